@@ -1,0 +1,49 @@
+"""Errors a user of hddnn can meet, each an actionable case.
+
+HddnnError
+├── InputError            what was given cannot be used (exit code 2)
+│   ├── TopologyError     a topology file or object is wrong
+│   ├── DataError         a data set or an image cannot be read or does not fit
+│   ├── BundleError       a network's files are missing, damaged or do not fit
+│   ├── PlanError         a plan breaks a rule of its topology
+│   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
+└── JobIncomplete         the job ended with unanswered batches (exit code 1)
+"""
+
+from __future__ import annotations
+
+
+class HddnnError(Exception):
+    """Base of every error that hddnn raises on purpose; its text is one line that says what to do."""
+
+    exit_code = 1
+
+
+class InputError(HddnnError):
+    """What was given cannot be used; nothing was run."""
+
+    exit_code = 2
+
+
+class TopologyError(InputError):
+    """A topology is wrong; the text names the file, the key, what is wrong and what is allowed."""
+
+
+class DataError(InputError):
+    """A data set or an image cannot be read, or does not fit the job."""
+
+
+class BundleError(InputError):
+    """A network's files are missing, damaged, or do not have the shapes that its card states."""
+
+
+class PlanError(InputError):
+    """A plan sends a batch where the topology does not allow it."""
+
+
+class ClusterError(InputError):
+    """The devices are not there: no scheduler answers, or a device is missing or failed to start."""
+
+
+class JobIncomplete(HddnnError):
+    """The job ended, and some of its batches have no answer."""
