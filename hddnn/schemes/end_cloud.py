@@ -1,0 +1,20 @@
+"""End-Cloud: coarse answers at the end, fine answers from the cloud."""
+
+from __future__ import annotations
+
+from hddnn.plan import JobShape, Plan, make_routes
+from hddnn.schemes.tiers import in_turn, tier_indices
+from hddnn.timing import CostTable
+from hddnn.topology import Topology
+
+NAME = "end-cloud"
+
+
+def plan(topology: Topology, job: JobShape, costs: CostTable) -> Plan:
+    """Send each batch to the end devices in turn, then to the cloud devices in turn.
+
+    Raises PlanError when either tier has no device. Source: paper, section 3.4, eq. 3 and 4.
+    """
+    end = in_turn(tier_indices(topology, "end", NAME), job.n_batches)
+    upper = in_turn(tier_indices(topology, "cloud", NAME), job.n_batches)
+    return make_routes(NAME, topology, job, end, upper)
