@@ -1,0 +1,173 @@
+"""Read YAML and check it against pydantic models; every fault becomes one line a user can act on.
+
+The line is `<file>: <key path>: <what is wrong>; <what is allowed>`, such as
+`home.yaml: devices[2].trust: 'maybe' is not allowed; allowed: dependable, undependable`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from hddnn.errors import HddnnError
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text (put it in quotes)",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+class StrictModel(BaseModel):
+    """A frozen model that names an unknown key, the key probably meant, and all allowed ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_key(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            allowed = [field.alias or name for name, field in cls.model_fields.items()]
+            for key in data:
+                if key not in allowed:
+                    raise problem(unknown("key", str(key), allowed, label="allowed"), key=str(key))
+        return data
+
+
+def problem(text: str, *, key: str = "") -> PydanticCustomError:
+    """Return the error a validator raises to say `text`, about `key` of the object it looks at."""
+    return PydanticCustomError("hddnn", "{text}", {"text": text, "key": key})
+
+
+def unknown(kind: str, name: str, valid: Collection[str], *, label: str = "known") -> str:
+    """Return "unknown <kind> '<name>', did you mean ...? <label>: <all valid names>"."""
+    near = difflib.get_close_matches(name, valid, n=1)
+    hint = f", did you mean '{near[0]}'?" if near else ";"
+    return f"unknown {kind} '{name}'{hint} {label}: {', '.join(valid) or 'none'}"
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first fault of a pydantic error as one line, and how many more there are."""
+    details = error.errors(include_url=False)
+    path, text = key_path(_location(details[0])), _say(details[0])
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return (f"{path}: {text}" if path else text) + more
+
+
+def key_path(location: Iterable[str | int]) -> str:
+    """Return a key path as a user writes it: ("devices", 2, "trust") -> devices[2].trust."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def read_yaml(path: Path, error: type[HddnnError], *, where: str) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds.
+
+    where: the file's name in errors. Raises `error` when the file cannot be read, is no YAML (with line and
+    column), is empty, holds no mapping, or gives one key twice.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise error(f"{where}: no such file") from None
+    except OSError as fault:
+        raise error(f"{where}: cannot be read: {fault.strerror}") from None
+    except UnicodeDecodeError:
+        raise error(f"{where}: is not UTF-8 text") from None
+    except yaml.YAMLError as fault:
+        raise error(f"{where}: {_say_yaml(fault)}") from None
+    except RecursionError:
+        raise error(f"{where}: is nested too deeply") from None
+    if data is None:
+        raise error(f"{where}: the file is empty")
+    if not isinstance(data, dict):
+        raise error(f"{where}: holds {_describe(data)}; it must hold a mapping (key: value)")
+    return data
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that refuses a key given twice and reads 1e8 as a number, as YAML 1.2 does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            # "<<" merges another mapping in; what it brings may be overridden, and it may stand twice.
+            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key.value, str):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"key '{key.value}' stands twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _say_yaml(fault: yaml.YAMLError) -> str:
+    """Return what is wrong with a YAML text, and where: one line, without the excerpt yaml adds."""
+    mark = getattr(fault, "problem_mark", None)
+    text = " ".join(str(getattr(fault, "problem", None) or fault).split())
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    return f"{where}not valid YAML: {text}"
+
+
+def _location(detail: ErrorDetails) -> tuple[str | int, ...]:
+    key = detail.get("ctx", {}).get("key", "")
+    return (*detail["loc"], key) if key else detail["loc"]
+
+
+def _say(detail: ErrorDetails) -> str:
+    """Return one pydantic error in this project's words: what is wrong; what is allowed."""
+    kind, given, context = detail["type"], _describe(detail["input"]), detail.get("ctx", {})
+    if kind == "hddnn":
+        return str(context["text"])
+    if kind == "missing":
+        return "is missing; it is required"
+    if kind == "literal_error":
+        allowed = str(context["expected"]).replace(" or ", ", ").replace("'", "")
+        return f"{given} is not allowed; allowed: {allowed}"
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return f"{given} is out of range; it must be {words} {context[bound]:g}"
+    if kind == "finite_number":
+        return f"{given} is not allowed; it must be a finite number"
+    if kind in _KINDS:
+        return f"{given} is not allowed; it must be {_KINDS[kind]}"
+    return f"{given}: {detail['msg']}"
+
+
+def _describe(value: Any) -> str:
+    """Return a given value briefly."""
+    if value is None:
+        return "an empty value"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

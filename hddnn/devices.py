@@ -1,0 +1,189 @@
+"""Devices, links, and the entries of a topology file that describe them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from hddnn.checks import StrictModel, first_problem, problem
+from hddnn.errors import TopologyError
+
+Tier = Literal["end", "edge", "cloud"]
+TIERS: tuple[Tier, ...] = ("end", "edge", "cloud")
+STEM_SUFFIX = ":stem"  # "resnet34:stem" in seconds_per_image: the time of that network's stem alone
+
+
+# Names become worker names, task keys and values of a results cube, so they are plain words.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Text = Annotated[str, StringConstraints(strict=True)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+
+class _DeviceFields(StrictModel):
+    name: Text
+    tier: Tier
+    network: Text
+    threads: Count = 1
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise problem(f"'{name}' is not a name; use letters, digits, '.', '_' and '-'")
+        return name
+
+    @field_validator("network")
+    @classmethod
+    def _some_network(cls, network: str) -> str:
+        if not network.strip():
+            raise problem("is empty; give a network's name, or the path of a bundle")
+        return network
+
+
+class _LinkFields(StrictModel):
+    source: Tier
+    target: Tier
+    latency_s: Seconds = 0.0
+    bandwidth_bps: Rate | None = None
+    jitter_s: Seconds = 0.0
+    mode: Literal["serial", "overlapped"] = "overlapped"
+
+    @model_validator(mode="after")
+    def _upwards(self) -> Self:
+        if TIERS.index(self.source) >= TIERS.index(self.target):
+            raise problem(
+                f"a link from {self.source} to {self.target} is not allowed; "
+                "allowed: end to edge, end to cloud, edge to cloud"
+            )
+        return self
+
+
+class CheckedModel(StrictModel):
+    """A model that, built in Python, raises TopologyError where pydantic would raise its own."""
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as fault:
+            raise TopologyError(f"{type(self).__name__}: {first_problem(fault)}") from None
+
+
+class Device(CheckedModel, _DeviceFields):
+    """One device: its place, its network, and whether it may see raw images.
+
+    network: a packaged network's name or a bundle's path; dependable: may receive raw images;
+    seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with
+    that network's stem; a device without one runs at its own speed.
+    """
+
+    dependable: bool = True
+    seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
+
+
+class Link(CheckedModel, _LinkFields):
+    """What it costs to send from a device of one tier up to a device of another.
+
+    latency_s: s; bandwidth_bps: bits/s, None = unlimited; jitter_s: up to this much more, s;
+    mode "serial": the receiver is busy while it receives, "overlapped": it computes meanwhile.
+    Every receiving device has its own link of this kind.
+    """
+
+
+class DeviceEntry(_DeviceFields):
+    """An entry of a file's `devices`: one device, or `count` of them."""
+
+    trust: Literal["dependable", "undependable"] = "dependable"
+    count: Count | None = None
+    first: Annotated[int, Field(ge=0, strict=True)] | None = None
+    seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
+
+    @field_validator("seconds_per_image", mode="before")
+    @classmethod
+    def _by_network(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, Mapping):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {info.data.get("network", ""): value}
+        raise problem(f"{value!r} is not allowed; it must be a number of seconds, or network: seconds")
+
+    @model_validator(mode="after")
+    def _first_of_many(self) -> Self:
+        if self.first is not None and self.count is None:
+            raise problem("needs count; without count the name is used as it is", key="first")
+        return self
+
+    def devices(self) -> list[Device]:
+        names = [self.name]
+        if self.count is not None:
+            start = 1 if self.first is None else self.first
+            names = [f"{self.name}-{number}" for number in range(start, start + self.count)]
+        settings = self.model_dump(include={"tier", "network", "threads", "seconds_per_image"})
+        one = Device(name=self.name, dependable=self.trust == "dependable", **settings)
+        return [one.model_copy(update={"name": name}) for name in names]
+
+
+class LinkEntry(_LinkFields):
+    """An entry of a file's `links`."""
+
+    source: Tier = Field(alias="from")
+    target: Tier = Field(alias="to")
+
+
+class TopologyFile(StrictModel):
+    """A whole topology file."""
+
+    name: Text | None = None
+    description: Text = ""
+    devices: tuple[DeviceEntry, ...]
+    links: tuple[LinkEntry, ...] = ()
+    n_map: Count | None = None
+
+
+def split_number(name: str) -> tuple[str, int | None]:
+    """Split "end-3" in ("end", 3); a name without a number, or with a padded one, stays whole."""
+    match = re.fullmatch(r"(.+)-(0|[1-9][0-9]*)", name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def entries_of(devices: Iterable[Device]) -> list[dict[str, Any]]:
+    """Return the entries of a file that make these devices: numbered neighbours that are alike share one."""
+    made: list[dict[str, Any]] = []
+
+    def run(item: tuple[int, Device]) -> tuple[Any, ...]:
+        # Neighbours are alike when all but the name's number agrees, and the numbers count up by one.
+        place, device = item
+        stem, number = split_number(device.name)
+        return stem, None if number is None else number - place, device.model_dump(exclude={"name"})
+
+    for (stem, offset, _), group in groupby(enumerate(devices), run):
+        members = [device for _, device in group]
+        one, count = members[0], len(members)
+        entry: dict[str, Any] = {"name": one.name, "tier": one.tier}
+        if count > 1 and offset is not None:
+            entry |= {"name": stem, "count": count}
+            first = split_number(one.name)[1]
+            entry |= {} if first == 1 else {"first": first}
+        entry["network"] = one.network
+        entry |= {} if one.threads == 1 else {"threads": one.threads}
+        entry["trust"] = "dependable" if one.dependable else "undependable"
+        if one.seconds_per_image:
+            own = list(one.seconds_per_image) == [one.network]
+            entry["seconds_per_image"] = (
+                one.seconds_per_image[one.network] if own else dict(one.seconds_per_image)
+            )
+        made.append(entry)
+    return made
