@@ -1,0 +1,171 @@
+"""Read, and when asked download, the test images of CIFAR-100 as their authors publish them.
+
+Source: Krizhevsky, "Learning multiple layers of features from tiny images", 2009;
+https://www.cs.toronto.edu/~kriz/cifar.html. The folder layout is torchvision's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+
+from hddnn.errors import DataError
+from hddnn.labels import LabelHierarchy
+
+FOLDER = "cifar-100-python"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Release:
+    """One published release: where its archive is, and the MD5s of the archive and of its files."""
+
+    url: str
+    archive_md5: str
+    files_md5: Mapping[str, str]
+
+
+OFFICIAL = Release(
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    archive_md5="eb9058c3a382ffc7106e4002c42a8d85",
+    files_md5={
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+    },
+)
+
+
+def read(
+    root: Path, release: Release = OFFICIAL
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, LabelHierarchy]:
+    """Read root/cifar-100-python/{test,meta}.
+
+    Returns images uint8 (N, 32, 32, 3) RGB, coarse and fine int64 (N,), and the class names, all in official
+    order. Raises DataError when a file is missing or its MD5 is not the release's.
+    """
+    test, meta = (_unpickle(_verified(root / FOLDER / name, release)) for name in ("test", "meta"))
+    images = np.ascontiguousarray(test["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    coarse, fine = (np.array(test[f"{level}_labels"], dtype=np.int64) for level in ("coarse", "fine"))
+    names = {level: tuple(meta[f"{level}_label_names"]) for level in ("coarse", "fine")}
+    parents = np.zeros(len(names["fine"]), dtype=np.int64)
+    parents[fine] = coarse
+    return images, coarse, fine, LabelHierarchy(names["fine"], names["coarse"], parents)
+
+
+def download(root: Path, release: Release = OFFICIAL, *, timeout_s: float = 60.0) -> None:
+    """Download a release and write root/cifar-100-python/{train,test,meta}; do nothing when they are there.
+
+    A file appears under its name only once it is whole and its MD5 is the release's. Raises DataError when
+    the server cannot be reached, or sends something else.
+    """
+    folder = root / FOLDER
+    if all((folder / name).is_file() for name in release.files_md5):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root) as archive:
+            with urllib.request.urlopen(release.url, timeout=timeout_s) as reply:
+                md5 = _copy(reply, archive)
+            if md5 != release.archive_md5:
+                raise DataError(
+                    f"{release.url}: the file sent has MD5 {md5}, not {release.archive_md5}; try again"
+                )
+            archive.seek(0)
+            _extract(archive, folder, release)
+    except (OSError, EOFError, tarfile.TarError) as fault:
+        raise DataError(f"{release.url}: cannot be downloaded to {root}: {fault}") from None
+
+
+def _extract(archive: IO[bytes], folder: Path, release: Release) -> None:
+    """Write the release's files, and nothing else that the archive may hold, to the folder."""
+    with tarfile.open(fileobj=archive, mode="r:gz") as tar:
+        for name, expected in release.files_md5.items():
+            try:
+                content = tar.extractfile(f"{FOLDER}/{name}")
+            except KeyError:
+                content = None
+            if content is None:
+                raise DataError(f"{release.url}: the archive holds no file {FOLDER}/{name}")
+            with _written_whole(folder / name) as file:
+                md5 = _copy(content, file)
+                if md5 != expected:
+                    raise DataError(f"{release.url}: {name} in the archive has MD5 {md5}, not {expected}")
+
+
+def _verified(path: Path, release: Release) -> bytes:
+    """Return a file's content; raises DataError unless its MD5 is the release's."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; CIFAR-100 needs ROOT/{FOLDER}/test and ROOT/{FOLDER}/meta, "
+            "as torchvision's CIFAR100(ROOT, download=True) writes them"
+        ) from None
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read: {fault.strerror}") from None
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if md5 != release.files_md5[path.name]:
+        raise DataError(
+            f"{path}: MD5 is {md5}, not the official {release.files_md5[path.name]}; "
+            "delete the file and get it again (it was not opened)"
+        )
+    return content
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickler of plain values and numpy arrays only: a second lock behind the MD5."""
+
+    # numpy moved this function, and warns when it is looked up under the name that old files give.
+    # So it is taken from an array, which names it as what rebuilds it.
+    _known: ClassVar[Mapping[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._known[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a data file") from None
+
+
+def _unpickle(content: bytes) -> dict[str, Any]:
+    data: dict[str, Any] = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    return data
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+    """Copy a stream to its end; returns the MD5 of what it held."""
+    md5 = hashlib.md5(usedforsecurity=False)
+    while chunk := source.read(_CHUNK):
+        md5.update(chunk)
+        target.write(chunk)
+    return md5.hexdigest()
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of `path` when the block ends, and is gone when it fails."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
