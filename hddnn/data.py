@@ -21,7 +21,7 @@ class Dataset:
     """Images with both levels of their labels.
 
     images: uint8 (N, 32, 32, 3) RGB; coarse, fine: int64 (N,), indices into labels.coarse and labels.fine.
-    The arrays are read-only views. Raises DataError when they do not fit each other.
+    The arrays are read-only views. Raises DataError when they do not fit each other, or are empty.
     """
 
     name: str
@@ -32,6 +32,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         n = len(self.images)
+        if not n:
+            raise DataError(f"data set {self.name} has no images; it needs at least one")
         if self.images.dtype != np.uint8 or self.images.shape != (n, 32, 32, 3):
             raise DataError(
                 f"data set {self.name}: images are {self.images.dtype} {self.images.shape}; "
@@ -46,7 +48,7 @@ class Dataset:
                 raise DataError(
                     f"data set {self.name}: {n} images need as many {level} labels, not {answers.shape}"
                 )
-            if n and not (answers.min() >= 0 and answers.max() < classes):
+            if not (answers.min() >= 0 and answers.max() < classes):
                 raise DataError(f"data set {self.name}: a {level} label is outside 0..{classes - 1}")
             object.__setattr__(self, level, _read_only(answers))
         object.__setattr__(self, "images", _read_only(self.images))

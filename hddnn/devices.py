@@ -38,6 +38,7 @@ class _DeviceFields(StrictModel):
     tier: Tier
     network: Text
     threads: Count = 1
+    runtime: Literal["openvino", "torch"] = "openvino"
 
     @field_validator("name")
     @classmethod
@@ -131,7 +132,7 @@ class DeviceEntry(_DeviceFields):
         if self.count is not None:
             start = 1 if self.first is None else self.first
             names = [f"{self.name}-{number}" for number in range(start, start + self.count)]
-        settings = self.model_dump(include={"tier", "network", "threads", "seconds_per_image"})
+        settings = self.model_dump(include={"tier", "network", "threads", "runtime", "seconds_per_image"})
         one = Device(name=self.name, dependable=self.trust == "dependable", **settings)
         return [one.model_copy(update={"name": name}) for name in names]
 
@@ -179,6 +180,7 @@ def entries_of(devices: Iterable[Device]) -> list[dict[str, Any]]:
             entry |= {} if first == 1 else {"first": first}
         entry["network"] = one.network
         entry |= {} if one.threads == 1 else {"threads": one.threads}
+        entry |= {} if one.runtime == "openvino" else {"runtime": one.runtime}
         entry["trust"] = "dependable" if one.dependable else "undependable"
         if one.seconds_per_image:
             own = list(one.seconds_per_image) == [one.network]

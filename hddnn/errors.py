@@ -8,9 +8,15 @@ HddnnError
 │   ├── PlanError         a plan breaks a rule of its topology
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
 └── JobIncomplete         the job ended with unanswered batches (exit code 1)
+    └── JobInterrupted    the user stopped it; carries the cube of what finished
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class HddnnError(Exception):
@@ -47,3 +53,14 @@ class ClusterError(InputError):
 
 class JobIncomplete(HddnnError):
     """The job ended, and some of its batches have no answer."""
+
+
+class JobInterrupted(JobIncomplete):
+    """The job was stopped by Ctrl-C.
+
+    cube: the xarray.Dataset of the schemes run so far, the last one in part; None when there was no answer yet.
+    """
+
+    def __init__(self, cube: xr.Dataset | None) -> None:
+        super().__init__("stopped before the end")
+        self.cube = cube

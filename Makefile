@@ -1,0 +1,34 @@
+# make run    install what a device needs (no torch) and classify 1,000 images under all four schemes
+# make test   install what tests need (torch, too) and run linters, type checker and suite
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+METADATA := setup.cfg pyproject.toml
+
+.PHONY: run test lint clean
+
+run: $(VENV)/base
+	$(VENV)/bin/hddnn run $(ARGS)
+
+test: lint
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/base: $(METADATA) | $(VENV)/bin/python
+	$(PIP) install -q -e .
+	touch $@
+
+$(VENV)/test: $(METADATA) | $(VENV)/bin/python
+	$(PIP) install -q -e ".[test,torch]"
+	touch $@ $(VENV)/base
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("hddnn needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) results build *.egg-info

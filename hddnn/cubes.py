@@ -1,0 +1,167 @@
+"""Records as one labelled xarray cube, written to and read from netCDF or zarr."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hddnn._version import __version__
+from hddnn.errors import InputError
+from hddnn.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: Variables of a batch: name -> (units, long name). The nine steps come first, as <step>_s.
+_STEP_NAMES = {
+    "submitted": "released by the client to its end device",
+    "end_received": "images in hand on the end device",
+    "end_started": "classification begun on the end device",
+    "end_done": "coarse answer ready on the end device",
+    "coarse": "coarse answer at the client",
+    "upper_received": "payload in hand on the upper device, link passed",
+    "upper_started": "classification begun on the upper device",
+    "upper_done": "fine answer ready on the upper device",
+    "fine": "fine answer at the client",
+}
+_BATCH_VARIABLES = {
+    **{f"{step}_s": ("s", f"{_STEP_NAMES[step]}, from job start") for step in STEPS},
+    "coarse_correct": ("1", "images whose coarse answer is right"),
+    "fine_correct": ("1", "images whose fine answer is right"),
+    "bytes_up": ("byte", "payload sent from the end device to the upper device"),
+    "attempts": ("1", "times the batch was released"),
+    "overrun": ("1", "whether a device took longer than its modelled time"),
+    "link_emulated_s": ("s", "part of the link's delay that was waited"),
+    "link_real_s": ("s", "real movement of the payload"),
+    "encoded": ("1", "whether features instead of images were sent up"),
+    "outcome": ("1", "ok, lost, or failed and why"),
+    "end_device": ("1", "device that gave the coarse answer"),
+    "upper_device": ("1", "device that gave the fine answer; empty for none"),
+    "path": ("1", "devices the batch was routed over, in order"),
+}
+_SCHEME_VARIABLES = {
+    "makespan_s": ("s", "job start to the last answer at the client"),
+    "closed_form_s": ("s", "finish time by the paper's equations"),
+    "bound_s": ("s", "pipelined lower bound of the finish time"),
+    "coarse_accuracy": ("1", "share of right coarse answers among those given"),
+    "fine_accuracy": ("1", "share of right fine answers among those given"),
+    "duplicates": ("1", "late second answers, dropped"),
+    "interrupted": ("1", "whether the run was stopped before its end"),
+}
+
+
+def from_records(
+    records: Mapping[str, Record],
+    *,
+    closed_form_s: Mapping[str, float],
+    bound_s: Mapping[str, float],
+    attributes: Mapping[str, Any],
+) -> xr.Dataset:
+    """Return the cube of one job's records, by scheme.
+
+    Dims: scheme, batch, and image for `coarse_label` and `fine_label`, the classes of the data set that were
+    answered (-1: no answer, -2: a class that the data set does not have). Times are seconds of scenario time.
+    """
+    import xarray as xr
+
+    schemes = list(records)
+    rows = list(records.values())
+    first = rows[0]
+
+    def stack(values: Sequence[Any]) -> np.ndarray:
+        return np.stack([np.asarray(value) for value in values])
+
+    batch: dict[str, np.ndarray] = {f"{step}_s": stack([r.steps[step] for r in rows]) for step in STEPS}
+    for stage in ("coarse", "fine"):
+        batch[f"{stage}_correct"] = stack([r.correct[stage] for r in rows])
+    for name in ("bytes_up", "attempts", "overrun", "link_emulated_s", "link_real_s"):
+        batch[name] = stack([getattr(r, name) for r in rows])
+    batch["encoded"] = stack([r.plan.encoded for r in rows])
+    batch["outcome"] = _text(stack([r.outcome for r in rows]))
+    names = np.array([device.name for device in first.plan.topology.devices] + [""])  # index -1 is no device
+    batch["end_device"] = stack([names[r.plan.end] for r in rows])
+    batch["upper_device"] = stack([names[r.plan.upper] for r in rows])
+    arrow = np.where(batch["upper_device"] == "", "", " > ")
+    batch["path"] = np.char.add(np.char.add(batch["end_device"], arrow), batch["upper_device"])
+    scheme = {
+        "makespan_s": [r.makespan_s for r in rows],
+        "closed_form_s": [closed_form_s[name] for name in schemes],
+        "bound_s": [bound_s[name] for name in schemes],
+        "coarse_accuracy": [r.accuracy("coarse") for r in rows],
+        "fine_accuracy": [r.accuracy("fine") for r in rows],
+        "duplicates": [r.duplicates for r in rows],
+        "interrupted": [r.interrupted for r in rows],
+    }
+    image_attributes = {
+        "units": "1",
+        "flag_values": [NO_ANSWER, UNKNOWN_CLASS],
+        "flag_meanings": "no_answer class_not_in_data_set",
+    }
+    data: dict[str, Any] = {}
+    for name, (units, long_name) in _BATCH_VARIABLES.items():
+        data[name] = (("scheme", "batch"), batch[name], {"units": units, "long_name": long_name})
+    for name, (units, long_name) in _SCHEME_VARIABLES.items():
+        data[name] = (("scheme",), np.array(scheme[name]), {"units": units, "long_name": long_name})
+    for stage in ("coarse", "fine"):
+        attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
+        data[f"{stage}_label"] = (("scheme", "image"), stack([r.labels[stage] for r in rows]), attrs)
+    batch_attributes = {"units": "1", "long_name": "batch, in the order of the job"}
+    sizes_attributes = {"units": "1", "long_name": "images in the batch"}
+    coords = {
+        "scheme": ("scheme", np.array(schemes), {"units": "1", "long_name": "where images are sent"}),
+        "batch": ("batch", np.arange(len(first.plan.sizes)), batch_attributes),
+        "batch_images": ("batch", first.plan.sizes, sizes_attributes),
+    }
+    return xr.Dataset(data, coords, {**_environment(), **attributes})
+
+
+def _text(values: np.ndarray) -> np.ndarray:
+    """Return object strings as fixed-width ones, which every file format takes."""
+    return values.astype(str)
+
+
+def _environment() -> dict[str, Any]:
+    """Return what was there when the cube was made: code and machine."""
+    return {
+        "hddnn_version": __version__,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python_version": platform.python_version(),
+    }
+
+
+def check_path(path: Path) -> None:
+    """Raise InputError unless a cube can be written to the path; called before a long run."""
+    if path.suffix not in (".nc", ".zarr"):
+        raise InputError(f"cannot tell the format of {path}: name it with .nc (netCDF) or .zarr")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from None
+    if path.is_dir() and path.suffix == ".nc":
+        raise InputError(f"{path} is a folder; name a file")
+
+
+def write(cube: xr.Dataset, path: Path) -> None:
+    """Write a cube as netCDF (.nc) or zarr (.zarr), replacing what was there."""
+    check_path(path)
+    if path.suffix == ".zarr":
+        # Version 2 of the format still has fixed-width text; version 3 has no settled one.
+        cube.to_zarr(path, mode="w", zarr_format=2)
+    else:
+        cube.to_netcdf(path, engine="h5netcdf")
+
+
+def read(path: str | Path) -> xr.Dataset:
+    """Read a cube into memory. Raises InputError when there is none at the path."""
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path) as cube:
+            return cube.load()
+    except (OSError, ValueError) as error:
+        raise InputError(f"no cube at {path}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,223 @@
+"""A device: a Dask worker's plugin that holds the device's networks, its clock and the images sent to it.
+
+The plugin goes to the worker's constructor, so that its `setup` (load, check, warm up) ends before the worker
+registers: a registered device is a ready one. Tasks run in the worker's single task thread, one after another,
+as a device does; waiting for modelled time happens there and never on the worker's event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from distributed import Worker, get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from hddnn import runtimes, zoo
+from hddnn._version import __version__
+from hddnn.clocks import DeviceClock, LinkClock
+from hddnn.engines.dask.messages import (
+    DROP,
+    HELLO,
+    PUSH,
+    DeviceSpec,
+    EndOrder,
+    Payload,
+    UpperOrder,
+    answer_message,
+)
+from hddnn.runtimes import Runtime
+from hddnn.topology import Link
+
+PLUGIN = "hddnn-device"
+
+
+def run_end(order: EndOrder) -> list[Payload]:
+    """Task of an end device; see Device.answer_end."""
+    return _here().answer_end(order)
+
+
+def run_upper(order: UpperOrder, payloads: list[Payload]) -> None:
+    """Task of an edge device or cloud; see Device.answer_upper."""
+    _here().answer_upper(order, payloads)
+
+
+def _here() -> Device:
+    return get_worker().plugins[PLUGIN]
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    images: np.ndarray
+    received_s: float
+
+
+class Device(WorkerPlugin):
+    """Host one device's networks on a Dask worker.
+
+    Raises in `setup` (so the worker never registers): BundleError for a damaged or unfitting network.
+    """
+
+    name = PLUGIN
+
+    def __init__(self, spec: DeviceSpec) -> None:
+        self.spec = spec
+        self.seconds_per_image = float("nan")  # measured at warm-up
+        self._parcels: dict[str, _Parcel] = {}
+        self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
+        self._clock = DeviceClock(spec.time_scale)
+
+    # ---- called by the worker
+
+    def setup(self, worker: Worker) -> None:
+        """Load and warm up the networks, then add the handlers that the client calls."""
+        self._worker = worker
+        spec = self.spec
+        own = spec.device
+        runtime = own.runtime if spec.compute == "real" else spec.compute
+        # An undependable upper device is never sent raw images, so it holds the body alone.
+        part = "whole" if own.tier == "end" or own.dependable else "body"
+        self._network = self._load(runtime, own.network, part)
+        self.seconds_per_image = self._network.warm_up(spec.batch_size)
+        self._stems = {name: self._load(runtime, name, "stem") for name in spec.stems}
+        for stem in self._stems.values():
+            stem.warm_up(spec.batch_size)
+        rng = np.random.default_rng([spec.seed, *own.name.encode()])
+        # A link that costs nothing stands for one that is real, and for an end device, which has none.
+        self._link = LinkClock(spec.link or Link(source="end", target="cloud"), spec.time_scale, rng)
+        worker.handlers.update({HELLO: self.hello, PUSH: self.push, DROP: self.drop})
+
+    def _load(self, runtime: str, network: str, part: str) -> Runtime:
+        return runtimes.load(runtime, zoo.bundle(network), threads=self.spec.device.threads, parts=(part,))
+
+    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
+        """Note when a task's inputs are in hand: the real end of the payload's way."""
+        if finish in ("ready", "constrained"):
+            self._in_hand_s[key] = time.monotonic()
+        elif finish in ("released", "forgotten"):
+            self._in_hand_s.pop(key, None)
+
+    # ---- called by the client, on the worker's event loop
+
+    def hello(self) -> dict[str, Any]:
+        """Tell what this device is, and what its clock shows."""
+        spec = self.spec
+        return {
+            "version": __version__,
+            "name": spec.device.name,
+            "tier": spec.device.tier,
+            "network": spec.device.network,
+            "bundle": self._network.bundle.digest,
+            "compute": spec.compute,
+            "time_scale": spec.time_scale,
+            "emulate": spec.emulate,
+            "seconds_per_image": self.seconds_per_image,
+            "boot_id": boot_id(),
+            "clock_s": time.monotonic(),
+        }
+
+    def push(self, parcel: str, images: np.ndarray) -> None:
+        """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
+        self._parcels[parcel] = _Parcel(images, time.monotonic())
+
+    def drop(self, job: str) -> None:
+        """Forget what is left of a job."""
+        self._parcels = {name: p for name, p in self._parcels.items() if not name.startswith(job)}
+
+    # ---- called by tasks, in the worker's task thread
+
+    def answer_end(self, order: EndOrder) -> list[Payload]:
+        """Answer each batch of a parcel, tell the client at once, and return the payloads that go up."""
+        parcel = self._parcels.pop(order.parcel)
+        stem = self._stems[order.stem] if order.stem else None
+        modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
+        encode_s = self.spec.device.seconds_per_image.get(f"{order.stem}:stem", 0.0)
+        payloads, first = [], 0
+        for batch, size in zip(order.batches, order.sizes, strict=True):
+            images = parcel.images[first : first + size]
+            first += size
+            start_s = self._clock.begin(parcel.received_s)
+            labels = self._network.run(images).argmax(axis=1)
+            if modelled_s is None:
+                told_s = time.monotonic()
+                self._tell_coarse(order, batch, labels, parcel.received_s, start_s, told_s, overrun=False)
+            array = images if stem is None else stem.stem(images)
+            # A modelled time covers both: the true run of network and stem has to fit into it.
+            total_s = None if modelled_s is None else size * (modelled_s + encode_s)
+            finish = self._clock.finish(start_s, total_s, time.monotonic())
+            if modelled_s is not None:
+                told_s = start_s + size * modelled_s * self.spec.time_scale
+                sleep_until(told_s)
+                self._tell_coarse(order, batch, labels, parcel.received_s, start_s, told_s, finish.overrun)
+            sleep_until(finish.done_s)
+            if order.goes_up:
+                n_bytes = array.nbytes if stem is None else size * stem.bundle.card.feature_bytes
+                payloads.append(Payload(batch, array, stem is not None, finish.done_s, n_bytes))
+        return payloads
+
+    def _tell_coarse(
+        self,
+        order: EndOrder,
+        batch: int,
+        labels: np.ndarray,
+        received_s: float,
+        start_s: float,
+        done_s: float,
+        overrun: bool,
+    ) -> None:
+        steps = {"end_received": received_s, "end_started": start_s, "end_done": done_s}
+        message = answer_message(
+            order.job, "coarse", batch, self.spec.device.name, labels, steps, overrun=overrun
+        )
+        self._worker.log_event(order.topic, message)
+
+    def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
+        """Receive each payload over the emulated link, answer it, and tell the client at once."""
+        in_hand_s = self._in_hand_s.pop(order.key, time.monotonic())
+        modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
+        for payload in payloads:
+            size = len(payload.array)
+            arrival = self._link.receive(payload.sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
+            sleep_until(arrival.arrived_s)
+            start_s = self._clock.begin(arrival.arrived_s)
+            run = self._network.body if payload.encoded else self._network.run
+            labels = run(payload.array).argmax(axis=1)
+            total_s = None if modelled_s is None else size * modelled_s
+            finish = self._clock.finish(start_s, total_s, time.monotonic())
+            sleep_until(finish.done_s)
+            real_s = max(0.0, in_hand_s - payload.sent_s)
+            message = answer_message(
+                order.job,
+                "fine",
+                payload.batch,
+                self.spec.device.name,
+                labels,
+                {
+                    "upper_received": arrival.arrived_s,
+                    "upper_started": start_s,
+                    "upper_done": finish.done_s,
+                },
+                overrun=finish.overrun,
+                link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
+                link_real_s=real_s,
+                n_bytes=payload.n_bytes,
+            )
+            self._worker.log_event(order.topic, message)
+
+
+def sleep_until(at_s: float) -> None:
+    """Wait in this thread until the monotonic clock shows at_s."""
+    left_s = at_s - time.monotonic()
+    if left_s > 0:
+        time.sleep(left_s)
+
+
+def boot_id() -> str:
+    """Return what is equal for processes whose monotonic clocks are the same clock."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:  # not Linux: the client then estimates the offset
+        return ""

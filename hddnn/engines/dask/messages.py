@@ -1,0 +1,128 @@
+"""What client and devices say to each other: pure data, small, and never a raw image by way of the scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from hddnn.topology import Device, Link, Topology
+
+Compute = Literal["real", "replay", "nothing"]
+
+#: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
+HELLO, PUSH, DROP = "hddnn_hello", "hddnn_push", "hddnn_drop"
+
+
+@dataclass(frozen=True)
+class DeviceSpec:
+    """All that one device's process needs to know before it registers.
+
+    stems: networks of undependable upper devices; this device encodes images with their first layers.
+    link: the emulated link from the end tier into this device; None when it is real, or there is none.
+    batch_size: the size that the networks are warmed up for.
+    """
+
+    device: Device
+    stems: tuple[str, ...] = ()
+    link: Link | None = None
+    compute: Compute = "real"
+    time_scale: float = 1.0
+    batch_size: int = 50
+    emulate: bool = True
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        topology: Topology,
+        name: str,
+        *,
+        compute: Compute = "real",
+        time_scale: float = 1.0,
+        batch_size: int = 50,
+        emulate: bool = True,
+        seed: int = 0,
+    ) -> DeviceSpec:
+        """Return the specification of one device of a topology."""
+        device = topology.device(name)
+        upper = device.tier != "end"
+        stems = () if upper else _encoders(topology)
+        link = topology.link("end", device.tier) if upper and emulate else None
+        return cls(device, stems, link, compute, time_scale, batch_size, emulate, seed)
+
+
+def _encoders(topology: Topology) -> tuple[str, ...]:
+    """Return the networks for which images must be encoded before they leave an end device."""
+    return tuple(dict.fromkeys(d.network for d in topology.devices if d.tier != "end" and not d.dependable))
+
+
+@dataclass(frozen=True)
+class EndOrder:
+    """One task of an end device: classify the batches of a parcel, and make their payloads ready to go up.
+
+    parcel: name under which the images were pushed to the device; batches, sizes: their numbers and images.
+    stem: the network whose stem encodes the payload; None sends the images as they are.
+    goes_up: whether there is a payload at all.
+    """
+
+    job: str
+    topic: str
+    parcel: str
+    batches: tuple[int, ...]
+    sizes: tuple[int, ...]
+    goes_up: bool
+    stem: str | None
+
+
+@dataclass(frozen=True)
+class UpperOrder:
+    """One task of an edge device or cloud: classify the payloads that an end device's task left."""
+
+    job: str
+    topic: str
+    key: Any
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One batch on its way up.
+
+    array: uint8 images (B, H, W, 3), or float32 features (B, *stem_shape) when encoded.
+    sent_s: when the end device had it ready, on that device's clock; n_bytes: what the link is charged for.
+    """
+
+    batch: int
+    array: np.ndarray
+    encoded: bool
+    sent_s: float
+    n_bytes: int
+
+
+def answer_message(
+    job: str,
+    stage: Literal["coarse", "fine"],
+    batch: int,
+    device: str,
+    labels: np.ndarray,
+    steps: dict[str, float],
+    *,
+    overrun: bool,
+    link_emulated_s: float = 0.0,
+    link_real_s: float = 0.0,
+    n_bytes: int = 0,
+) -> dict[str, Any]:
+    """Return the event that carries one batch's answer; steps are seconds on the device's clock."""
+    return {
+        "job": job,
+        "stage": stage,
+        "batch": batch,
+        "device": device,
+        "labels": labels.astype(np.int32).tobytes(),
+        "steps": steps,
+        "overrun": overrun,
+        "link_emulated_s": link_emulated_s,
+        "link_real_s": link_real_s,
+        "n_bytes": n_bytes,
+    }

@@ -1,0 +1,103 @@
+"""The devices of a topology as found behind a scheduler: checked to be there, ready and what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client
+
+from hddnn import zoo
+from hddnn._version import __version__
+from hddnn.engines.dask.device import boot_id
+from hddnn.engines.dask.messages import HELLO, Compute
+from hddnn.errors import ClusterError
+from hddnn.topology import Topology
+
+CONNECT_TIMEOUT_S = 5.0
+PINGS = 5
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One device as the client sees it.
+
+    clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
+    seconds_per_image: measured by the device when it warmed up.
+    """
+
+    name: str
+    address: str
+    clock_offset_s: float
+    seconds_per_image: float
+    tier: str
+
+
+async def connect(address: str) -> Client:
+    """Return a client of the scheduler at an address; ClusterError when nobody answers there."""
+    try:
+        client = await Client(address, asynchronous=True, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterError(
+            f"no Dask scheduler answers at {address} ({reason}); start one with 'dask scheduler'"
+        ) from None
+    # The default of 10 ms is how long the second message in a row waits: most of a single request's time.
+    client.scheduler_comm.interval = 0.001
+    return client
+
+
+async def find_peers(
+    client: Client, topology: Topology, *, compute: Compute, time_scale: float
+) -> Mapping[str, Peer]:
+    """Return the peer of every device of the topology, by name.
+
+    Raises ClusterError naming the devices that are missing, and those that run another tier, network, version,
+    compute mode or time scale than asked for.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    addresses = {str(info["name"]): address for address, info in workers.items()}
+    missing = [device.name for device in topology.devices if device.name not in addresses]
+    if missing:
+        there = ", ".join(sorted(addresses)) or "none"
+        raise ClusterError(f"missing devices: {', '.join(missing)} (registered with the scheduler: {there})")
+    names = [device.name for device in topology.devices]
+    hellos = await asyncio.gather(*(_hello(client, name, addresses[name]) for name in names))
+    peers = {}
+    for device, (hello, offset_s) in zip(topology.devices, hellos, strict=True):
+        expected = {
+            "tier": device.tier,
+            "network": device.network,
+            "bundle": zoo.bundle(device.network).digest,
+            "version": __version__,
+            "compute": compute,
+            "time_scale": time_scale,
+        }
+        for key, value in expected.items():
+            if hello[key] != value:
+                raise ClusterError(
+                    f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
+                )
+        peers[device.name] = Peer(
+            device.name, addresses[device.name], offset_s, hello["seconds_per_image"], device.tier
+        )
+    return peers
+
+
+async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:
+    """Ask a device what it is, a few times; the quickest answer gives its clock's offset."""
+    best_s, offset_s, hello = float("inf"), 0.0, {}
+    for _ in range(PINGS):
+        asked_s = time.monotonic()
+        try:
+            hello = await getattr(client.rpc(address), HELLO)()
+        except (OSError, AttributeError, ValueError) as error:
+            raise ClusterError(f"worker {name} at {address} is no hddnn device ({error})") from None
+        answered_s = time.monotonic()
+        if answered_s - asked_s < best_s:
+            best_s = answered_s - asked_s
+            offset_s = hello["clock_s"] - (asked_s + answered_s) / 2
+    return hello, 0.0 if hello["boot_id"] and hello["boot_id"] == boot_id() else offset_s

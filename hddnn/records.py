@@ -1,0 +1,212 @@
+"""What happened to each batch of a job: the one result that every engine returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from hddnn.data import Dataset, Job
+from hddnn.plan import Plan
+
+#: The steps of a batch in the order in which it takes them; a record holds a timestamp for each (paper, 3.7).
+#: submitted: the client released it; end_*: on the end device; coarse: the coarse answer reached the client;
+#: upper_*: on the edge device or cloud (received: the payload has passed the link); fine: the fine answer.
+STEPS = (
+    "submitted", "end_received", "end_started", "end_done", "coarse",
+    "upper_received", "upper_started", "upper_done", "fine",
+)  # fmt: skip
+
+NO_ANSWER = -1  # label of an image that got no answer
+UNKNOWN_CLASS = -2  # the network's answer is a class that the data set does not have
+
+OK, LOST = "ok", "lost"
+
+#: Called as each answer arrives: (stage, batch number).
+Progress = Callable[[Literal["coarse", "fine", "failed"], int], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One batch's answer from one device.
+
+    labels: int (B,), the network's own class numbers; None where an engine predicts only how many are right.
+    steps: seconds from job start by step name (see STEPS).
+    expected_correct: used when labels is None; the mean number of right answers.
+    """
+
+    device: str
+    labels: np.ndarray | None
+    steps: dict[str, float]
+    overrun: bool = False
+    link_emulated_s: float = 0.0
+    link_real_s: float = 0.0
+    expected_correct: float = np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """The measured course of one plan; arrays over its N batches and its I images.
+
+    Times are seconds from job start in scenario time (wall time / time scale), NaN where a step did not happen.
+    steps: {step: float (N,)}; correct: {"coarse"|"fine": float (N,)}, NaN where there is no such answer;
+    labels: {"coarse"|"fine": int32 (I,)}, classes of the data set, NO_ANSWER or UNKNOWN_CLASS.
+    outcome: object (N,) of "ok", "lost" or "failed: reason".
+    """
+
+    plan: Plan
+    job: Job
+    steps: dict[str, np.ndarray]
+    correct: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    bytes_up: np.ndarray
+    attempts: np.ndarray
+    overrun: np.ndarray
+    link_emulated_s: np.ndarray
+    link_real_s: np.ndarray
+    outcome: np.ndarray
+    duplicates: int = 0
+    interrupted: bool = False
+    makespan_s: float = field(default=np.nan)
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every batch was answered."""
+        return bool((self.outcome == OK).all())
+
+    def accuracy(self, stage: str) -> float:
+        """Return the share of right answers among the images that got this answer; NaN if none did."""
+        counts = self.correct[stage]
+        answered = ~np.isnan(counts)
+        images = self.plan.sizes[answered].sum()
+        return float(counts[answered].sum() / images) if images else float("nan")
+
+    def response_s(self, stage: str) -> np.ndarray:
+        """Return the seconds from release to answer, shape (N,), NaN where there is none."""
+        return self.steps[stage] - self.steps["submitted"]
+
+
+@dataclass(frozen=True)
+class Grader:
+    """How the answers of one network are judged against a data set.
+
+    label_map: int (classes of the network,), the data set's class for each, UNKNOWN_CLASS where it has none.
+    truth: int (len(data),), the right class of each image on the network's level.
+    """
+
+    label_map: np.ndarray
+    truth: np.ndarray
+
+    @classmethod
+    def of(cls, task: Literal["coarse", "fine"], network_labels: Sequence[str], data: Dataset) -> Grader:
+        """Match classes by name. Raises DataError when the network lacks a class of the data set."""
+        positions = data.labels.positions(task, network_labels)
+        label_map = np.full(len(network_labels), UNKNOWN_CLASS, np.int32)
+        label_map[positions] = np.arange(len(positions))
+        return cls(label_map, data.coarse if task == "coarse" else data.fine)
+
+
+class Recorder:
+    """Collect answers into a Record; every batch ends exactly once, late duplicates are counted and dropped.
+
+    graders: by device name.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        job: Job,
+        *,
+        graders: Mapping[str, Grader],
+        progress: Progress | None = None,
+    ) -> None:
+        n, images = len(plan.sizes), int(plan.sizes.sum())
+        self._plan, self._job, self._progress = plan, job, progress
+        self._graders = graders
+        self._offset = np.concatenate(([0], np.cumsum(plan.sizes)))
+        self._steps = {step: np.full(n, np.nan) for step in STEPS}
+        self._correct = {stage: np.full(n, np.nan) for stage in ("coarse", "fine")}
+        self._labels = {stage: np.full(images, NO_ANSWER, np.int32) for stage in ("coarse", "fine")}
+        self._bytes_up = np.zeros(n, np.int64)
+        self._attempts = np.zeros(n, np.int32)
+        self._overrun = np.zeros(n, bool)
+        self._link_emulated_s, self._link_real_s = np.zeros(n), np.zeros(n)
+        self._outcome: np.ndarray = np.full(n, "", object)
+        self._duplicates = 0
+        self.open = n  # batches not ended yet
+
+    def submitted(self, batch: int, at_s: float) -> None:
+        """Note that a batch was released to its end device, for the first time or again."""
+        if self._attempts[batch] == 0:
+            self._steps["submitted"][batch] = at_s
+        self._attempts[batch] += 1
+
+    def sent_up(self, batch: int, n_bytes: int) -> None:
+        """Note the payload that left the end device for an upper one."""
+        self._bytes_up[batch] += n_bytes
+
+    def answered(self, stage: Literal["coarse", "fine"], batch: int, at_s: float, answer: Answer) -> bool:
+        """Note an answer that reached the client at at_s; return False when it is a duplicate."""
+        if not np.isnan(self._steps[stage][batch]) or self._outcome[batch]:
+            self._duplicates += 1
+            return False
+        for step, seconds in answer.steps.items():
+            self._steps[step][batch] = seconds
+        self._steps[stage][batch] = at_s
+        self._overrun[batch] |= answer.overrun
+        self._link_emulated_s[batch] += answer.link_emulated_s
+        self._link_real_s[batch] += answer.link_real_s
+        if answer.labels is None:
+            self._correct[stage][batch] = answer.expected_correct
+        else:
+            grader = self._graders[answer.device]
+            labels = grader.label_map[answer.labels]
+            where = slice(self._offset[batch], self._offset[batch + 1])
+            self._labels[stage][where] = labels
+            self._correct[stage][batch] = (labels == grader.truth[self._job.rows(batch)]).sum()
+        last = "fine" if self._plan.upper[batch] >= 0 else "coarse"
+        if stage == last:
+            self._end(batch, OK)
+        self._tell(stage, batch)
+        return True
+
+    def failed(self, batch: int, reason: str) -> None:
+        """End a batch without its last answer; an ended batch stays as it is."""
+        if not self._outcome[batch]:
+            self._end(batch, f"failed: {reason}")
+            self._tell("failed", batch)
+
+    def ended(self, batch: int) -> bool:
+        """Tell whether the batch has its last answer or has failed."""
+        return bool(self._outcome[batch])
+
+    def finish(self, *, interrupted: bool = False) -> Record:
+        """Return the record; batches still open are lost."""
+        self._outcome[self._outcome == ""] = LOST
+        answers = np.concatenate([self._steps["coarse"], self._steps["fine"]])
+        return Record(
+            plan=self._plan,
+            job=self._job,
+            steps=self._steps,
+            correct=self._correct,
+            labels=self._labels,
+            bytes_up=self._bytes_up,
+            attempts=self._attempts,
+            overrun=self._overrun,
+            link_emulated_s=self._link_emulated_s,
+            link_real_s=self._link_real_s,
+            outcome=self._outcome,
+            duplicates=self._duplicates,
+            interrupted=interrupted,
+            makespan_s=float(np.nanmax(answers)) if np.isfinite(answers).any() else float("nan"),
+        )
+
+    def _end(self, batch: int, outcome: str) -> None:
+        self._outcome[batch] = outcome
+        self.open -= 1
+
+    def _tell(self, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
+        if self._progress is not None:
+            self._progress(stage, batch)
