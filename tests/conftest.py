@@ -1,0 +1,76 @@
+"""Shared fixtures: data, small systems, and a watch over what tests leave behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hddnn.data import Dataset, Job, load_dataset
+from hddnn.topology import Topology
+
+
+@pytest.fixture(scope="session")
+def sample() -> Dataset:
+    return load_dataset("sample")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep caches and temporary files of this run apart from the user's and from another run's."""
+    place = tmp_path_factory.mktemp("places")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HDDNN_CACHE", str(place / "cache"))
+        patch.setenv("TMPDIR", str(place))
+        patch.setattr(tempfile, "tempdir", None)
+        yield place
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(own_places: Path) -> Iterator[None]:
+    """Fail a test that leaves a process or a device's folder."""
+    yield
+    left = [child for child in psutil.Process(os.getpid()).children(recursive=True) if not _ends_alone(child)]
+    assert not left, f"processes left: {left}"
+    assert not list(own_places.glob("hddnn-*")), "device folders left"
+
+
+def _ends_alone(child: psutil.Process) -> bool:
+    # The interpreter's own bookkeeping process lives until the tests end.
+    try:
+        return "resource_tracker" in " ".join(child.cmdline()) or child.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def small_system(
+    n_end: int = 2,
+    n_edge: int = 1,
+    n_cloud: int = 1,
+    *,
+    seconds_per_image: float | None = None,
+    latency_s: float = 0.0,
+    edge_trust: str = "dependable",
+) -> Topology:
+    """Return a system with the packaged networks; without times it runs at its own speed."""
+    tiers = (("end", n_end, "mobilenet"), ("edge", n_edge, "resnet34"), ("cloud", n_cloud, "wrn16_4"))
+    devices = []
+    for tier, count, network in tiers:
+        trust = {"end": "dependable", "edge": edge_trust, "cloud": "undependable"}[tier]
+        entry = {"name": tier, "tier": tier, "count": count, "network": network, "trust": trust}
+        if seconds_per_image is not None:
+            entry["seconds_per_image"] = seconds_per_image
+        if count:
+            devices.append(entry)
+    links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
+    return Topology.from_dict({"name": "small", "devices": devices, "links": links, "n_map": 1})
+
+
+@pytest.fixture(scope="session")
+def small_job(sample: Dataset) -> Job:
+    """Return 9 batches of 20 images, the last one smaller."""
+    return Job(sample, images=170, batch_size=20)

@@ -1,0 +1,84 @@
+"""Small systems and jobs for tests of plans and times, by hand or by hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from hddnn.timing import CostTable
+from hddnn.topology import Device, Link, Topology
+
+PAYLOAD = {"coarse-net": (3072, 3072), "edge-net": (3072, 65536), "cloud-net": (3072, 16384)}
+NETWORK = {"end": "coarse-net", "edge": "edge-net", "cloud": "cloud-net"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A job's shape alone: images a batch."""
+
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, n_batches: int, batch_size: int = 50, last: int | None = None) -> Shape:
+        sizes = np.full(n_batches, batch_size)
+        sizes[-1] = batch_size if last is None else last
+        return cls(sizes)
+
+    @property
+    def n_batches(self) -> int:
+        return len(self.sizes)
+
+
+def device(name: str, tier: Any, seconds: float, *, dependable: bool = True, **encode_s: float) -> Device:
+    """Make a device; seconds: s an image; encode_s: network (with _ for -) -> s an image of its stem."""
+    times = {NETWORK[tier]: seconds} | {f"{net.replace('_', '-')}:stem": s for net, s in encode_s.items()}
+    return Device(name=name, tier=tier, network=NETWORK[tier], dependable=dependable, seconds_per_image=times)
+
+
+def system(*devices: Device, links: Sequence[Link] = (), n_map: int | None = None) -> Topology:
+    return Topology(name="test", devices=tuple(devices), links=tuple(links), n_map=n_map)
+
+
+def tiers(n_end: int, n_edge: int, n_cloud: int, n_map: int | None = None) -> Topology:
+    """Make a system by its counts: 1 ms an image everywhere; odd edge devices and the clouds undependable."""
+    devices = [device(f"end-{i}", "end", 0.001) for i in range(n_end)]
+    devices += [device(f"edge-{i}", "edge", 0.001, dependable=i % 2 == 0) for i in range(n_edge)]
+    devices += [device(f"cloud-{i}", "cloud", 0.001, dependable=False) for i in range(n_cloud)]
+    return system(*devices, n_map=n_map)
+
+
+def costs_of(topology: Topology) -> CostTable:
+    return CostTable.of(topology, payload_bytes=PAYLOAD)
+
+
+seconds = st.floats(0, 0.05, allow_subnormal=False)
+
+
+@st.composite
+def links_to(draw: st.DrawFn, target: Any) -> Link:
+    return Link(
+        source="end",
+        target=target,
+        latency_s=draw(st.floats(0, 2, allow_subnormal=False)),
+        bandwidth_bps=draw(st.none() | st.floats(1e5, 1e9)),
+        mode=draw(st.sampled_from(["serial", "overlapped"])),
+    )
+
+
+@st.composite
+def systems(draw: st.DrawFn) -> Topology:
+    """Draw a system of 1 to 4 end devices, 1 to 3 edge devices and 1 or 2 clouds with any times and links."""
+    devices = [
+        device(f"end-{i}", "end", draw(seconds), edge_net=draw(seconds), cloud_net=draw(seconds))
+        for i in range(draw(st.integers(1, 4)))
+    ]
+    for tier, most in (("edge", 3), ("cloud", 2)):
+        devices += [
+            device(f"{tier}-{i}", tier, draw(seconds), dependable=draw(st.booleans()))
+            for i in range(draw(st.integers(1, most)))
+        ]
+    return system(*devices, links=[draw(links_to("edge")), draw(links_to("cloud"))])

@@ -1,0 +1,264 @@
+"""Costs, the paper's times, and a lower bound that no schedule beats and some schedules reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from systems import PAYLOAD, Shape, costs_of, device, system, systems, tiers
+
+from hddnn.clocks import DeviceClock, LinkClock
+from hddnn.errors import PlanError
+from hddnn.plan import NO_DEVICE, Plan, make_routes
+from hddnn.schemes import SCHEMES, make_plan
+from hddnn.timing import CostTable, closed_form_s, lower_bound_s, resolve_n_map, tier_means_s
+from hddnn.topology import Device, Link, Topology
+
+PAPER = Topology.load("paper")
+PAPER_COSTS = CostTable.of(PAPER)
+NOT_REAL = float("-inf")  # in the simulation nothing really moves or computes
+
+
+def finish_s(plan: Plan, costs: CostTable, order: np.ndarray | None = None) -> float:
+    """Return the time in s of a first in, first out schedule, event by event.
+
+    order: (N,), in which the end devices take their batches; None: as numbered.
+    """
+    devices = plan.topology.devices
+    clocks = [DeviceClock() for _ in devices]
+    leaves: list[tuple[float, int]] = []  # (time, batch)
+    for batch in range(plan.n_batches) if order is None else order:
+        end, upper, images = plan.end_device(batch), plan.upper_device(batch), int(plan.sizes[batch])
+        busy_s = costs.service_s(end, images)
+        if upper is not None and not upper.dependable:
+            busy_s += costs.encode_s(end, upper.network, images)
+        clock = clocks[plan.end[batch]]
+        leaves.append((clock.finish(clock.begin(0.0), busy_s, NOT_REAL).done_s, int(batch)))
+
+    makespan_s = max(time_s for time_s, _ in leaves)
+    rng = np.random.default_rng(0)
+    links: dict[Device, LinkClock] = {}
+    for left_s, batch in sorted(leaves):
+        end, upper, images = plan.end_device(batch), plan.upper_device(batch), int(plan.sizes[batch])
+        if upper is None:
+            continue
+        link = links.setdefault(upper.name, LinkClock(costs.link(end, upper), 1.0, rng))
+        clock = clocks[plan.upper[batch]]
+        way = link.receive(left_s, costs.payload_bytes(upper, images), clock.free_s, NOT_REAL)
+        start_s = clock.begin(way.arrived_s)
+        makespan_s = max(makespan_s, clock.finish(start_s, costs.service_s(upper, images), NOT_REAL).done_s)
+    return makespan_s
+
+
+# Costs
+
+
+def test_modelled_time_wins_over_measured() -> None:
+    topology = system(device("a", "end", 0.002), Device(name="b", tier="end", network="coarse-net"))
+    costs = CostTable.of(topology, {"a": 0.5, "b": 0.003})
+    a, b = topology.devices
+    assert costs.service_s(a, 50) == pytest.approx(0.1)
+    assert costs.service_s(b, 50) == pytest.approx(0.15)
+
+
+def test_zero_is_a_modelled_time() -> None:
+    topology = system(device("a", "end", 0.0))
+    assert CostTable.of(topology, {"a": 0.5}).service_s(topology.devices[0], 50) == 0.0
+
+
+def test_names_the_devices_without_a_time() -> None:
+    ends = [Device(name=f"e{i}", tier="end", network="coarse-net") for i in range(3)]
+    with pytest.raises(PlanError, match="no service time for e0, e2: "):
+        CostTable.of(system(*ends), {"e1": 0.1})
+
+
+def test_encoding_time_is_zero_unless_modelled() -> None:
+    topology = system(device("a", "end", 0.001, edge_net=0.0004), device("b", "end", 0.001))
+    costs = costs_of(topology)
+    a, b = topology.devices
+    assert costs.encode_s(a, "edge-net", 50) == pytest.approx(0.02)
+    assert costs.encode_s(a, "cloud-net", 50) == 0.0
+    assert costs.encode_s(b, "edge-net", 50) == 0.0
+
+
+def test_payload_and_delay_go_by_trust() -> None:
+    topology = system(
+        device("end", "end", 0.001),
+        device("trusted", "edge", 0.001),
+        device("other", "edge", 0.001, dependable=False),
+        links=[Link(source="end", target="edge", latency_s=0.5, bandwidth_bps=1e6)],
+    )
+    costs = costs_of(topology)
+    end, trusted, other = topology.devices
+    assert costs.payload_bytes(trusted, 50) == 153_600
+    assert costs.payload_bytes(other, 50) == 3_276_800
+    assert costs.transfer_s(end, trusted, 50) == pytest.approx(1.2288)
+    assert costs.delay_s(end, trusted, 50) == pytest.approx(1.7288)
+    assert costs.delay_s(end, other, 50) == pytest.approx(26.7144)
+
+
+def test_unlimited_link_needs_no_payload_size_but_a_bandwidth_does() -> None:
+    topology = PAPER
+    end, cloud = topology.tier("end")[0], topology.tier("cloud")[0]
+    assert PAPER_COSTS.delay_s(end, cloud, 50) == 1.0
+    with pytest.raises(PlanError, match="no payload size for network wrn16_4 of cloud"):
+        PAPER_COSTS.payload_bytes(cloud, 50)
+
+
+# The paper's times
+
+
+@pytest.mark.parametrize(
+    ("scheme", "time_s"), [("end", 9.25), ("end-cloud", 283.25), ("end-edge", 49.25), ("mapping", 166.25)]
+)
+def test_closed_form_of_the_papers_system(scheme: str, time_s: float) -> None:
+    assert closed_form_s(scheme, PAPER_COSTS, PAPER, Shape.of(200)) == pytest.approx(time_s)
+
+
+def test_mapping_equals_end_edge_up_to_four_end_devices_and_then_nears_the_cloud() -> None:
+    job = Shape.of(200)
+    for n in range(1, 9):
+        topology = PAPER.with_end_devices(n)
+        costs = CostTable.of(topology)
+        edge_s, mapping_s, cloud_s = (
+            closed_form_s(scheme, costs, topology, job) for scheme in ("end-edge", "mapping", "end-cloud")
+        )
+        assert mapping_s == pytest.approx(edge_s) if n <= 4 else edge_s < mapping_s < cloud_s
+
+
+def test_tier_means() -> None:
+    assert tier_means_s(PAPER, "end", PAPER_COSTS, 50) == pytest.approx((0.0, 0.37))
+    assert tier_means_s(PAPER, "edge", PAPER_COSTS, 50) == pytest.approx((0.5, 0.30))
+    assert tier_means_s(PAPER, "cloud", PAPER_COSTS, 50) == pytest.approx((1.0, 0.37))
+    # Different devices: 1 and 3 ms, one trusted (raw) and one not (features).
+    mixed = system(
+        device("end", "end", 0.001),
+        device("a", "edge", 0.001),
+        device("b", "edge", 0.003, dependable=False),
+        links=[Link(source="end", target="edge", bandwidth_bps=1e6)],
+    )
+    assert tier_means_s(mixed, "edge", costs_of(mixed), 50) == pytest.approx(((1.2288 + 26.2144) / 2, 0.1))
+
+
+def test_closed_form_refuses() -> None:
+    job = Shape.of(4)
+    with pytest.raises(PlanError, match="no equation for scheme 'mine'"):
+        closed_form_s("mine", PAPER_COSTS, PAPER, job)
+    no_cloud = tiers(2, 1, 0, n_map=2)
+    with pytest.raises(PlanError, match="has no cloud device"):
+        closed_form_s("end-cloud", costs_of(no_cloud), no_cloud, job)
+    assert closed_form_s("mapping", costs_of(no_cloud), no_cloud, job) == pytest.approx(0.1 + 0.2)
+
+
+def test_n_map() -> None:
+    job = Shape.of(10)
+    assert resolve_n_map(PAPER, PAPER_COSTS, job) == 1
+    free = PAPER.model_copy(update={"n_map": None})
+    assert resolve_n_map(free, PAPER_COSTS, job) == 3  # 0.80 / 0.37 = 2.16
+    assert resolve_n_map(free, PAPER_COSTS, job, 2) == 2
+    idle = system(device("end", "end", 0.0), device("edge", "edge", 0.001))
+    with pytest.raises(PlanError, match="set n_map"):
+        resolve_n_map(idle, costs_of(idle), job)
+
+
+# The lower bound
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Plan, CostTable, np.ndarray]:
+    """Draw a plan with any routes on any system, its costs, and an order for the end devices."""
+    topology = draw(systems())
+    n = draw(st.integers(1, 12))
+    job = Shape(np.array(draw(st.lists(st.sampled_from([1, 7, 50]), min_size=n, max_size=n))))
+    ends = [i for i, d in enumerate(topology.devices) if d.tier == "end"]
+    uppers = [NO_DEVICE, *(i for i, d in enumerate(topology.devices) if d.tier != "end")]
+    end = np.array(draw(st.lists(st.sampled_from(ends), min_size=n, max_size=n)))
+    upper = np.array(draw(st.lists(st.sampled_from(uppers), min_size=n, max_size=n)))
+    order = np.array(draw(st.permutations(range(n))))
+    return make_routes("any", topology, job, end, upper), costs_of(topology), order
+
+
+@settings(max_examples=400)
+@given(problems())
+def test_no_schedule_beats_the_bound(problem: tuple[Plan, CostTable, np.ndarray]) -> None:
+    plan, costs, order = problem
+    bound_s = lower_bound_s(plan, costs)
+    assert bound_s >= 0
+    for schedule in (None, order):
+        assert bound_s <= finish_s(plan, costs, schedule) * (1 + 1e-9) + 1e-12
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(topology=systems(), n_batches=st.integers(1, 30), last=st.integers(1, 50), n_map=st.integers(1, 3))
+def test_no_scheme_beats_the_bound(
+    scheme: str, topology: Topology, n_batches: int, last: int, n_map: int
+) -> None:
+    costs = costs_of(topology)
+    plan = make_plan(scheme, topology, Shape.of(n_batches, 50, last), costs, n_map=n_map)
+    assert lower_bound_s(plan, costs) <= finish_s(plan, costs) * (1 + 1e-9) + 1e-12
+
+
+@pytest.mark.parametrize("last", [50, 20])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("n_end", [1, 2, 3, 4, 5, 8])
+def test_the_papers_system_can_reach_its_bound(scheme: str, n_end: int, last: int) -> None:
+    topology = PAPER.with_end_devices(n_end)
+    costs = CostTable.of(topology, payload_bytes=dict.fromkeys(topology.networks, (3072, 65536)))
+    plan = make_plan(scheme, topology, Shape.of(200, 50, last), costs)
+    assert finish_s(plan, costs) == pytest.approx(lower_bound_s(plan, costs), rel=0.01)
+
+
+def one_chain(end_s: float, cloud_s: float, stem_s: float = 0.0, **link: Any) -> tuple[Plan, CostTable]:
+    """Two end devices and one undependable cloud; 10 batches of 50; times in s an image."""
+    topology = system(
+        device("end-1", "end", end_s, cloud_net=stem_s),
+        device("end-2", "end", end_s, cloud_net=stem_s),
+        device("cloud", "cloud", cloud_s, dependable=False),
+        links=[Link(source="end", target="cloud", **link)],
+    )
+    return make_plan("end-cloud", topology, Shape.of(10), costs_of(topology)), costs_of(topology)
+
+
+BYTES = 50 * PAYLOAD["cloud-net"][1]  # a payload: features
+
+
+@pytest.mark.parametrize(
+    ("settings", "hand_s"),
+    [
+        # Cloud: head 0.05 + 10 x 0.5.
+        ({"end_s": 0.001, "cloud_s": 0.01}, 5.05),
+        # Serial: head 0.05 + 10 x (1 + 0.5); overlapped: head 0.05 + 1 + 10 x 0.5.
+        ({"end_s": 0.001, "cloud_s": 0.01, "latency_s": 1.0, "mode": "serial"}, 15.05),
+        ({"end_s": 0.001, "cloud_s": 0.01, "latency_s": 1.0}, 6.05),
+        # Link: head 0.05, 10 x 2 s, tail 1 + 0.5.
+        ({"end_s": 0.001, "cloud_s": 0.01, "latency_s": 1.0, "bandwidth_bps": 8 * BYTES / 2}, 21.55),
+        # End devices: 5 x 0.5 each, then both last batches, at once, through the cloud: 2 x 0.05.
+        ({"end_s": 0.010, "cloud_s": 0.001}, 2.6),
+        # The same with 0.1 s to encode each batch.
+        ({"end_s": 0.010, "cloud_s": 0.001, "stem_s": 0.002}, 3.1),
+        # And with a link: their transfers one after another, 2 x 0.1, latency 1, the last one's service.
+        ({"end_s": 0.010, "cloud_s": 0.001, "latency_s": 1.0, "bandwidth_bps": 8 * BYTES / 0.1}, 3.75),
+    ],
+)
+def test_where_one_resource_dominates_the_bound_is_reached(settings: dict[str, Any], hand_s: float) -> None:
+    plan, costs = one_chain(**settings)
+    assert lower_bound_s(plan, costs) == pytest.approx(hand_s)
+    assert finish_s(plan, costs) == pytest.approx(hand_s)
+
+
+def test_jitter_counts_as_zero() -> None:
+    calm = one_chain(0.001, 0.01, latency_s=1.0)
+    shaky = one_chain(0.001, 0.01, latency_s=1.0, jitter_s=5.0)
+    assert lower_bound_s(*shaky) == lower_bound_s(*calm)
+
+
+def test_longest_rest_first() -> None:
+    # One end device, 0.05 s a batch; batch 0 stops there, batch 1 has 5 s of cloud before it: 0.05 + 5.
+    topology = system(device("end", "end", 0.001), device("cloud", "cloud", 0.1))
+    plan = make_routes("any", topology, Shape.of(2), np.array([0, 0]), np.array([NO_DEVICE, 1]))
+    costs = costs_of(topology)
+    assert lower_bound_s(plan, costs) == pytest.approx(5.05)
+    assert finish_s(plan, costs, np.array([1, 0])) == pytest.approx(5.05)
