@@ -89,15 +89,24 @@ def read_yaml(path: Path, error: type[HddnnError], *, where: str) -> dict[str, A
     column), is empty, holds no mapping, or gives one key twice.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"{where}: no such file") from None
     except OSError as fault:
         raise error(f"{where}: cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError:
         raise error(f"{where}: is not UTF-8 text") from None
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.reader.ReaderError as fault:
+        line = text.count("\n", 0, fault.position) + 1
+        raise error(
+            f"{where}: line {line}: not valid YAML: character U+{fault.character:04X} is not allowed"
+        ) from None
     except yaml.YAMLError as fault:
         raise error(f"{where}: {_say_yaml(fault)}") from None
+    except ValueError as fault:  # a date or a number that is none, such as 2025-13-01
+        raise error(f"{where}: not valid YAML: {fault}") from None
     except RecursionError:
         raise error(f"{where}: is nested too deeply") from None
     if data is None:

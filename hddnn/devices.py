@@ -86,7 +86,7 @@ class CheckedModel(StrictModel):
 class Device(CheckedModel, _DeviceFields):
     """One device: its place, its network, and whether it may see raw images.
 
-    network: a packaged network's name or a bundle's path; dependable: may receive raw images;
+    network: a packaged network's name or a bundle's path; runtime: what computes it; dependable: may get raw images;
     seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with
     that network's stem; a device without one runs at its own speed.
     """

@@ -146,8 +146,8 @@ class Topology(CheckedModel):
 
     def to_yaml(self) -> str:
         """Return the text of a file that describes this topology."""
-        data: dict[str, Any] = {"name": self.name, "description": self.description, "n_map": self.n_map}
-        data = {key: value for key, value in data.items() if value not in ("", None)}
+        data: dict[str, Any] = {"name": self.name}
+        data |= self.model_dump(include={"description", "n_map"}, exclude_defaults=True)
         data["devices"] = entries_of(self.devices)
         data["links"] = [
             {"from": link.source, "to": link.target}

@@ -16,7 +16,8 @@ from hddnn.topology import TIERS, Device, Link, Topology, packaged_topologies
 NETWORKS = ("mobilenet", "resnet34", "wrn16_4")
 END = "{name: a, tier: end, network: mobilenet}"
 UPWARDS = "allowed: end to edge, end to cloud, edge to cloud"
-DEVICE_KEYS = "allowed: name, tier, network, threads, trust, count, first, seconds_per_image"
+LINK_KEYS = "allowed: from, to, latency_s, bandwidth_bps, jitter_s, mode"
+DEVICE_KEYS = "allowed: name, tier, network, threads, runtime, trust, count, first, seconds_per_image"
 
 
 def small(*, devices: str = END, links: str = "", rest: str = "") -> str:
@@ -69,10 +70,11 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         pytest.param(
             "name: 'x\n", "line 2, column 1: not valid YAML: found unexpected end of stream", id="quote"
         ),
-        pytest.param("name: \x07\n", "not valid YAML: special characters are not allowed", id="control"),
+        pytest.param("name: \x07\n", "line 1: not valid YAML: character '\\x07'", id="control"),
         pytest.param(
             "name: x\nname: y\n", "line 2, column 1: not valid YAML: key 'name' stands twice", id="key-twice"
         ),
+        pytest.param("name: 2025-13-01\n", "not valid YAML: month must be in 1..12", id="date"),
         pytest.param("{}", "devices: is missing; it is required", id="no-devices"),
         pytest.param(
             small(rest="n_mapp: 1"), "n_mapp: unknown key 'n_mapp', did you mean 'n_map'?", id="top-key"
@@ -89,7 +91,7 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         ),
         pytest.param(
             small(links="{source: end, target: edge}"),
-            "links[0].source: unknown key 'source'; allowed: from, to, latency_s, bandwidth_bps, jitter_s, mode",
+            f"links[0].source: unknown key 'source'; {LINK_KEYS}",
             id="link-key",
         ),
         pytest.param(
@@ -257,7 +259,8 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         ),
         pytest.param(
             small(links="{from: end, to: edge}, {from: end, to: cloud}, {from: end, to: edge}"),
-            "links[2]: a link from end to edge is already given in links[0]; one for each pair of tiers is allowed",
+            "links[2]: a link from end to edge is already given in links[0]; "
+            "one for each pair of tiers is allowed",
             id="link-twice",
         ),
         pytest.param(small(rest="n_map: 0"), "n_map: 0 is out of range; it must be at least 1", id="n-map"),
