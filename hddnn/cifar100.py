@@ -16,8 +16,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, ClassVar
+from urllib.error import HTTPError
 
 import numpy as np
 
@@ -85,7 +87,9 @@ def download(root: Path, release: Release = OFFICIAL, *, timeout_s: float = 60.0
                 )
             archive.seek(0)
             _extract(archive, folder, release)
-    except (OSError, EOFError, tarfile.TarError) as fault:
+    except (OSError, EOFError, HTTPException, tarfile.TarError) as fault:
+        if isinstance(fault, HTTPError):
+            fault.close()  # it is the server's reply, and holds the connection
         raise DataError(f"{release.url}: cannot be downloaded to {root}: {fault}") from None
 
 
@@ -132,6 +136,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     # So it is taken from an array, which names it as what rebuilds it.
     _known: ClassVar[Mapping[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     StringConstraints,
     ValidationError,
@@ -27,7 +28,17 @@ STEM_SUFFIX = ":stem"  # "resnet34:stem" in seconds_per_image: the time of that 
 # Names become worker names, task keys and values of a results cube, so they are plain words.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+
+def _printable(text: str) -> str:
+    # Some unseen characters do not survive in a YAML file, and none belongs in a table's heading.
+    odd = [character for character in text if not (character.isprintable() or character == "\n")]
+    if odd:
+        raise problem(f"character U+{ord(odd[0]):04X} is not allowed; use printable text")
+    return text
+
+
 Text = Annotated[str, StringConstraints(strict=True)]
+Prose = Annotated[Text, AfterValidator(_printable)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -86,9 +97,9 @@ class CheckedModel(StrictModel):
 class Device(CheckedModel, _DeviceFields):
     """One device: its place, its network, and whether it may see raw images.
 
-    network: a packaged network's name or a bundle's path; runtime: what computes it; dependable: may get raw images;
-    seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with
-    that network's stem; a device without one runs at its own speed.
+    network: a packaged network's name or a bundle's path; runtime: what computes it;
+    dependable: may receive raw images; seconds_per_image: modelled service time, s, by network name, or by
+    "NETWORK:stem" for encoding with that network's stem; a device without one runs at its own speed.
     """
 
     dependable: bool = True
@@ -147,8 +158,8 @@ class LinkEntry(_LinkFields):
 class TopologyFile(StrictModel):
     """A whole topology file."""
 
-    name: Text | None = None
-    description: Text = ""
+    name: Prose | None = None
+    description: Prose = ""
     devices: tuple[DeviceEntry, ...]
     links: tuple[LinkEntry, ...] = ()
     n_map: Count | None = None

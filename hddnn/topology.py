@@ -21,7 +21,7 @@ from hddnn.devices import (
     Count,
     Device,
     Link,
-    Text,
+    Prose,
     Tier,
     TopologyFile,
     entries_of,
@@ -42,8 +42,8 @@ class Topology(CheckedModel):
     or two links join the same tiers.
     """
 
-    name: Text
-    description: Text = ""
+    name: Prose
+    description: Prose = ""
     devices: tuple[Device, ...]
     links: tuple[Link, ...] = ()
     n_map: Count | None = None

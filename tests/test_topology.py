@@ -70,7 +70,7 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         pytest.param(
             "name: 'x\n", "line 2, column 1: not valid YAML: found unexpected end of stream", id="quote"
         ),
-        pytest.param("name: \x07\n", "line 1: not valid YAML: character '\\x07'", id="control"),
+        pytest.param("name: \x07\n", "line 1: not valid YAML: character U+0007 is not allowed", id="control"),
         pytest.param(
             "name: x\nname: y\n", "line 2, column 1: not valid YAML: key 'name' stands twice", id="key-twice"
         ),
@@ -263,6 +263,11 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
             "one for each pair of tiers is allowed",
             id="link-twice",
         ),
+        pytest.param(
+            small(rest='description: "a\\Nb"'),
+            "description: character U+0085 is not allowed; use printable text",
+            id="unseen",
+        ),
         pytest.param(small(rest="n_map: 0"), "n_map: 0 is out of range; it must be at least 1", id="n-map"),
         pytest.param(
             small(devices="{name: a, tier: fog, network: mobilenet, threads: 0}"),
@@ -375,6 +380,7 @@ def test_a_topology_travels_between_processes() -> None:
     assert pickle.loads(pickle.dumps(paper)) == paper == Topology.load("paper")
 
 
+prose = st.text(st.characters().filter(str.isprintable) | st.just("\n"), max_size=20)
 seconds = st.floats(0, 1e6)
 networks = st.sampled_from(NETWORKS)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,6}", fullmatch=True) | st.from_regex(
@@ -394,6 +400,7 @@ def topologies(draw: st.DrawFn) -> Topology:
                 tier=tier,
                 network=draw(networks),
                 threads=draw(st.integers(1, 2)),
+                runtime=draw(st.sampled_from(["openvino", "torch"])),
                 dependable=tier == "end" or draw(st.booleans()),
                 seconds_per_image=draw(
                     st.dictionaries(networks | networks.map("{}:stem".format), seconds, max_size=2)
@@ -413,8 +420,8 @@ def topologies(draw: st.DrawFn) -> Topology:
         for low, high in pairs
     ]
     return Topology(
-        name=draw(st.text(max_size=8)),
-        description=draw(st.text(max_size=20)),
+        name=draw(prose),
+        description=draw(prose),
         devices=tuple(devices),
         links=tuple(links),
         n_map=draw(st.none() | st.integers(1, 9)),
