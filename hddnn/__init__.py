@@ -8,11 +8,18 @@
     print(cube.makespan_s)
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from hddnn._version import __version__
-from hddnn.api import Observer, run
-from hddnn.data import Dataset, Job, load_dataset
-from hddnn.labels import LabelHierarchy
-from hddnn.topology import Device, Link, Topology
+
+if TYPE_CHECKING:
+    from hddnn.api import Observer, run
+    from hddnn.data import Dataset, Job, load_dataset
+    from hddnn.labels import LabelHierarchy
+    from hddnn.topology import Device, Link, Topology
 
 __all__ = [
     "Dataset",
@@ -26,3 +33,26 @@ __all__ = [
     "load_dataset",
     "run",
 ]
+
+_HOMES = {
+    "Dataset": "data",
+    "Device": "topology",
+    "Job": "data",
+    "LabelHierarchy": "labels",
+    "Link": "topology",
+    "Observer": "api",
+    "Topology": "topology",
+    "load_dataset": "data",
+    "run": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are fetched when first used, so that `import hddnn`, and with it the command line, starts at once.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hddnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hddnn.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from hddnn.data import Dataset, Job, load_dataset
-from hddnn.topology import Topology
+
+# The machines that run this are shared: a slow example is no finding.
+settings.register_profile("hddnn", deadline=None, print_blob=True)
+settings.load_profile("hddnn")
 
 
 @pytest.fixture(scope="session")
@@ -45,29 +49,6 @@ def _ends_alone(child: psutil.Process) -> bool:
         return "resource_tracker" in " ".join(child.cmdline()) or child.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def small_system(
-    n_end: int = 2,
-    n_edge: int = 1,
-    n_cloud: int = 1,
-    *,
-    seconds_per_image: float | None = None,
-    latency_s: float = 0.0,
-    edge_trust: str = "dependable",
-) -> Topology:
-    """Return a system with the packaged networks; without times it runs at its own speed."""
-    tiers = (("end", n_end, "mobilenet"), ("edge", n_edge, "resnet34"), ("cloud", n_cloud, "wrn16_4"))
-    devices = []
-    for tier, count, network in tiers:
-        trust = {"end": "dependable", "edge": edge_trust, "cloud": "undependable"}[tier]
-        entry = {"name": tier, "tier": tier, "count": count, "network": network, "trust": trust}
-        if seconds_per_image is not None:
-            entry["seconds_per_image"] = seconds_per_image
-        if count:
-            devices.append(entry)
-    links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
-    return Topology.from_dict({"name": "small", "devices": devices, "links": links, "n_map": 1})
 
 
 @pytest.fixture(scope="session")

@@ -82,3 +82,26 @@ def systems(draw: st.DrawFn) -> Topology:
             for i in range(draw(st.integers(1, most)))
         ]
     return system(*devices, links=[draw(links_to("edge")), draw(links_to("cloud"))])
+
+
+def packaged_system(
+    n_end: int = 2,
+    n_edge: int = 1,
+    n_cloud: int = 1,
+    *,
+    seconds_per_image: float | None = None,
+    latency_s: float = 0.0,
+    edge_trust: str = "dependable",
+) -> Topology:
+    """Return a system with the packaged networks; without times it runs at its own speed."""
+    tiers = (("end", n_end, "mobilenet"), ("edge", n_edge, "resnet34"), ("cloud", n_cloud, "wrn16_4"))
+    devices = []
+    for tier, count, network in tiers:
+        trust = {"end": "dependable", "edge": edge_trust, "cloud": "undependable"}[tier]
+        entry = {"name": tier, "tier": tier, "count": count, "network": network, "trust": trust}
+        if seconds_per_image is not None:
+            entry["seconds_per_image"] = seconds_per_image
+        if count:
+            devices.append(entry)
+    links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
+    return Topology.from_dict({"name": "small", "devices": devices, "links": links, "n_map": 1})

@@ -8,7 +8,6 @@ as a device does; waiting for modelled time happens there and never on the worke
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,14 +43,12 @@ def run_upper(order: UpperOrder, payloads: list[Payload]) -> None:
     _here().answer_upper(order, payloads)
 
 
+def rehearse(*below: None) -> None:
+    """Task that does nothing: the first of a kind loads code and opens connections, so that no batch has to."""
+
+
 def _here() -> Device:
     return get_worker().plugins[PLUGIN]
-
-
-@dataclass(frozen=True)
-class _Parcel:
-    images: np.ndarray
-    received_s: float
 
 
 class Device(WorkerPlugin):
@@ -65,7 +62,7 @@ class Device(WorkerPlugin):
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
         self.seconds_per_image = float("nan")  # measured at warm-up
-        self._parcels: dict[str, _Parcel] = {}
+        self._parcels: dict[str, np.ndarray] = {}
         self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
         self._clock = DeviceClock(spec.time_scale)
 
@@ -120,29 +117,30 @@ class Device(WorkerPlugin):
 
     def push(self, parcel: str, images: np.ndarray) -> None:
         """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
-        self._parcels[parcel] = _Parcel(images, time.monotonic())
+        self._parcels[parcel] = images
 
     def drop(self, job: str) -> None:
         """Forget what is left of a job."""
-        self._parcels = {name: p for name, p in self._parcels.items() if not name.startswith(job)}
+        self._parcels = {name: images for name, images in self._parcels.items() if not name.startswith(job)}
 
     # ---- called by tasks, in the worker's task thread
 
     def answer_end(self, order: EndOrder) -> list[Payload]:
         """Answer each batch of a parcel, tell the client at once, and return the payloads that go up."""
+        received_s = self._in_hand_s.pop(order.key, time.monotonic())
         parcel = self._parcels.pop(order.parcel)
         stem = self._stems[order.stem] if order.stem else None
         modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
         encode_s = self.spec.device.seconds_per_image.get(f"{order.stem}:stem", 0.0)
         payloads, first = [], 0
         for batch, size in zip(order.batches, order.sizes, strict=True):
-            images = parcel.images[first : first + size]
+            images = parcel[first : first + size]
             first += size
-            start_s = self._clock.begin(parcel.received_s)
+            start_s = self._clock.begin(received_s)
             labels = self._network.run(images).argmax(axis=1)
             if modelled_s is None:
                 told_s = time.monotonic()
-                self._tell_coarse(order, batch, labels, parcel.received_s, start_s, told_s, overrun=False)
+                self._tell_coarse(order, batch, labels, received_s, start_s, told_s, overrun=False)
             array = images if stem is None else stem.stem(images)
             # A modelled time covers both: the true run of network and stem has to fit into it.
             total_s = None if modelled_s is None else size * (modelled_s + encode_s)
@@ -150,7 +148,7 @@ class Device(WorkerPlugin):
             if modelled_s is not None:
                 told_s = start_s + size * modelled_s * self.spec.time_scale
                 sleep_until(told_s)
-                self._tell_coarse(order, batch, labels, parcel.received_s, start_s, told_s, finish.overrun)
+                self._tell_coarse(order, batch, labels, received_s, start_s, told_s, finish.overrun)
             sleep_until(finish.done_s)
             if order.goes_up:
                 n_bytes = array.nbytes if stem is None else size * stem.bundle.card.feature_bytes

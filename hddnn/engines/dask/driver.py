@@ -107,27 +107,24 @@ class JobRun:
         return max(WINDOW, 3 * largest, 2 * len(routes))
 
     async def _fill(self, ended: as_completed) -> None:
-        """Send as many bundles as the windows allow: images straight to the devices, one graph for the tasks."""
-        bundles = [bundle for end in self._queues for bundle in self._take(end)]
-        if not bundles:
-            return
-        pushed = await asyncio.gather(*(self._push(bundle) for bundle in bundles))
-        bundles = [bundle for bundle, there in zip(bundles, pushed, strict=True) if there]
-        if not bundles:
-            await self._fill(ended)
-            return
-        graph, keys = lower(bundles, self._id, self._topic, self._addresses)
-        # fifo_timeout=0: a later graph never overtakes an earlier one at a device
-        futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
-        self._bundles.update(zip(keys, bundles, strict=True))
-        ended.update(futures)
+        """Send as many bundles as the windows allow: images straight to the devices, one graph for the tasks.
+
+        One bundle for each end device at a time, so that all of them have work before any has a queue.
+        """
+        while bundles := [bundle for end in self._queues for bundle in self._take(end)]:
+            pushed = await asyncio.gather(*(self._push(bundle) for bundle in bundles))
+            bundles = [bundle for bundle, there in zip(bundles, pushed, strict=True) if there]
+            if bundles:
+                graph, keys = lower(bundles, self._id, self._topic, self._addresses)
+                # fifo_timeout=0: a later graph never overtakes an earlier one at a device
+                futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
+                self._bundles.update(zip(keys, bundles, strict=True))
+                ended.update(futures)
 
     def _take(self, end: int) -> list[Bundle]:
-        """Take the next bundles of an end device from its queues, in the order of their first batch."""
-        bundles: list[Bundle] = []
+        """Take the next bundle of an end device from its queues: the way whose first batch is the earliest."""
         devices = self._plan.topology.devices
-        room = self._window(end) - self._in_flight[end]
-        while room > 0:
+        while room := max(0, self._window(end) - self._in_flight[end]):
             waiting = {upper: queue[0] for upper, queue in self._queues[end].items() if queue}
             if not waiting:
                 break
@@ -142,10 +139,9 @@ class JobRun:
                 continue
             sizes = tuple(self._plan.sizes[list(batches)].tolist())
             self._number += 1
-            bundles.append(Bundle(self._number, devices[end], above, batches, sizes))
             self._in_flight[end] += count
-            room -= count
-        return bundles
+            return [Bundle(self._number, devices[end], above, batches, sizes)]
+        return []
 
     async def _push(self, bundle: Bundle) -> bool:
         """Send a bundle's images to its end device; return whether they got there."""

@@ -15,7 +15,7 @@ from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards, payload_bytes
 from hddnn.engines.dask.driver import JobRun
 from hddnn.engines.dask.messages import Compute, DeviceSpec
-from hddnn.engines.dask.peers import Peer, connect, find_peers
+from hddnn.engines.dask.peers import Peer, connect, find_peers, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.plan import Plan
 from hddnn.records import Progress, Record
@@ -121,6 +121,7 @@ class DaskEngine:
             self._peers: Mapping[str, Peer] = await find_peers(
                 self.client, self.topology, compute=self.compute, time_scale=self.time_scale
             )
+            await rehearse_chain(self.client, self._peers)
             self._stack = stack.pop_all()
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -45,12 +45,13 @@ def bundle_size(slowest_s: float, pending: int) -> int:
     return max(1, min(fits, BUNDLE_BATCHES, pending))
 
 
-def end_order(bundle: Bundle, job: str, topic: str) -> EndOrder:
+def end_order(bundle: Bundle, job: str, topic: str, key: Any) -> EndOrder:
     """Return what the end device's task is told."""
     upper = bundle.upper
     return EndOrder(
         job=job,
         topic=topic,
+        key=key,
         parcel=bundle.parcel(job),
         batches=bundle.batches,
         sizes=bundle.sizes,
@@ -73,7 +74,7 @@ def lower(
     last = []
     for bundle in bundles:
         key: tuple[Any, ...] = (f"end-{bundle.end.network}", job, bundle.number)
-        graph[key] = Task(key, run_end, end_order(bundle, job, topic))
+        graph[key] = Task(key, run_end, end_order(bundle, job, topic, key))
         workers[key], resources[key] = [addresses[bundle.end.name]], {"end": 1}
         if bundle.upper is not None:
             below, key = key, (f"{bundle.upper.tier}-{bundle.upper.network}", job, bundle.number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from distributed import Client
 
 from hddnn import zoo
 from hddnn._version import __version__
-from hddnn.engines.dask.device import boot_id
+from hddnn.engines.dask.device import boot_id, rehearse
 from hddnn.engines.dask.messages import HELLO, Compute
 from hddnn.errors import ClusterError
 from hddnn.topology import Topology
@@ -58,7 +59,8 @@ async def find_peers(
     Raises ClusterError naming the devices that are missing, and those that run another tier, network, version,
     compute mode or time scale than asked for.
     """
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    # Asked anew: what the client remembers of the scheduler may be older than the last registration.
+    workers = (await client.scheduler.identity(n_workers=-1))["workers"]
     addresses = {str(info["name"]): address for address, info in workers.items()}
     missing = [device.name for device in topology.devices if device.name not in addresses]
     if missing:
@@ -101,3 +103,19 @@ async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any
             best_s = answered_s - asked_s
             offset_s = hello["clock_s"] - (asked_s + answered_s) / 2
     return hello, 0.0 if hello["boot_id"] and hello["boot_id"] == boot_id() else offset_s
+
+
+async def rehearse_chain(client: Client, peers: Mapping[str, Peer]) -> None:
+    """Run a task on every end device, and one that depends on them all on every upper device."""
+    name = f"rehearse-{uuid.uuid4().hex[:12]}"
+    ends = {
+        peer.name: client.submit(rehearse, workers=[peer.address], key=(name, peer.name))
+        for peer in peers.values()
+        if peer.tier == "end"
+    }
+    uppers = [
+        client.submit(rehearse, *ends.values(), workers=[peer.address], key=(name, peer.name))
+        for peer in peers.values()
+        if peer.tier != "end"
+    ]
+    await client.gather([*ends.values(), *uppers])
