@@ -1,0 +1,159 @@
+"""A bundle: the two ONNX files of a network, and the card that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+
+from hddnn.errors import BundleError
+
+FILES = {"stem": "stem.onnx", "body": "body.onnx"}
+Precision = Literal["default", "f32"]
+
+
+class PartPrecision(BaseModel):
+    """Arithmetic of each part: float32, or the faster one a CPU has by default (bfloat16 where it can)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stem: Precision = "f32"
+    body: Precision = "f32"
+
+
+class Card(BaseModel):
+    """What a network is, needs and answers.
+
+    stem_shape: features of one image (channels, height, width), float32.
+    precision: what reproduces the network well enough on a CPU; agreement: share of images with the torch
+    network's top-1 answer, by precision of the body.
+    accuracy: top-1 by level, of this bundle; seconds_per_image: of this bundle, one thread, batch 50.
+    files: sha256 (hex) by file name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    architecture: str
+    task: Literal["coarse", "fine"]
+    labels: tuple[str, ...]
+    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 32, 3)
+    input_dtype: Literal["uint8"] = "uint8"
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    stem_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    parameters: PositiveInt
+    stem_parameters: PositiveInt
+    seconds_per_image: PositiveFloat
+    precision: PartPrecision = PartPrecision()
+    agreement: dict[str, float] = {}
+    accuracy: dict[str, float] = {}
+    training: dict[str, Any] = {}
+    files: dict[str, str]
+
+    @property
+    def raw_bytes(self) -> int:
+        """Return the bytes of one image as it leaves the camera."""
+        return math.prod(self.input_shape)
+
+    @property
+    def feature_bytes(self) -> int:
+        """Return the bytes of one image's features, float32."""
+        return 4 * math.prod(self.stem_shape)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A network on disk; make one with `open` (checked) or `create`."""
+
+    path: Path
+    card: Card
+
+    @property
+    def stem_path(self) -> Path:
+        """Return the ONNX file of the first convolution with its preprocessing."""
+        return self.path / FILES["stem"]
+
+    @property
+    def body_path(self) -> Path:
+        """Return the ONNX file of the rest."""
+        return self.path / FILES["body"]
+
+    @property
+    def digest(self) -> str:
+        """Return a hash (hex) of what decides the answers: both files and the precision they are run in."""
+        facts = [*(self.card.files[name] for name in FILES.values()), self.card.precision.model_dump_json()]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+    @classmethod
+    def open(cls, path: str | Path, *, parts: Collection[str] = tuple(FILES)) -> Bundle:
+        """Read a bundle and check that the files of `parts` are there and are those of its card.
+
+        An end device that only encodes for others holds no body.onnx: parts=("stem",).
+        Raises BundleError naming the file and what is wrong with it.
+        """
+        path = Path(path)
+        card = _read_card(path / "card.json")
+        for part in parts:
+            file = path / FILES[part]
+            if _sha256(file) != card.files[file.name]:
+                raise BundleError(
+                    f"{file} is damaged: its hash is not the card's; get or export the bundle again"
+                )
+        return cls(path, card)
+
+    @classmethod
+    def create(cls, path: str | Path, **facts: Any) -> Bundle:
+        """Write the card of the two ONNX files in `path`; facts: the fields of Card without `files`.
+
+        An own network becomes a bundle so. Raises BundleError when a file or fact is missing or wrong.
+        """
+        path = Path(path)
+        hashes = {name: _sha256(path / name) for name in FILES.values()}
+        card = _checked({**facts, "files": hashes}, path / "card.json")
+        text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        (path / "card.json").write_text(text + "\n", encoding="utf-8")
+        return cls(path, card)
+
+
+def _read_card(file: Path) -> Card:
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{file.parent} is no bundle: cannot read card.json ({error.strerror})") from error
+    except ValueError as error:
+        raise BundleError(f"{file} is not JSON ({error}); export the bundle again") from error
+    return _checked(facts, file)
+
+
+def _checked(facts: Any, file: Path) -> Card:
+    """Make a card; raises BundleError naming the first wrong key."""
+    try:
+        card = Card.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise BundleError(f"{file}: {key}: {first['msg']}") from error
+    if set(card.files) != set(FILES.values()):
+        raise BundleError(
+            f"{file}: files: must name {' and '.join(FILES.values())}, not {', '.join(card.files)}"
+        )
+    if len(set(card.labels)) != len(card.labels) or not card.labels:
+        raise BundleError(f"{file}: labels: must be one or more names, none of them twice")
+    return card
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(
+            f"{file.parent} is incomplete: cannot read {file.name} ({error.strerror})"
+        ) from error

@@ -1,0 +1,116 @@
+"""Bundles on disk: each damage has its one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hddnn import zoo
+from hddnn.data import Dataset
+from hddnn.errors import BundleError
+from hddnn.zoo import Bundle
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(zoo.bundle("mobilenet").path, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_packaged_bundle(name: str, sample: Dataset) -> None:
+    bundle = zoo.bundle(name)
+    card = bundle.card
+    assert card.name == name
+    assert card.labels == sample.labels.levels[card.task]
+    assert card.raw_bytes == 3072
+    assert card.feature_bytes == 65536
+    assert card.agreement["f32"] >= 0.999
+    assert card.agreement[card.precision.body] >= 0.995
+    # Weights are stored once and in half size: 2 bytes a parameter, and a little for the graph.
+    size = bundle.stem_path.stat().st_size + bundle.body_path.stat().st_size
+    assert 2 * card.parameters < size < 2 * card.parameters + 150_000
+    assert len(bundle.digest) == 64
+    assert Bundle.open(bundle.path) == bundle
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "least"),
+    [("mobilenet", "coarse", 0.69), ("resnet34", "fine", 0.58), ("resnet34", "coarse", 0.70),
+     ("wrn16_4", "fine", 0.74), ("wrn16_4", "coarse", 0.84)],
+)  # fmt: skip
+def test_accuracy_is_that_of_the_trained_weights(name: str, level: str, least: float) -> None:
+    assert zoo.bundle(name).card.accuracy[level] >= least
+
+
+def test_no_paths_of_the_exporting_machine() -> None:
+    for name in zoo.names():
+        for file in zoo.bundle(name).path.iterdir():
+            content = file.read_bytes()
+            assert b"/torch/" not in content
+            assert b".py" not in content
+
+
+def test_digests_differ() -> None:
+    assert len({zoo.bundle(name).digest for name in zoo.names()}) == len(zoo.names())
+
+
+def test_unknown_name_lists_the_valid_ones() -> None:
+    expected = "no network 'vgg'; packaged are mobilenet, resnet34, wrn16_4, or give a bundle's folder"
+    with pytest.raises(BundleError, match=f"^{expected}$"):
+        zoo.bundle("vgg")
+
+
+def test_a_folder_is_a_name_too(copy: Path) -> None:
+    assert zoo.bundle(copy).digest == zoo.bundle(str(copy)).digest == zoo.bundle("mobilenet").digest
+
+
+def test_a_stem_alone_can_be_opened(copy: Path) -> None:
+    (copy / "body.onnx").unlink()
+    assert Bundle.open(copy, parts=("stem",)).digest == zoo.bundle("mobilenet").digest
+    with pytest.raises(BundleError, match=r"copy is incomplete: cannot read body\.onnx \(No such file"):
+        Bundle.open(copy)
+
+
+def _cut(path: Path) -> None:
+    body = path / "body.onnx"
+    body.write_bytes(body.read_bytes()[:-1000])
+
+
+def _edit(**changes: object) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        card = json.loads((path / "card.json").read_text())
+        (path / "card.json").write_text(json.dumps({**card, **changes}))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda path: (path / "card.json").unlink(), r"copy is no bundle: cannot read card\.json"),
+        (lambda path: (path / "card.json").write_text("{"), r"card\.json is not JSON"),
+        (lambda path: (path / "card.json").write_text("[]"), r"card\.json: the card: "),
+        (_cut, r"body\.onnx is damaged: its hash is not the card's; get or export the bundle again"),
+        (_edit(task="finest"), r"card\.json: task: Input should be 'coarse' or 'fine'"),
+        (_edit(stem_shape=[16, 32]), r"card\.json: stem_shape"),
+        (_edit(colour="red"), r"card\.json: colour: Extra inputs are not permitted"),
+        (_edit(labels=["cat", "cat"]), r"card\.json: labels: must be one or more names, none of them twice"),
+        (_edit(files={"stem.onnx": ""}), r"card\.json: files: must name stem\.onnx and body\.onnx, not stem"),
+    ],
+)
+def test_damaged_bundle(copy: Path, damage: Callable[[Path], None], expected: str) -> None:
+    damage(copy)
+    with pytest.raises(BundleError, match=expected) as error:
+        Bundle.open(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_create_needs_both_files(copy: Path) -> None:
+    facts = zoo.bundle("mobilenet").card.model_dump(exclude={"files"})
+    (copy / "stem.onnx").unlink()
+    with pytest.raises(BundleError, match=r"copy is incomplete: cannot read stem\.onnx"):
+        Bundle.create(copy, **facts)
