@@ -1,0 +1,159 @@
+"""Answer from a store of what the true network answered before, for long sweeps on a small machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from hddnn.errors import BundleError
+from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, seconds_per_image
+from hddnn.zoo import Bundle
+
+DIGEST_BYTES = 16
+_BATCH = 50
+
+
+def cache_dir() -> Path:
+    """Return where answers are kept: $HDDNN_CACHE, or hddnn in the user's cache folder."""
+    own = os.environ.get("HDDNN_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hddnn"
+
+
+def store_path(bundle: Bundle) -> Path:
+    """Return the file that holds the answers of this bundle."""
+    return cache_dir() / "replay" / f"{bundle.card.name}-{bundle.digest[:32]}.npy"
+
+
+def digests(images: np.ndarray) -> np.ndarray:
+    """Return the content hash of each image, uint8 (B, 16); images: uint8 (B, H, W, 3) in C order."""
+    hashes = b"".join(blake2b(image, digest_size=DIGEST_BYTES).digest() for image in images)
+    return np.frombuffer(hashes, np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def prepare(
+    bundle: Bundle,
+    images: np.ndarray,
+    progress: Callable[[int, int], object] | None = None,
+    *,
+    threads: int | None = None,
+) -> Path:
+    """Let the true network answer every image that the store lacks, and return the store's file.
+
+    images: uint8 (N, 32, 32, 3); progress(done, total) is called after each batch of missing images.
+    threads: None for all cores. Processes that prepare the same bundle at once wait for each other.
+    """
+    images = checked_batch(images, np.uint8, bundle.card.input_shape, "images")
+    path = store_path(bundle)
+    unique, first = np.unique(_keys(digests(images)), return_index=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path.with_suffix(".lock")):
+        stored = _read(path, bundle) if path.exists() else _rows(bundle, 0)
+        missing = first[~np.isin(unique, _keys(stored["digest"]))]
+        if not len(missing):
+            return path
+        # Here, because replaying needs no network and so no OpenVINO.
+        from hddnn.runtimes.openvino import OpenVINO
+
+        network = OpenVINO(bundle, threads=threads or os.cpu_count() or 1)
+        fresh = _rows(bundle, len(missing))
+        for start in range(0, len(missing), _BATCH):
+            batch = images[missing[start : start + _BATCH]]
+            fresh["digest"][start : start + _BATCH] = digests(batch)
+            fresh["logits"][start : start + _BATCH] = network.run(batch)
+            if progress is not None:
+                progress(min(start + _BATCH, len(missing)), len(missing))
+        rows = np.concatenate([stored, fresh])
+        rows = rows[np.argsort(_keys(rows["digest"]))]
+        # A reader sees the old file or the new one, never half of one; a map of the old one stays valid.
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as stream:
+            np.save(stream, rows, allow_pickle=False)
+        temporary.replace(path)
+    return path
+
+
+class Replay:
+    """Looks answers up by the image's content; `features` are the images' hashes, uint8 (B, 16).
+
+    Raises BundleError when nothing was prepared for the bundle, or an image is not in the store.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",)) -> None:
+        self.bundle = bundle
+        self.parts = checked_parts(parts)
+        self.threads = threads  # a look-up takes one, whatever the device has
+        # A device that only encodes hashes images, and looks nothing up.
+        path = store_path(bundle)
+        if self.parts == ("stem",):
+            self._stored = _rows(bundle, 0)
+        elif path.exists():
+            self._stored = _read(path, bundle)
+        else:
+            raise BundleError(f"no stored answers of {bundle.card.name} ({path}); prepare them first")
+        self._sorted = _keys(self._stored["digest"])
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Turn images into logits."""
+        return self.body(self.stem(images))
+
+    def stem(self, images: np.ndarray) -> np.ndarray:
+        """Turn images into their hashes."""
+        if not {"whole", "stem"} & set(self.parts):
+            raise not_loaded(self.bundle.card, "stem")
+        return digests(checked_batch(images, np.uint8, self.bundle.card.input_shape, "images"))
+
+    def body(self, features: np.ndarray) -> np.ndarray:
+        """Turn hashes into logits."""
+        if not {"whole", "body"} & set(self.parts):
+            raise not_loaded(self.bundle.card, "body")
+        features = checked_batch(features, np.uint8, (DIGEST_BYTES,), "hashes")
+        rows = np.searchsorted(self._sorted, _keys(features))
+        rows = np.minimum(rows, len(self._sorted) - 1)
+        known = len(self._sorted) and (self._stored["digest"][rows] == features).all(axis=1)
+        if not np.all(known):
+            count = len(features) - np.count_nonzero(known)
+            name = self.bundle.card.name
+            raise BundleError(
+                f"{count} of {len(features)} images have no stored answer of {name}; prepare them first"
+            )
+        return self._stored["logits"][rows]
+
+    def warm_up(self, batch_size: int) -> float:
+        """Hash a few batches; returns the median seconds per image."""
+        return seconds_per_image(digests, np.zeros((batch_size, *self.bundle.card.input_shape), np.uint8))
+
+
+def _rows(bundle: Bundle, n: int) -> np.ndarray:
+    """Return n empty rows of a store."""
+    classes = len(bundle.card.labels)
+    return np.zeros(n, [("digest", np.uint8, (DIGEST_BYTES,)), ("logits", np.float32, (classes,))])
+
+
+def _read(path: Path, bundle: Bundle) -> np.ndarray:
+    """Map a store into memory: processes share its pages; raises BundleError when it is not one."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read ({error}); delete it and prepare again") from error
+    if rows.dtype != _rows(bundle, 0).dtype:
+        raise BundleError(f"{path} does not hold answers of {bundle.card.name}; delete it and prepare again")
+    return rows
+
+
+def _keys(digest: np.ndarray) -> np.ndarray:
+    """Return the first 8 bytes of each hash as a number to sort by; uint64 (N,)."""
+    return np.ascontiguousarray(digest[:, :8]).view(np.uint64)[:, 0]
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock between processes; it ends with the process at the latest."""
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

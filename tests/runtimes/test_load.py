@@ -1,0 +1,49 @@
+"""Loading a runtime: what is refused, and that nothing heavy is imported unasked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hddnn import runtimes, zoo
+from hddnn.errors import BundleError, InputError
+
+
+def test_unknown_runtime_lists_the_valid_ones() -> None:
+    with pytest.raises(InputError, match=r"no runtime 'onnx'; there are openvino, torch, replay"):
+        runtimes.load("onnx", zoo.bundle("mobilenet"))
+
+
+@pytest.mark.parametrize("parts", [(), ("head",), ("whole", "head")])
+def test_unknown_part_lists_the_valid_ones(parts: tuple[str, ...]) -> None:
+    with pytest.raises(BundleError, match="parts are whole, stem, body"):
+        runtimes.load("openvino", zoo.bundle("mobilenet"), parts=parts)
+
+
+def test_no_threads() -> None:
+    with pytest.raises(InputError, match="1 thread or more, not 0"):
+        runtimes.load("openvino", zoo.bundle("mobilenet"), threads=0)
+
+
+def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "hddnn.runtimes.torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"runtime torch needs torch: pip install 'hddnn\[torch\]'"):
+        runtimes.load("torch", zoo.bundle("mobilenet"))
+
+
+def test_import_and_openvino_bring_no_torch() -> None:
+    code = (
+        "import sys, hddnn.zoo, hddnn.runtimes as r\n"
+        "assert not {'torch', 'onnx', 'openvino'} & set(sys.modules)\n"
+        "r.load('openvino', hddnn.zoo.bundle('mobilenet')).warm_up(2)\n"
+        "assert not {'torch', 'onnx', 'openvino_telemetry'} & set(sys.modules)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=root, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

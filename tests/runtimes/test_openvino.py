@@ -1,0 +1,78 @@
+"""OpenVINO against torch, and the checks it makes of a bundle's files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hddnn import runtimes, zoo
+from hddnn.data import Dataset
+from hddnn.errors import BundleError
+from hddnn.runtimes.openvino import OpenVINO
+from hddnn.zoo import Bundle, PartPrecision
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return the folder of a copied bundle, free to be damaged."""
+    return Path(shutil.copytree(zoo.bundle("mobilenet").path, tmp_path / "copy"))
+
+
+def rewritten(path: Path, **changes: object) -> Bundle:
+    """Write the card again, with its hashes, so that the files alone are wrong."""
+    facts = zoo.bundle("mobilenet").card.model_dump(exclude={"files"})
+    return Bundle.create(path, **{**facts, **changes})
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_agrees_with_torch_on_the_sample(name: str, sample: Dataset) -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    bundle = zoo.bundle(name)
+    images = sample.images[:: 1 if bundle.card.parameters < 1e6 else 4]
+    reference = answers(runtimes.load("torch", bundle, threads=2), images)
+    exact = OpenVINO(bundle, threads=2, precision=PartPrecision(stem="f32", body="f32"))
+    assert np.mean(answers(exact, images) == reference) >= 0.999
+    assert np.mean(answers(runtimes.load("openvino", bundle, threads=2), images) == reference) >= 0.995
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_whole_and_parts_agree(name: str, sample: Dataset) -> None:
+    whole = runtimes.load("openvino", zoo.bundle(name), threads=2)
+    parts = runtimes.load("openvino", zoo.bundle(name), threads=2, parts=("stem", "body"))
+    images = sample.images[:400]
+    assert np.mean(answers(whole, images) == answers(parts, images)) >= 0.999
+
+
+def answers(runtime: runtimes.Runtime, images: np.ndarray) -> np.ndarray:
+    return np.concatenate([runtime.run(images[i : i + 50]).argmax(1) for i in range(0, len(images), 50)])
+
+
+def test_body_that_is_no_onnx(copy: Path) -> None:
+    (copy / "body.onnx").write_bytes((copy / "body.onnx").read_bytes()[:5000])
+    with pytest.raises(BundleError, match=r"body\.onnx cannot be read as ONNX; get or export"):
+        OpenVINO(rewritten(copy))
+
+
+def test_stem_shape_that_is_not_the_cards(copy: Path) -> None:
+    bundle = rewritten(copy, stem_shape=(64, 16, 16))
+    expected = r"stem\.onnx: output is f32 \(batch, 16, 32, 32\), but the card says f32 \(batch, 64, 16, 16\)"
+    with pytest.raises(BundleError, match=expected):
+        OpenVINO(bundle)
+    with pytest.raises(BundleError, match=r"body\.onnx: input is f32 \(batch, 16, 32, 32\)"):
+        OpenVINO(bundle, parts=("body",))
+
+
+def test_labels_that_are_not_the_logits(copy: Path) -> None:
+    bundle = rewritten(copy, labels=("cat", "dog"))
+    expected = r"body\.onnx: output is f32 \(batch, 20\), but the card says f32 \(batch, 2\)"
+    with pytest.raises(BundleError, match=expected):
+        OpenVINO(bundle)
+
+
+def test_stem_of_another_network(copy: Path) -> None:
+    shutil.copy(zoo.bundle("resnet34").stem_path, copy / "stem.onnx")
+    with pytest.raises(BundleError, match=r"stem\.onnx: output is f32 \(batch, 64, 16, 16\)"):
+        OpenVINO(rewritten(copy))
