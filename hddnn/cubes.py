@@ -117,7 +117,7 @@ def from_records(
         "batch": ("batch", np.arange(len(first.plan.sizes)), batch_attributes),
         "batch_images": ("batch", first.plan.sizes, sizes_attributes),
     }
-    return xr.Dataset(data, coords, {**_environment(), **attributes})
+    return xr.Dataset(data, coords, {**environment(), **attributes})
 
 
 def _text(values: np.ndarray) -> np.ndarray:
@@ -125,7 +125,7 @@ def _text(values: np.ndarray) -> np.ndarray:
     return values.astype(str)
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Return what was there when the cube was made: code and machine."""
     return {
         "hddnn_version": __version__,

@@ -116,6 +116,7 @@ class DaskEngine:
                 )
                 address, self.dashboard_link = processes.address, processes.dashboard_link
                 self.pids = processes.pids
+            self.scheduler_address = address
             self.client: Client = await connect(address)
             stack.push_async_callback(self.client.close)
             self._peers: Mapping[str, Peer] = await find_peers(

@@ -1,0 +1,125 @@
+"""The engine's own cost: a pinned two-stage graph of do-nothing tasks, hddnn against bare distributed.
+
+On the same workers, alternating in one run:
+  submit  bare distributed, task by task: client.submit, each pinned, the second stage depending on the first
+  graph   bare distributed, the same tasks sent as one graph
+  hddnn   the same stages as a job under End-Edge, networks that answer at once, no links
+A task is one batch's stage. The batch is one image, so that moving images does not hide the engine's cost.
+
+    python scenarios/overhead.py --out results/overhead.nc
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import xarray as xr
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from distributed import Client
+
+from hddnn import Job, Topology, cubes, load_dataset
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.schemes import make_plan
+
+SENDERS = ("submit", "graph", "hddnn")
+DEVICES = {"end": 2, "edge": 2}
+SETTLE_S = 0.5  # the many tasks before are still being forgotten; a single request is measured on an idle system
+
+
+def system() -> Topology:
+    """Return end and edge devices without modelled times or links; undependable, so no images go up."""
+    return Topology.from_dict(
+        {
+            "name": "overhead",
+            "devices": [
+                {"name": "end", "tier": "end", "count": DEVICES["end"], "network": "mobilenet"},
+                {"name": "edge", "tier": "edge", "count": DEVICES["edge"], "network": "resnet34", "trust": "undependable"},
+            ],
+        }
+    )  # fmt: skip
+
+
+def stage(number: int, below: int | None = None) -> int:
+    """Do nothing."""
+    return number
+
+
+def by_submit(client: Client, addresses: dict[str, list[str]], n: int, run: str) -> None:
+    """Send 2 n tasks one by one and wait for all."""
+    ends, edges = addresses["end"], addresses["edge"]
+    last = []
+    for i in range(n):
+        first = client.submit(stage, i, workers=[ends[i % len(ends)]], key=("end", run, i))
+        last.append(client.submit(stage, i, first, workers=[edges[i % len(edges)]], key=("edge", run, i)))
+    client.gather(last)
+
+
+def by_graph(client: Client, addresses: dict[str, list[str]], n: int, run: str) -> None:
+    """Send 2 n tasks as one graph and wait for all."""
+    graph, workers, keys = {}, {}, []
+    for i in range(n):
+        first, second = ("end", run, i), ("edge", run, i)
+        graph[first], graph[second] = (stage, i), (stage, i, first)
+        workers[first] = [addresses["end"][i % DEVICES["end"]]]
+        workers[second] = [addresses["edge"][i % DEVICES["edge"]]]
+        keys.append(second)
+    layer = MaterializedLayer(graph, annotations={"workers": workers.get})
+    client.get(HighLevelGraph({"bare": layer}, {"bare": set()}), keys)
+
+
+@click.command()
+@click.option("--tasks", default=2000, show_default=True, help="Tasks a run: batches times two stages.")
+@click.option("--pairs", default=7, show_default=True, help="Repeats of all senders in turn.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/overhead.nc"), show_default=True)
+def main(tasks: int, pairs: int, out: Path) -> None:
+    """Measure tasks a second and the latency of a single request by each sender."""
+    n = tasks // 2
+    data = load_dataset()
+    topology, job, one = system(), Job(data, images=n, batch_size=1), Job(data, images=1, batch_size=1)
+    rate = np.full((len(SENDERS), pairs), np.nan)
+    latency_s = np.full((len(SENDERS), pairs), np.nan)
+    with DaskEngine(topology, job, compute="nothing") as engine, Client(engine.scheduler_address) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        addresses = {tier: sorted(a for a, w in workers.items() if w["name"].startswith(tier)) for tier in DEVICES}
+        plan = make_plan("end-edge", topology, job, engine.costs())
+        single = make_plan("end-edge", topology, one, engine.costs())
+        calls = {
+            "submit": lambda count, run: by_submit(client, addresses, count, run),
+            "graph": lambda count, run: by_graph(client, addresses, count, run),
+            "hddnn": lambda count, run: engine.execute(plan if count == n else single),
+        }
+        for sender in SENDERS:
+            calls[sender](n, f"warm-up-{sender}")
+        for pair in range(pairs):
+            for i, sender in enumerate(SENDERS):
+                start_s = time.perf_counter()
+                calls[sender](n, f"{pair}")
+                rate[i, pair] = 2 * n / (time.perf_counter() - start_s)
+                time.sleep(SETTLE_S)
+                start_s = time.perf_counter()
+                calls[sender](1, f"single-{pair}")
+                latency_s[i, pair] = time.perf_counter() - start_s
+    dims = ("sender", "repeat")
+    cube = xr.Dataset(
+        {
+            "rate": (dims, rate, {"units": "s-1", "long_name": "tasks a second"}),
+            "latency_s": (dims, latency_s, {"units": "s", "long_name": "one request through both stages"}),
+        },
+        {"sender": list(SENDERS), "repeat": np.arange(pairs)},
+        {"tasks": tasks, **cubes.environment()},
+    )
+    cubes.write(cube, out)
+    for sender in SENDERS:
+        row = cube.sel(sender=sender)
+        ratio = float((row.rate / cube.rate.sel(sender="submit")).median())
+        print(
+            f"{sender:7} {float(row.rate.median()):8.0f} tasks/s ({float(row.rate.min()):.0f} to "
+            f"{float(row.rate.max()):.0f}), {ratio:.2f} x submit, single {float(row.latency_s.median()) * 1e3:.1f} ms"
+        )
+
+
+if __name__ == "__main__":
+    main()
