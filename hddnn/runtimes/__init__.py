@@ -34,6 +34,7 @@ def load(runtime: str, bundle: Bundle, *, threads: int = 1, parts: Collection[st
     try:
         kind = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        raise InputError(f"runtime {runtime} needs {error.name}: pip install 'hddnn[{runtime}]'") from error
+        wanted = "'hddnn[torch]'" if runtime == "torch" else error.name
+        raise InputError(f"runtime {runtime} needs {error.name}: pip install {wanted}") from error
     loaded: Runtime = kind(bundle, threads=threads, parts=parts)
     return loaded

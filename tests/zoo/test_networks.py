@@ -39,8 +39,8 @@ def test_sizes_and_shapes(name: str) -> None:
         assert tuple(network.body(features).shape) == (2, classes)
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "wrn16_4"])
-def test_export_reproduces_the_network(name: str, tmp_path: Path) -> None:
+def test_export_reproduces_the_network(tmp_path: Path) -> None:
+    name = "mobilenet"  # the other kind of body is exported in test_zoo_tool
     torch.manual_seed(0)
     network = build(name, 10)
     for module in network.modules():  # as after training: statistics that are neither 0 nor 1
