@@ -33,7 +33,7 @@ class LabelHierarchy:
         parents = np.asarray(self.fine_to_coarse, dtype=np.int64)
         if parents.shape != (len(self.fine),):
             raise DataError(f"{len(self.fine)} fine classes need as many parents, not {parents.shape}")
-        if parents.size and not (0 <= parents.min() and parents.max() < len(self.coarse)):
+        if parents.size and not (parents.min() >= 0 and parents.max() < len(self.coarse)):
             raise DataError(f"a fine class has a parent outside 0..{len(self.coarse) - 1}")
         object.__setattr__(self, "fine_to_coarse", parents)
 

@@ -26,7 +26,9 @@ from hddnn.schemes import make_plan
 
 SENDERS = ("submit", "graph", "hddnn")
 DEVICES = {"end": 2, "edge": 2}
-SETTLE_S = 0.5  # the many tasks before are still being forgotten; a single request is measured on an idle system
+SETTLE_S = (
+    0.5  # the many tasks before are still being forgotten; a single request is measured on an idle system
+)
 
 
 def system() -> Topology:
@@ -36,7 +38,8 @@ def system() -> Topology:
             "name": "overhead",
             "devices": [
                 {"name": "end", "tier": "end", "count": DEVICES["end"], "network": "mobilenet"},
-                {"name": "edge", "tier": "edge", "count": DEVICES["edge"], "network": "resnet34", "trust": "undependable"},
+                {"name": "edge", "tier": "edge", "count": DEVICES["edge"], "network": "resnet34",
+                 "trust": "undependable"},
             ],
         }
     )  # fmt: skip
@@ -73,7 +76,9 @@ def by_graph(client: Client, addresses: dict[str, list[str]], n: int, run: str) 
 @click.command()
 @click.option("--tasks", default=2000, show_default=True, help="Tasks a run: batches times two stages.")
 @click.option("--pairs", default=7, show_default=True, help="Repeats of all senders in turn.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/overhead.nc"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/overhead.nc"), show_default=True
+)
 def main(tasks: int, pairs: int, out: Path) -> None:
     """Measure tasks a second and the latency of a single request by each sender."""
     n = tasks // 2
@@ -83,7 +88,9 @@ def main(tasks: int, pairs: int, out: Path) -> None:
     latency_s = np.full((len(SENDERS), pairs), np.nan)
     with DaskEngine(topology, job, compute="nothing") as engine, Client(engine.scheduler_address) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
-        addresses = {tier: sorted(a for a, w in workers.items() if w["name"].startswith(tier)) for tier in DEVICES}
+        addresses = {
+            tier: sorted(a for a, w in workers.items() if w["name"].startswith(tier)) for tier in DEVICES
+        }
         plan = make_plan("end-edge", topology, job, engine.costs())
         single = make_plan("end-edge", topology, one, engine.costs())
         calls = {
@@ -117,7 +124,8 @@ def main(tasks: int, pairs: int, out: Path) -> None:
         ratio = float((row.rate / cube.rate.sel(sender="submit")).median())
         print(
             f"{sender:7} {float(row.rate.median()):8.0f} tasks/s ({float(row.rate.min()):.0f} to "
-            f"{float(row.rate.max()):.0f}), {ratio:.2f} x submit, single {float(row.latency_s.median()) * 1e3:.1f} ms"
+            f"{float(row.rate.max()):.0f}), {ratio:.2f} x submit (target 2), "
+            f"one request alone {float(row.latency_s.median()) * 1e3:.1f} ms"
         )
 
 

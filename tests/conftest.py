@@ -34,9 +34,9 @@ def own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def nothing_left_behind(own_places: Path) -> Iterator[None]:
-    """Fail a test that leaves a process or a device's folder."""
+    """Fail a test file that leaves a process or a device's folder."""
     yield
     left = [child for child in psutil.Process(os.getpid()).children(recursive=True) if not _ends_alone(child)]
     assert not left, f"processes left: {left}"

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "hddnn"
 #: From the ground up: a file imports only from rows above its own. A package is one row, free inside.
 LAYERS = (
     "_version", "errors", "checks", "devices", "topology", "labels", "cifar100", "folders", "data",
-    "sample_tool", "zoo", "runtimes", "zoo_tool", "equations", "timing", "plan", "schemes", "clocks", "records", "cubes",
-    "plots", "tables", "engines", "api", "__init__", "progress", "cli", "__main__",
+    "sample_tool", "zoo", "runtimes", "zoo_tool", "equations", "timing", "plan", "schemes", "clocks",
+    "records", "cubes", "plots", "tables", "engines", "api", "__init__", "progress", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")
 MOST_LINES = 350

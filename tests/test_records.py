@@ -15,9 +15,7 @@ from hddnn.plan import Plan
 from hddnn.records import LOST, NO_ANSWER, OK, UNKNOWN_CLASS, Answer, Grader, Record, Recorder
 
 LABELS = LabelHierarchy(("cat", "dog", "oak"), ("animal", "plant"), np.array([0, 0, 1]))
-DATA = Dataset(
-    "three", np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 1]), np.array([0, 1, 2]), LABELS
-)
+DATA = Dataset("three", np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 1]), np.array([0, 1, 2]), LABELS)
 JOB = Job(DATA, images=6, batch_size=2)
 END, EDGE = 0, 2  # indices in packaged_system()
 
@@ -95,7 +93,7 @@ def test_every_batch_ends_exactly_once(events: list[tuple[str, int, float]]) -> 
     ends = [(stage, batch) for stage, batch in told if stage != "coarse"]
     assert len({batch for _, batch in ends}) == len(ends)
     assert it.open == 3 - len(ends)
-    _check(it.finish(), dict((batch, stage) for stage, batch in ends), len(events) - len(told))
+    _check(it.finish(), {batch: stage for stage, batch in ends}, len(events) - len(told))
 
 
 def _check(record: Record, ends: dict[int, str], dropped: int) -> None:

@@ -8,6 +8,7 @@ as a device does; waiting for modelled time happens there and never on the worke
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,6 @@ def sleep_until(at_s: float) -> None:
 def boot_id() -> str:
     """Return what is equal for processes whose monotonic clocks are the same clock."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:  # not Linux: the client then estimates the offset
         return ""

@@ -6,9 +6,9 @@ the memory of those imports. It speaks JSON lines: commands on standard input, r
     {"start": NAME, "role": "scheduler"|"device", "payload": base64 pickle}    start one process
     {"name": NAME, "event": "ready"|"failed"|"exited", "pid": N, ...}          a report
 
-When standard input ends, by close or by the parent's death, every child is killed and the launcher exits. It is
-run as `python -m hddnn.engines.dask.launcher` in a session of its own, so the terminal's Ctrl-C reaches the
-client alone, which then decides what to stop.
+When standard input ends, by close or by the parent's death, every child is killed, the folder with their files
+is removed, and the launcher exits. It is run as `python -m hddnn.engines.dask.launcher FOLDER` in a session of
+its own, so the terminal's Ctrl-C reaches the client alone, which then decides what to stop.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import pickle
 import select
+import shutil
 import signal
 import sys
 import traceback
@@ -52,7 +53,6 @@ class WorkerSpec:
 def main() -> None:
     """Serve commands until standard input ends."""
     import distributed  # noqa: F401  (imported here so that every fork has it)
-    import openvino  # noqa: F401
 
     import hddnn.engines.dask.device
     import hddnn.runtimes.openvino  # noqa: F401
@@ -89,6 +89,7 @@ def main() -> None:
             os.kill(pid, signal.SIGKILL)
         for pid in children:
             os.waitpid(pid, 0)
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 def _reap(children: dict[int, str]) -> None:
@@ -140,7 +141,9 @@ async def _serve_scheduler(name: str, spec: SchedulerSpec) -> None:
     from distributed import Scheduler
 
     dask.config.set(spec.config)
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=spec.dashboard, dashboard_address=":0") as server:
+    async with Scheduler(
+        host="127.0.0.1", port=0, dashboard=spec.dashboard, dashboard_address=":0"
+    ) as server:
         link = f"http://127.0.0.1:{server.http_server.port}/status" if spec.dashboard else None
         _report(name=name, event="ready", pid=os.getpid(), address=server.address, dashboard=link)
         await server.finished()

@@ -62,7 +62,8 @@ def _encoders(topology: Topology) -> tuple[str, ...]:
 class EndOrder:
     """One task of an end device: classify the batches of a parcel, and make their payloads ready to go up.
 
-    key: the task's own; parcel: name under which the images were pushed to the device; batches, sizes: their numbers and images.
+    key: the task's own; parcel: name under which the images were pushed to the device; batches, sizes: the
+    batches' numbers and images.
     stem: the network whose stem encodes the payload; None sends the images as they are.
     goes_up: whether there is a payload at all.
     """

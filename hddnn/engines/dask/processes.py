@@ -60,6 +60,7 @@ class LocalProcesses:
                 sys.executable,
                 "-m",
                 "hddnn.engines.dask.launcher",
+                str(self._folder),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -1,0 +1,120 @@
+"""The contract of engines: the same plan, the same kind of record, whatever executes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from systems import packaged_system
+
+from hddnn import zoo
+from hddnn.data import Job
+from hddnn.engines.base import Engine
+from hddnn.engines.closed import ClosedEngine
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.errors import PlanError
+from hddnn.plan import Plan
+from hddnn.records import Record
+from hddnn.runtimes import replay
+from hddnn.schemes import SCHEMES, make_plan
+
+SYSTEM = packaged_system(2, 2, 1, seconds_per_image=1e-3, latency_s=0.02, edge_trust="undependable")
+
+
+def _closed(job: Job) -> Engine:
+    return ClosedEngine(SYSTEM, job)
+
+
+def _dask_real(job: Job) -> Engine:
+    return DaskEngine(packaged_system(2, 2, 1), job)
+
+
+def _dask_replay(job: Job) -> Engine:
+    for network in SYSTEM.networks:
+        replay.prepare(zoo.bundle(network), job.data.images[: job.images])
+    return DaskEngine(SYSTEM, job, compute="replay")
+
+
+ENGINES = {"closed": _closed, "dask-real": _dask_real, "dask-replay": _dask_replay}
+
+
+@pytest.fixture(scope="module", params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, small_job: Job) -> Iterator[Engine]:
+    with ENGINES[request.param](small_job) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=list(SCHEMES))
+def record(request: pytest.FixtureRequest, engine: Engine) -> Record:
+    plan = make_plan(request.param, engine.topology, engine.job, engine.costs())
+    return engine.execute(plan)
+
+
+def test_every_batch_is_answered_once(record: Record) -> None:
+    assert record.complete
+    assert (record.attempts == 1).all()
+    assert record.duplicates == 0
+    assert not record.interrupted
+
+
+def test_answers_are_there_exactly_where_the_plan_asks_for_them(record: Record) -> None:
+    goes_up = record.plan.upper >= 0
+    assert not np.isnan(record.steps["coarse"]).any()
+    assert not np.isnan(record.correct["coarse"]).any()
+    for step in ("upper_received", "upper_started", "upper_done", "fine"):
+        assert (np.isnan(record.steps[step]) == ~goes_up).all(), step
+    assert (np.isnan(record.correct["fine"]) == ~goes_up).all()
+
+
+def test_steps_follow_one_another(record: Record) -> None:
+    order = ["submitted", "end_received", "end_started", "end_done", "coarse"]
+    for earlier, later in pairwise(order):
+        assert (record.steps[earlier] <= record.steps[later] + 1e-9).all(), (earlier, later)
+    up = record.plan.upper >= 0
+    order = ["end_done", "upper_received", "upper_started", "upper_done", "fine"]
+    for earlier, later in pairwise(order):
+        assert (record.steps[earlier][up] <= record.steps[later][up] + 1e-9).all(), (earlier, later)
+
+
+def test_the_makespan_is_the_last_answer(record: Record) -> None:
+    last = np.nanmax(np.concatenate([record.steps["coarse"], record.steps["fine"]]))
+    assert record.makespan_s == last > 0
+
+
+def test_bytes_up_are_those_of_the_payload(record: Record) -> None:
+    plan, devices = record.plan, record.plan.topology.devices
+    for batch, (upper, size) in enumerate(zip(plan.upper, plan.sizes, strict=True)):
+        expected = 0
+        if upper >= 0:
+            card = zoo.bundle(devices[upper].network).card
+            expected = size * (card.raw_bytes if devices[upper].dependable else card.feature_bytes)
+        assert record.bytes_up[batch] == expected
+
+
+def test_accuracies_are_plausible(record: Record) -> None:
+    assert 0.5 < record.accuracy("coarse") < 0.9
+    if (record.plan.upper >= 0).any():
+        assert 0.45 < record.accuracy("fine") < 0.95
+
+
+def test_progress_hears_of_every_answer(engine: Engine) -> None:
+    told: list[tuple[str, int]] = []
+    plan = make_plan("end-edge", engine.topology, engine.job, engine.costs())
+    engine.execute(plan, lambda stage, batch: told.append((stage, batch)))
+    n = engine.job.n_batches
+    assert sorted(told) == [(stage, batch) for stage in ("coarse", "fine") for batch in range(n)]
+
+
+def test_a_plan_that_breaks_the_rules_is_refused(engine: Engine) -> None:
+    plan = make_plan("end-cloud", engine.topology, engine.job, engine.costs())
+    raw = Plan("raw", plan.topology, plan.sizes, plan.end, plan.upper, np.zeros(plan.n_batches, bool))
+    with pytest.raises(PlanError, match="raw images"):
+        engine.execute(raw)
+
+
+def test_costs_name_every_device(engine: Engine) -> None:
+    costs = engine.costs()
+    for device in engine.topology.devices:
+        assert costs.service_s(device, 10) > 0

@@ -1,0 +1,220 @@
+"""The dask engine: true answers, honest emulation, and clear ends when devices are missing or die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from systems import packaged_system
+
+from hddnn import runtimes, zoo
+from hddnn.data import Dataset, Job
+from hddnn.engines.dask.driver import WINDOW
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.errors import BundleError, ClusterError
+from hddnn.records import OK, Record
+from hddnn.schemes import make_plan
+from hddnn.timing import lower_bound_s
+from hddnn.topology import Topology
+
+
+def offline(job: Job, network: str, *, encoded: bool) -> np.ndarray:
+    """Return the network's own class of every image of a job, batch by batch, without any engine."""
+    own = runtimes.load("openvino", zoo.bundle(network), parts=("stem", "body") if encoded else ("whole",))
+    logits = []
+    for batch in range(job.n_batches):
+        images = job.batch_images(batch)
+        logits.append(own.body(own.stem(images)) if encoded else own.run(images))
+    return np.concatenate(logits).argmax(axis=1)
+
+
+def as_classes(job: Job, network: str, answers: np.ndarray) -> np.ndarray:
+    card = zoo.bundle(network).card
+    names = np.array(card.labels)[answers]
+    index = {name: i for i, name in enumerate(job.data.labels.levels[card.task])}
+    return np.array([index[name] for name in names])
+
+
+def test_answers_equal_the_bundles_own_image_by_image(small_job: Job) -> None:
+    system = packaged_system(2, 2, 1)
+    with DaskEngine(system, small_job) as engine:
+        records: dict[str, Record] = {
+            scheme: engine.execute(make_plan(scheme, system, small_job, engine.costs()))
+            for scheme in ("end", "end-cloud", "end-edge", "mapping")
+        }
+    coarse = as_classes(small_job, "mobilenet", offline(small_job, "mobilenet", encoded=False))
+    edge = as_classes(small_job, "resnet34", offline(small_job, "resnet34", encoded=False))
+    cloud = as_classes(small_job, "wrn16_4", offline(small_job, "wrn16_4", encoded=True))
+    for record in records.values():
+        assert (record.labels["coarse"] == coarse).all()
+    assert (records["end"].labels["fine"] == -1).all()
+    assert (records["end-cloud"].labels["fine"] == cloud).all()
+    assert (records["end-edge"].labels["fine"] == edge).all()
+
+
+def test_mapping_lies_between_as_equation_10_says(sample: Dataset) -> None:
+    job = Job(
+        sample, images=200, batch_size=25
+    )  # 4 end devices get 2 batches each: 2 feed edges, 2 the cloud
+    system = packaged_system(4, 2, 1)
+    with DaskEngine(system, job) as engine:
+        mapping, edge, cloud = (
+            engine.execute(make_plan(scheme, system, job, engine.costs()))
+            for scheme in ("mapping", "end-edge", "end-cloud")
+        )
+    to_cloud = np.repeat([system.devices[u].tier == "cloud" for u in mapping.plan.upper], mapping.plan.sizes)
+    assert to_cloud.mean() == 0.5  # theta_cloud of eq. 8
+    assert (mapping.labels["fine"] == np.where(to_cloud, cloud.labels["fine"], edge.labels["fine"])).all()
+    parts = [
+        mapping.correct["fine"][is_cloud].sum() / mapping.plan.sizes[is_cloud].sum()
+        for is_cloud in (to_cloud[::25], ~to_cloud[::25])
+    ]
+    assert mapping.accuracy("fine") == pytest.approx(0.5 * parts[0] + 0.5 * parts[1])
+    assert edge.accuracy("fine") < mapping.accuracy("fine") < cloud.accuracy("fine")
+
+
+def test_emulated_time_is_kept(sample: Dataset) -> None:
+    job = Job(sample, images=300, batch_size=10)
+    system = packaged_system(2, 1, 1, seconds_per_image=2e-3, latency_s=0.03)
+    with DaskEngine(system, job, compute="nothing", time_scale=2.0) as engine:
+        plan = make_plan("end-edge", system, job, engine.costs())
+        record = engine.execute(plan)
+        bound_s = lower_bound_s(plan, engine.costs())
+    assert bound_s <= record.makespan_s < 1.5 * bound_s
+    service_s = record.steps["end_done"] - record.steps["end_started"]
+    assert service_s == pytest.approx(0.02, rel=0.01)
+    # The answer cannot be here before its modelled time has passed.
+    assert (record.steps["coarse"] >= record.steps["end_done"]).all()
+    delay_s = record.steps["upper_received"] - record.steps["end_done"]
+    assert (delay_s >= 0.03 - 1e-6).all()
+    assert record.link_emulated_s + np.minimum(record.link_real_s, 0.03) == pytest.approx(0.03, abs=0.005)
+
+
+def test_a_device_slower_than_modelled_is_said_to_overrun(small_job: Job) -> None:
+    system = packaged_system(1, 1, 0, seconds_per_image=1e-7)
+    with DaskEngine(system, small_job) as engine:
+        record = engine.execute(make_plan("end-edge", system, small_job, engine.costs()))
+    assert record.overrun.all()
+    assert record.complete
+
+
+def test_coarse_answers_do_not_wait_for_fine_ones(small_job: Job) -> None:
+    system = packaged_system(2, 0, 1, seconds_per_image=5e-3, latency_s=0.2)
+    with DaskEngine(system, small_job, compute="nothing") as engine:
+        record = engine.execute(make_plan("end-cloud", system, small_job, engine.costs()))
+    assert np.median(record.response_s("coarse")) < np.median(record.response_s("fine")) / 2
+    assert record.steps["coarse"][0] < record.steps["upper_received"][0]
+
+
+def test_coarse_answers_of_one_task_come_batch_by_batch(sample: Dataset) -> None:
+    job = Job(sample, images=640, batch_size=10)
+    system = packaged_system(1, 0, 0)
+    with DaskEngine(system, job) as engine:
+        engine.execute(make_plan("end", system, job, engine.costs()))
+        record = engine.execute(make_plan("end", system, job, engine.costs()))
+    # Several batches share a task here, and each has its own time of arrival.
+    assert len(np.unique(record.steps["end_received"])) < job.n_batches
+    assert len(np.unique(record.steps["coarse"])) == job.n_batches
+
+
+def test_the_window_bounds_what_is_in_flight(sample: Dataset) -> None:
+    job = Job(sample, images=1000, batch_size=10)
+    system = packaged_system(1, 0, 1, seconds_per_image=3e-3, latency_s=0.01)  # too slow to share a task
+    with DaskEngine(system, job, compute="nothing") as engine:
+        record = engine.execute(make_plan("end-cloud", system, job, engine.costs()))
+    released, ended = np.sort(record.steps["submitted"]), np.sort(record.steps["fine"])
+    in_flight = [(released <= t).sum() - (ended < t).sum() for t in released]
+    assert max(in_flight) == WINDOW
+
+
+def test_a_device_that_dies_fails_its_batches_and_no_others(sample: Dataset) -> None:
+    job = Job(sample, images=400, batch_size=10)
+    system = packaged_system(2, 1, 0, seconds_per_image=5e-3)
+    with DaskEngine(system, job, compute="nothing") as engine:
+        plan = make_plan("end-edge", system, job, engine.costs())
+        killer = threading.Timer(0.3, os.kill, (engine.pids["end-2"], signal.SIGKILL))
+        killer.start()
+        record = engine.execute(plan)
+        killer.join()
+    died = plan.end == [device.name for device in system.devices].index("end-2")
+    assert (record.outcome[~died] == OK).all()
+    failed = record.outcome != OK
+    assert failed.any()
+    assert (failed <= died).all()
+    assert all("device end-2 left" in reason for reason in record.outcome[failed])
+    assert np.isnan(record.steps["fine"][failed]).all()
+
+
+def test_a_device_that_cannot_start_says_why(small_job: Job, tmp_path: Path) -> None:
+    bad = tmp_path / "net"
+    bad.mkdir()
+    good = zoo.bundle("mobilenet")
+    for file in good.path.iterdir():
+        (bad / file.name).write_bytes(file.read_bytes())
+    (bad / "body.onnx").write_bytes(good.body_path.read_bytes()[:1000])
+    system = Topology.from_dict(
+        {"name": "bad", "devices": [{"name": "end", "tier": "end", "network": str(bad)}]}
+    )
+    with pytest.raises(BundleError, match=r"body\.onnx is damaged"):
+        DaskEngine(system, small_job).__enter__()
+
+
+def test_joining_checks_that_every_device_is_there(small_job: Job) -> None:
+    there = packaged_system(1, 1, 0)
+    with DaskEngine(there, small_job, compute="nothing") as running:
+        address = running.scheduler_address
+        with DaskEngine(there, small_job, compute="nothing", address=address) as joined:
+            record = joined.execute(make_plan("end-edge", there, small_job, joined.costs()))
+            assert record.complete
+        with pytest.raises(ClusterError, match="missing devices: end-2, cloud-1"):
+            DaskEngine(packaged_system(2, 1, 1), small_job, compute="nothing", address=address).__enter__()
+        with pytest.raises(ClusterError, match="compute nothing, the job needs replay"):
+            DaskEngine(there, small_job, compute="replay", address=address).__enter__()
+
+
+def test_joining_nobody_says_so(small_job: Job) -> None:
+    start_s = time.monotonic()
+    with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        DaskEngine(packaged_system(1, 0, 0), small_job, address="tcp://127.0.0.1:9").__enter__()
+    assert time.monotonic() - start_s < 20
+
+
+def test_devices_end_when_the_client_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "client.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import time
+            from hddnn import Job, Topology, load_dataset
+            from hddnn.engines.dask.engine import DaskEngine
+
+            devices = [{"name": "end", "tier": "end", "count": 2, "network": "mobilenet"}]
+            topology = Topology.from_dict({"name": "t", "devices": devices})
+            with DaskEngine(topology, Job(load_dataset(), 50), compute="nothing") as engine:
+                print(*engine.pids.values(), flush=True)
+                time.sleep(60)
+            """
+        )
+    )
+    client = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    pids = [int(pid) for pid in client.stdout.readline().split()]
+    assert len(pids) == 3
+    client.kill()
+    client.wait()
+    client.stdout.close()
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=10)
+    assert not alive
+    deadline_s = time.monotonic() + 10  # the launcher removes their files once they are gone
+    while list(Path(os.environ["TMPDIR"]).glob("hddnn-*")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
