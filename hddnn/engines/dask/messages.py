@@ -45,11 +45,13 @@ class DeviceSpec:
         emulate: bool = True,
         seed: int = 0,
     ) -> DeviceSpec:
-        """Return the specification of one device of a topology."""
+        """Return the specification of one device of a topology; not emulated, it keeps to no modelled time."""
         device = topology.device(name)
         upper = device.tier != "end"
         stems = () if upper else _encoders(topology)
         link = topology.link("end", device.tier) if upper and emulate else None
+        if not emulate:
+            device = device.model_copy(update={"seconds_per_image": {}})
         return cls(device, stems, link, compute, time_scale, batch_size, emulate, seed)
 
 

@@ -1,0 +1,56 @@
+"""Make a plain `dask worker` a device of a topology.
+
+    dask worker tcp://SCHEDULER:8786 --name end-1 --resources "end=1" --nthreads 1 --no-nanny --memory-limit 0 \\
+        --preload hddnn.engines.dask.preload --topology paper --device end-1
+
+The device registers once its networks are loaded and warmed up; what is wrong ends the worker with one line and
+exit code 1. Its links are the real ones and it runs at its own speed, unless --emulate asks for the modelled ones.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from distributed import Worker
+
+from hddnn import zoo
+from hddnn.engines.dask.device import Device
+from hddnn.engines.dask.messages import DeviceSpec
+from hddnn.errors import ClusterError, HddnnError
+from hddnn.topology import Topology
+
+
+@click.command()
+@click.option("--topology", required=True, help="The topology file, or a packaged one's name.")
+@click.option("--device", required=True, help="The name of this device in the topology.")
+@click.option("--batch", default=50, show_default=True, help="Images in a batch, to warm up for.")
+@click.option("--emulate", is_flag=True, help="Keep to the topology's modelled times and links.")
+@click.option("--time-scale", default=1.0, show_default=True, help="Factor on modelled times, with --emulate.")
+async def dask_setup(
+    worker: Worker, topology: str, device: str, batch: int, emulate: bool, time_scale: float
+) -> None:
+    """Load the device's networks before the worker registers."""
+    try:
+        system = Topology.load(topology, networks=zoo.names())
+        spec = DeviceSpec.of(
+            system, device, time_scale=time_scale if emulate else 1.0, batch_size=batch, emulate=emulate
+        )
+        _check(worker, spec)
+        answer = await worker.plugin_add(plugin=Device(spec), catch_errors=False)
+        assert answer["status"] == "OK", answer
+    except HddnnError as error:
+        # A mere exception would be logged, and the worker would register without its networks.
+        print(f"hddnn: device {device}: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _check(worker: Worker, spec: DeviceSpec) -> None:
+    """Raise ClusterError when the worker was not started as this device has to be."""
+    name, tier = spec.device.name, spec.device.tier
+    if worker.name != name:
+        raise ClusterError(f"the worker's name is {worker.name}; start it with --name {name}")
+    if tier not in worker.state.total_resources:
+        raise ClusterError(f'the worker lacks its tier as a resource; start it with --resources "{tier}=1"')
+    if worker.state.nthreads != 1:
+        raise ClusterError(f"the worker has {worker.state.nthreads} task threads; start it with --nthreads 1")

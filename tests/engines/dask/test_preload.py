@@ -1,0 +1,102 @@
+"""A plain `dask worker` with the preload is a device; what is wrong ends it with one line."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from systems import packaged_system
+
+from hddnn.data import Job
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.schemes import make_plan
+
+SYSTEM = packaged_system(1, 1, 0, seconds_per_image=1.0, edge_trust="undependable")
+
+
+def dask(*words: str, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as file:
+        return subprocess.Popen([sys.executable, "-m", "dask", *words], stdout=file, stderr=file)
+
+
+def worker(address: str, name: str, tier: str, topology: Path, log: Path) -> subprocess.Popen[bytes]:
+    return dask(
+        *("worker", address, "--name", name, "--resources", f"{tier}=1", "--nthreads", "1", "--no-nanny"),
+        *("--memory-limit", "0", "--no-dashboard", "--local-directory", str(log.parent)),
+        *("--preload", "hddnn.engines.dask.preload", "--topology", str(topology), "--device", name),
+        log=log,
+    )
+
+
+@pytest.fixture(scope="module")
+def topology(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("site") / "site.yaml"
+    path.write_text(SYSTEM.to_yaml())
+    return path
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("scheduler") / "log"
+    process = dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", log=log)
+    try:
+        deadline_s = time.monotonic() + 30
+        while "Scheduler at" not in log.read_text():
+            assert time.monotonic() < deadline_s, log.read_text()
+            time.sleep(0.1)
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_job_runs_on_plain_dask_workers(
+    scheduler: str, topology: Path, tmp_path: Path, small_job: Job
+) -> None:
+    workers = [
+        worker(scheduler, f"{tier}-1", tier, topology, tmp_path / f"{tier}.log") for tier in ("end", "edge")
+    ]
+    try:
+        for tier in ("end", "edge"):
+            log, deadline_s = tmp_path / f"{tier}.log", time.monotonic() + 60
+            while "Registered to" not in log.read_text():
+                assert time.monotonic() < deadline_s, log.read_text()
+                time.sleep(0.1)
+        with DaskEngine(SYSTEM, small_job, address=scheduler) as engine:
+            record = engine.execute(make_plan("end-edge", SYSTEM, small_job, engine.costs()))
+    finally:
+        for process in workers:
+            process.terminate()
+        for process in workers:
+            process.wait(20)
+    assert record.complete
+    assert record.accuracy("fine") > 0.5
+    # Real devices run at their own speed: the modelled second an image would have taken minutes.
+    assert record.makespan_s < 60
+    assert not record.overrun.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "tier", "says"),
+    [
+        ("edge-7", "edge", "unknown device 'edge-7'"),
+        ("edge-1", "cloud", 'start it with --resources "edge=1"'),
+    ],
+)
+def test_a_wrong_device_ends_with_one_line(
+    name: str, tier: str, says: str, scheduler: str, topology: Path, tmp_path: Path
+) -> None:
+    process = worker(scheduler, name, tier, topology, tmp_path / "log")
+    assert process.wait(60) == 1
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("hddnn:")]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert "Traceback" not in (tmp_path / "log").read_text()
