@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +62,7 @@ class Topology(CheckedModel):
     def load(cls, spec: str | Path, networks: Collection[str] | None = None) -> Topology:
         """Read a packaged topology by its name ("paper", "laptop"), or a file.
 
+        A network given as a relative path, one with a "/", lies relative to the file.
         networks: the known networks; None leaves the names unchecked. Raises TopologyError.
         """
         packaged = packaged_topologies()
@@ -74,7 +76,9 @@ class Topology(CheckedModel):
         else:
             where = str(spec)
         data = read_yaml(path, TopologyError, where=where)
-        return cls.from_dict({"name": path.stem, **data}, where=where, networks=networks)
+        loaded = cls.from_dict({"name": path.stem, **data}, where=where, networks=networks)
+        folder = path.absolute().parent
+        return cls(**{**dict(loaded), "devices": tuple(_placed(d, folder) for d in loaded.devices)})
 
     @classmethod
     def from_dict(
@@ -207,6 +211,16 @@ def _check(
                 "one for each pair of tiers is allowed"
             )
         pairs[pair] = path
+
+
+def _placed(device: Device, folder: Path) -> Device:
+    """Return a device whose networks' relative paths have become absolute ones."""
+
+    def place(network: str) -> str:
+        return os.path.normpath(folder / network) if "/" in network else network
+
+    times = {place(network): seconds for network, seconds in device.seconds_per_image.items()}
+    return device.model_copy(update={"network": place(device.network), "seconds_per_image": times})
 
 
 def _named_networks(device: Device) -> list[tuple[str, str]]:
