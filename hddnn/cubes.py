@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hddnn._version import __version__
-from hddnn.errors import InputError
+from hddnn.errors import HddnnError, InputError
 from hddnn.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
 
 if TYPE_CHECKING:
     import xarray as xr
+
+SUFFIXES = (".nc", ".zarr")
 
 #: Variables of a batch: name -> (units, long name). The nine steps come first, as <step>_s.
 _STEP_NAMES = {
@@ -52,6 +56,7 @@ _SCHEME_VARIABLES = {
     "fine_accuracy": ("1", "share of right fine answers among those given"),
     "duplicates": ("1", "late second answers, dropped"),
     "interrupted": ("1", "whether the run was stopped before its end"),
+    "n_map": ("1", "end devices that feed one edge device; NaN where the scheme has no such number"),
 }
 
 
@@ -96,6 +101,7 @@ def from_records(
         "fine_accuracy": [r.accuracy("fine") for r in rows],
         "duplicates": [r.duplicates for r in rows],
         "interrupted": [r.interrupted for r in rows],
+        "n_map": [np.nan if r.plan.n_map is None else float(r.plan.n_map) for r in rows],
     }
     image_attributes = {
         "units": "1",
@@ -135,25 +141,58 @@ def environment() -> dict[str, Any]:
 
 
 def check_path(path: Path) -> None:
-    """Raise InputError unless a cube can be written to the path; called before a long run."""
-    if path.suffix not in (".nc", ".zarr"):
+    """Raise InputError unless a cube can be written to the path; call it before a long run. Makes nothing."""
+    if path.suffix not in SUFFIXES:
         raise InputError(f"cannot tell the format of {path}: name it with .nc (netCDF) or .zarr")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from None
-    if path.is_dir() and path.suffix == ".nc":
+    if path.suffix == ".nc" and path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
+    if path.suffix == ".zarr" and path.exists() and not _is_zarr(path):
+        raise InputError(f"{path} is there and is no zarr store; name another, it would be replaced")
+    # The folders that are not there yet will be made in the nearest one that is.
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"cannot write to {path}: {there} is not a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {there}: {error.strerror}") from None
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"cannot replace {path}: permission denied")
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
 def write(cube: xr.Dataset, path: Path) -> None:
-    """Write a cube as netCDF (.nc) or zarr (.zarr), replacing what was there."""
+    """Write a cube as netCDF (.nc) or zarr (.zarr), replacing what was there; makes the folders it needs.
+
+    Raises InputError for a path that cannot be, and HddnnError when writing fails, as on a full disk.
+    """
     check_path(path)
-    if path.suffix == ".zarr":
-        # Version 2 of the format still has fixed-width text; version 3 has no settled one.
-        cube.to_zarr(path, mode="w", zarr_format=2)
+    # Beside the place and then moved: a reader sees the old cube or the new one, never half of one.
+    half = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".zarr":
+            # Version 2 of the format still has fixed-width text; version 3 has no settled one.
+            cube.to_zarr(half, mode="w", zarr_format=2)
+            _remove(path)
+        else:
+            cube.to_netcdf(half, engine="h5netcdf")
+        half.replace(path)
+    except OSError as error:
+        raise HddnnError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        _remove(half)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
     else:
-        cube.to_netcdf(path, engine="h5netcdf")
+        path.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> xr.Dataset:
