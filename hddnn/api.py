@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
 
 from hddnn import cubes
+from hddnn.checks import unknown
 from hddnn.clocks import check_time_scale
 from hddnn.data import Job
 from hddnn.engines.base import Engine
-from hddnn.errors import InputError, JobInterrupted
-from hddnn.records import Record
+from hddnn.errors import DataError, InputError, JobInterrupted, TopologyError
+from hddnn.records import Grader, Record
 from hddnn.schemes import SCHEMES, make_plan
-from hddnn.timing import closed_form_s, lower_bound_s
+from hddnn.timing import CostTable, closed_form_s, lower_bound_s
 from hddnn.topology import Topology
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 EngineName = Literal["dask", "closed"]
 Compute = Literal["real", "replay"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
+COMPUTES: tuple[str, ...] = get_args(Compute)
 
 
 class Observer:
@@ -70,8 +75,9 @@ def run(
     address: a Dask scheduler whose workers are the devices; by default they are started on this machine.
     dashboard: start Dask's dashboard with the local scheduler.
 
-    Raises InputError for what cannot be run, JobInterrupted (with the cube so far) on Ctrl-C. Batches that were
-    not answered do not raise: see `outcome` in the cube.
+    Raises InputError for what cannot be run, before any device is started where that can be told, and
+    JobInterrupted (with the cube so far) on Ctrl-C. Batches that were not answered do not raise: see `outcome` in
+    the cube.
     """
     from hddnn import zoo
 
@@ -79,39 +85,94 @@ def run(
     if isinstance(topology, str):
         topology = Topology.load(topology, networks=zoo.names())
     names = list(SCHEMES) if schemes is None else list(schemes)
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"schemes must be different ones of {', '.join(SCHEMES)}, not {names}")
-    if time_scale <= 0:
-        raise InputError(f"time scale is {time_scale}: give wall seconds a scenario second, above 0")
-    check_time_scale(time_scale)
-    if compute == "replay" and engine == "dask":
-        _prepare_answers(topology, job, observer)
-    observer.starting(len(topology.devices))
+    _check_options(names, engine, compute, time_scale, address, dashboard)
+    _check_fit(topology, job, names, n_map)
     records: dict[str, Record] = {}
     closed_form: dict[str, float] = {}
     bound: dict[str, float] = {}
-    attributes = _attributes(topology, job, engine, compute, time_scale)
-    with _engine(topology, job, engine, compute, time_scale, address, dashboard, observer) as running:
-        costs = running.costs()
-        plans = {name: make_plan(name, topology, job, costs, n_map=n_map) for name in names}
-        observer.started(running)
-        for name, plan in plans.items():
-            observer.scheme_started(name, plan.n_batches)
-            closed_form[name] = closed_form_s(name, costs, topology, job, n_map)
-            bound[name] = lower_bound_s(plan, costs)
-            records[name] = running.execute(plan, _progress(observer, name))
-            if records[name].interrupted:
-                break
+    interrupted = False
+    try:
+        if compute == "replay":
+            _prepare_answers(topology, job, observer)
+        observer.starting(len(topology.devices))
+        with _engine(topology, job, engine, compute, time_scale, address, dashboard, observer) as running:
+            costs = running.costs()
+            observer.started(running)
+            for name in names:
+                plan = make_plan(name, topology, job, costs, n_map=n_map)
+                closed_form[name] = closed_form_s(name, costs, topology, job, n_map)
+                bound[name] = lower_bound_s(plan, costs)
+                observer.scheme_started(name, plan.n_batches)
+                records[name] = running.execute(plan, _progress(observer, name))
+                if records[name].interrupted:
+                    break
+    except KeyboardInterrupt:
+        interrupted = True  # between two schemes, or while the devices start or end
 
+    attributes = _attributes(topology, job, engine, compute, time_scale)
+    stopped = interrupted or any(record.interrupted for record in records.values())
+    if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
+        raise JobInterrupted(None)
     cube = cubes.from_records(records, closed_form_s=closed_form, bound_s=bound, attributes=attributes)
-    if any(record.interrupted for record in records.values()):
+    if stopped:
         raise JobInterrupted(cube)
     return cube
 
 
-def _progress(
-    observer: Observer, scheme: str
-) -> Callable[[Literal["coarse", "fine", "failed"], int], None]:
+def _check_options(
+    schemes: list[str], engine: str, compute: str, time_scale: float, address: str | None, dashboard: bool
+) -> None:
+    """Raise InputError for an option that is wrong, or that the engine would ignore."""
+    for name in schemes:
+        if name not in SCHEMES:
+            raise InputError(unknown("scheme", name, list(SCHEMES)))
+    if not schemes or len(set(schemes)) != len(schemes):
+        raise InputError(f"schemes: give one or more, none of them twice, not '{','.join(schemes)}'")
+    for what, value, known in (("engine", engine, ENGINES), ("compute", compute, COMPUTES)):
+        if value not in known:
+            raise InputError(unknown(what, value, known))
+    if not time_scale > 0:
+        raise InputError(f"time scale is {time_scale:g}; give wall seconds a scenario second, above 0")
+    check_time_scale(time_scale)
+    if engine == "closed":
+        given = {
+            "an address": address is not None,
+            "a dashboard": dashboard,
+            "compute replay": compute == "replay",
+        }
+        for what, is_given in given.items():
+            if is_given:
+                raise InputError(f"engine closed runs no device, so {what} means nothing; take engine dask")
+
+
+def _check_fit(topology: Topology, job: Job, schemes: list[str], n_map: int | None) -> None:
+    """Raise InputError when networks, tiers, data and schemes do not fit together; starts nothing."""
+    from hddnn.engines.answers import network_cards, payload_bytes
+
+    if n_map is not None and n_map < 1:
+        raise InputError(f"n_map is {n_map}; it must be at least 1")
+    cards = network_cards(topology)
+    for device in topology.devices:
+        card = cards[device.network]
+        task = "coarse" if device.tier == "end" else "fine"
+        if card.task != task:
+            raise TopologyError(
+                f"topology {topology.name}: device {device.name} of tier {device.tier} has network "
+                f"{device.network}, which answers {card.task} classes; this tier answers {task} ones"
+            )
+    for network, card in cards.items():
+        try:
+            Grader.of(card.task, card.labels, job.data)
+        except DataError as error:
+            raise DataError(f"data set {job.data.name} and network {network} do not fit: {error}") from None
+    # Times measured when the networks were packaged are good enough to see whether there is a plan at all.
+    measured = {device.name: cards[device.network].seconds_per_image for device in topology.devices}
+    costs = CostTable.of(topology, measured, payload_bytes(cards))
+    for scheme in schemes:
+        make_plan(scheme, topology, job, costs, n_map=n_map)
+
+
+def _progress(observer: Observer, scheme: str) -> Callable[[Literal["coarse", "fine", "failed"], int], None]:
     return lambda stage, batch: observer.answered(scheme, stage, batch)
 
 
@@ -130,19 +191,17 @@ def _engine(
         from hddnn.engines.closed import ClosedEngine
 
         return ClosedEngine(topology, job)
-    if engine == "dask":
-        from hddnn.engines.dask.engine import DaskEngine
+    from hddnn.engines.dask.engine import DaskEngine
 
-        return DaskEngine(
-            topology,
-            job,
-            compute=compute,
-            time_scale=time_scale,
-            address=address,
-            dashboard=dashboard,
-            on_ready=observer.device_ready,
-        )
-    raise InputError(f"unknown engine {engine!r}: choose from dask, closed")
+    return DaskEngine(
+        topology,
+        job,
+        compute=compute,
+        time_scale=time_scale,
+        address=address,
+        dashboard=dashboard,
+        on_ready=observer.device_ready,
+    )
 
 
 def _prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
@@ -152,16 +211,15 @@ def _prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
 
     images = job.data.images[: min(job.images, len(job.data))]
     for network in topology.networks:
+        bundle = zoo.bundle(network)
 
-        def progress(done: int, total: int, network: str = network) -> None:
-            observer.preparing(network, done, total)
+        def progress(done: int, total: int, name: str = bundle.card.name) -> None:
+            observer.preparing(name, done, total)
 
-        replay.prepare(zoo.bundle(network), images, progress)
+        replay.prepare(bundle, images, progress)
 
 
-def _attributes(
-    topology: Topology, job: Job, engine: str, compute: str, time_scale: float
-) -> dict[str, Any]:
+def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_scale: float) -> dict[str, Any]:
     """Return what the cube says of how it was made."""
     return {
         "engine": engine,

@@ -1,11 +1,16 @@
-"""The command line: `hddnn`, also reachable as `dask hddnn`."""
+"""The command line: `hddnn`, also reachable as `dask hddnn` and `python -m hddnn`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
 
 import click
 from rich.console import Console
@@ -15,6 +20,69 @@ from hddnn.errors import HddnnError, InputError, JobIncomplete, JobInterrupted
 
 INCOMPLETE = JobIncomplete.exit_code
 FOLDER = click.Path(path_type=Path, file_okay=False)
+POSITIVE = click.IntRange(min=1)
+
+
+class _Usage(click.ClickException):
+    """A usage error in one line, as all others are."""
+
+    exit_code = InputError.exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"hddnn: {self.message}", file=file, err=True)
+
+
+@contextmanager
+def _one_line_usage() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "hddnn"
+        raise _Usage(f"{error.format_message().rstrip('.')} (see {path} --help)") from None
+
+
+class _Group(click.Group):
+    """A group whose usage errors take one line, below `dask`, too."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _one_line_usage():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line_usage():
+            return super().invoke(ctx)
+
+
+class _Interrupts:
+    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt; later ones do not cut the ending short."""
+
+    def __enter__(self) -> Self:
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._first)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def hold(self) -> None:
+        """From now on, raise no KeyboardInterrupt: what is left to do is short."""
+        for number in self._before:
+            signal.signal(number, self._again)
+
+    def _first(self, number: int, frame: FrameType | None) -> None:
+        self.hold()
+        raise KeyboardInterrupt
+
+    def _again(self, number: int, frame: FrameType | None) -> None:
+        os.write(2, b"hddnn: stopping already, a few seconds more\n")
 
 
 def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,35 +101,134 @@ def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    click.echo(f"hddnn: {text}", err=True)
+    click.echo(f"hddnn: {' '.join(text.split())}", err=True)
     raise SystemExit(code)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("hddnn", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hddnn")
 def main() -> None:
-    """Decide which neural network runs on which device, and where each image goes."""
+    """Decide which neural network runs on which device, and where each image goes.
+
+    Begin with `hddnn run`: it starts 13 emulated devices, classifies 1,000 images under four schemes, and writes
+    a table, a figure and a results cube.
+    """
 
 
 @main.command()
-@click.option("--topology", default="paper", show_default=True, metavar="paper|laptop|FILE", help="The devices.")
-@click.option("--schemes", default="end,end-cloud,end-edge,mapping", show_default=True, help="Run these in turn.")
-@click.option("--images", default=1000, show_default=True, help="Images to classify; the data set is repeated.")
-@click.option("--batch", default=50, show_default=True, help="Images in a batch.")
-@click.option("--data", default="sample", show_default=True, metavar="sample|cifar100|DIR", help="The images.")
-@click.option("--data-root", type=FOLDER, help="Folder that holds cifar-100-python/.")
-@click.option("--download", is_flag=True, help="Fetch CIFAR-100 into the data root if it is not there.")
-@click.option("--engine", type=click.Choice(["dask", "closed"]), default="dask", show_default=True)
-@click.option("--compute", type=click.Choice(["real", "replay"]), default="real", show_default=True)
-@click.option("--time-scale", default=1.0, show_default=True, help="Wall seconds for a second of the scenario.")
-@click.option("--end-devices", type=int, metavar="N", help="Size of the end tier instead of the topology's.")
-@click.option("--n-map", metavar="N|auto", help="End devices for each edge device under mapping; auto: eq. 7.")
-@click.option("--seed", default=0, show_default=True, help="For the links' jitter.")
-@click.option("--address", metavar="tcp://HOST:PORT", help="Join the devices behind this Dask scheduler.")
+@click.option(
+    "--topology",
+    default="paper",
+    show_default=True,
+    metavar="paper|laptop|FILE",
+    help="The devices and links; see `hddnn topology show paper`.",
+)
+@click.option(
+    "--schemes",
+    default="end,end-cloud,end-edge,mapping",
+    show_default=True,
+    metavar="A,B,...",
+    help="Where images go; each scheme is run in turn.",
+)
+@click.option(
+    "--images",
+    type=POSITIVE,
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Images to classify: the data set in order, repeated when it has fewer.",
+)
+@click.option(
+    "--batch",
+    type=POSITIVE,
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Images in a batch; the last one may be smaller.",
+)
+@click.option(
+    "--data",
+    default="sample",
+    show_default=True,
+    metavar="sample|cifar100|DIR",
+    help="The images: 2,000 packaged ones, CIFAR-100's test split, or a folder COARSE/FINE/IMAGE.",
+)
+@click.option("--data-root", type=FOLDER, metavar="DIR", help="For cifar100: folder with cifar-100-python/.")
+@click.option("--download", is_flag=True, help="For cifar100: get it (169 MB) when it is not in --data-root.")
+@click.option(
+    "--engine",
+    type=click.Choice(["dask", "closed"]),
+    default="dask",
+    show_default=True,
+    help="dask: run real workers; closed: evaluate the paper's equations, at once.",
+)
+@click.option(
+    "--compute",
+    type=click.Choice(["real", "replay"]),
+    default="real",
+    show_default=True,
+    help="real: run the networks; replay: return their stored answers (made first where missing).",
+)
+@click.option(
+    "--time-scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="Wall seconds for a second of the scenario: 0.2 emulates five times as fast.",
+)
+@click.option(
+    "--end-devices", type=POSITIVE, metavar="N", help="Size of the end tier.  [default: the topology's]"
+)
+@click.option(
+    "--n-map",
+    metavar="N|auto",
+    help="End devices that feed one edge device under mapping; auto: by equation 7.  "
+    "[default: the topology's]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="For the jitter of links.",
+)
+@click.option(
+    "--address",
+    metavar="tcp://HOST:PORT",
+    help="Join the devices behind this Dask scheduler instead of starting them here.",
+)
 @click.option("--dashboard/--no-dashboard", default=False, help="Serve Dask's dashboard while running.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/run.nc"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results/run.nc"),
+    show_default=True,
+    metavar="FILE",
+    help="The cube, .nc (netCDF) or .zarr; the figure lies beside it as .png.",
+)
 @_one_line_errors
-def run(
+def run(out: Path, **options: Any) -> None:  # fmt: skip
+    """Classify images under each scheme; print a table, write a results cube and a figure.
+
+    Ctrl-C stops every process that was started, and writes what has finished.
+
+    Exit code 0: all answered; 1: some batches have no answer; 2: wrong usage or input, nothing was run.
+
+    \b
+    Examples:
+      hddnn run --engine closed
+      hddnn run --topology laptop --images 200
+      hddnn run --schemes end-edge,mapping --compute replay --time-scale 0.2 --images 10000
+    """
+    with _Interrupts() as interrupts:
+        _run(out, interrupts, **options)
+
+
+def _run(
+    out: Path,
+    interrupts: _Interrupts,
     topology: str,
     schemes: str,
     images: int,
@@ -72,19 +239,13 @@ def run(
     end_devices: int | None,
     n_map: str | None,
     seed: int,
-    out: Path,
     **options: Any,
 ) -> None:
-    """Classify images under each scheme; write a cube and a figure, and print a table.
-
-    Exit code 0: all answered, 1: some batches have no answer, 2: wrong usage or input.
-    """
-    from hddnn import api, cubes, tables, zoo
+    from hddnn import api, cubes, plots, tables, zoo
     from hddnn.data import Job, load_dataset
     from hddnn.progress import TerminalProgress
     from hddnn.topology import Topology
 
-    console = Console()
     cubes.check_path(out)
     system = Topology.load(topology, networks=zoo.names())
     if end_devices is not None:
@@ -94,77 +255,76 @@ def run(
     else:
         number = _whole(n_map, "--n-map")
     job = Job(load_dataset(data, data_root, download=download), images=images, batch_size=batch, seed=seed)
+    names = [name.strip() for name in schemes.split(",")]
     interrupted = False
     try:
-        with TerminalProgress(console) as progress:
-            cube = api.run(
-                system,
-                job,
-                [name.strip() for name in schemes.split(",")],
-                n_map=number,
-                observer=progress,
-                **options,
-            )
+        # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
+        with TerminalProgress(Console(stderr=True, quiet=options["engine"] == "closed")) as progress:
+            cube = api.run(system, job, names, n_map=number, observer=progress, **options)
     except JobInterrupted as stop:
         if stop.cube is None:
             raise KeyboardInterrupt from None
         cube, interrupted = stop.cube, True
+    interrupts.hold()
+    Console().print(tables.summary(cube))
     cubes.write(cube, out)
-    console.print(tables.summary(cube))
-    _draw(cube, out.with_suffix(".png"))
-    console.print(f"cube: {out}   figure: {out.with_suffix('.png')}", soft_wrap=True)
+    picture = out.with_suffix(".png")
+    plots.save(plots.run_figure(cube), picture)
+    click.echo(f"cube: {out}   figure: {picture}")
     unanswered = int((cube.outcome != "ok").sum())
     if interrupted:
-        _fail(f"stopped; what finished is in {out} ({unanswered} batches of it have no answer)", INCOMPLETE)
+        ran = ", ".join(str(name) for name in cube.scheme.values)
+        _fail(
+            f"stopped; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE
+        )
     if unanswered:
         reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok"})
-        _fail(f"{unanswered} batches have no answer ({'; '.join(reasons[:3])})", INCOMPLETE)
-
-
-def _draw(cube: Any, path: Path) -> None:
-    from hddnn import plots
-
-    plots.save(plots.run_figure(cube), path)
+        _fail(
+            f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])})",
+            INCOMPLETE,
+        )
 
 
 def _whole(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"{option} is {text!r}: give a whole number of at least 1, or auto")
+        raise InputError(f"{option} is {text!r}; give a whole number of at least 1, or auto")
     return int(text)
 
 
-@main.group("topology")
+@main.group("topology", cls=_Group)
 def topology_group() -> None:
-    """Show or check a topology file."""
+    """Show or check a topology: the devices, their networks, and the links between them."""
 
 
 @topology_group.command("show")
 @click.argument("spec", metavar="paper|laptop|FILE")
 @_one_line_errors
 def topology_show(spec: str) -> None:
-    """List the devices of a topology."""
+    """List the devices and links of a topology."""
     from hddnn import tables, zoo
     from hddnn.topology import Topology
 
-    Console().print(tables.devices(Topology.load(spec, networks=zoo.names())))
+    Console().print(tables.topology(Topology.load(spec, networks=zoo.names())))
 
 
 @topology_group.command("check")
 @click.argument("spec", metavar="FILE")
 @_one_line_errors
 def topology_check(spec: str) -> None:
-    """Say whether a topology file is right, and what is wrong with it if not."""
+    """Say whether a topology file is right and its networks are there, and what is wrong if not."""
     from hddnn import zoo
     from hddnn.topology import Topology
 
-    topology = Topology.load(spec, networks=zoo.names())
-    counts = ", ".join(f"{len(topology.tier(tier))} {tier}" for tier in ("end", "edge", "cloud"))
+    system = Topology.load(spec, networks=zoo.names())
+    for network in system.networks:
+        zoo.bundle(network)
+    counts = ", ".join(f"{len(system.tier(tier))} {tier}" for tier in ("end", "edge", "cloud"))
     click.echo(f"{spec}: right ({counts})")
 
 
-@main.group("zoo")
+@main.group("zoo", cls=_Group)
 def zoo_group() -> None:
     """Look at the networks."""
 

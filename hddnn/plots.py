@@ -1,41 +1,55 @@
-"""Figures from cubes; drawn without a display and in colours that colour-blind readers and grey print keep apart."""
+"""Figures from cubes, drawn without a display; colour-blind readers and grey print can tell the schemes apart."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hddnn.tables import how
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette, by scheme, each with a line style of its own.
+#: By scheme: a colour of Okabe and Ito's palette, and a line style, marker and hatch of its own.
 STYLES = {
-    "end": ("#009E73", ":"),
-    "end-cloud": ("#0072B2", "-"),
-    "end-edge": ("#E69F00", "--"),
-    "mapping": ("#D55E00", "-."),
+    "end": ("#009E73", ":", "^", ".."),
+    "end-cloud": ("#0072B2", "-", "s", ""),
+    "end-edge": ("#E69F00", "--", "o", "//"),
+    "mapping": ("#D55E00", "-.", "D", "xx"),
 }
-OTHER_STYLE = ("#666666", "-")
+OTHER_STYLES: tuple[tuple[str, Any, str, str], ...] = (
+    ("#CC79A7", (0, (5, 1)), "v", "\\\\"),
+    ("#56B4E9", (0, (1, 1)), "P", "++"),
+    ("#666666", "-", "X", "--"),
+)
+STAGES = ("coarse", "fine")
 
 
 def run_figure(cube: xr.Dataset) -> Figure:
     """Draw one run: finish times against formula and bound, response times, and accuracy against time."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+    figure = Figure(figsize=(14, 5.2), layout="constrained")
     finish, response, trade = figure.subplots(1, 3)
     _finish_times(cube, finish)
     _responses(cube, response)
     _accuracy_against_time(cube, trade)
-    scale = cube.attrs["time_scale"]
-    figure.suptitle(
-        f"{cube.attrs['topology_name']}: {cube.attrs['images']} images of {cube.attrs['data_set']}, "
-        f"engine {cube.attrs['engine']}, compute {cube.attrs['compute']}, time scale {scale:g}"
+    handles = []
+    for scheme in _schemes(cube):
+        colour, line, marker, _ = style(cube, scheme)
+        handles.append(Line2D([], [], color=colour, ls=line, lw=2, marker=marker, mec="black", label=scheme))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, handlelength=4
     )
+    given = cube.attrs
+    note = "" if given["time_scale"] == 1 else "; times are the scenario's"
+    title = f"{given['topology_name']}: {given['images']} images of {given['data_set']}; {how(cube)}{note}"
+    figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -44,53 +58,100 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def style(cube: xr.Dataset, scheme: str) -> tuple[str, Any, str, str]:
+    """Return a scheme's colour, line style, marker and hatch."""
+    others = [name for name in _schemes(cube) if name not in STYLES]
+    return STYLES[scheme] if scheme in STYLES else OTHER_STYLES[others.index(scheme) % len(OTHER_STYLES)]
+
+
+def _schemes(cube: xr.Dataset) -> list[str]:
+    return [str(scheme) for scheme in cube.scheme.values]
+
+
 def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
-    schemes = [str(s) for s in cube.scheme.values]
+    schemes = _schemes(cube)
     at = np.arange(len(schemes))
-    colours = [STYLES.get(s, OTHER_STYLE)[0] for s in schemes]
-    axes.bar(at, cube.makespan_s.values, color=colours, width=0.6, label="measured")
-    axes.plot(at, cube.closed_form_s.values, "kD", ms=7, mfc="white", label="paper's formula")
-    axes.hlines(cube.bound_s.values, at - 0.38, at + 0.38, color="black", lw=2, label="lower bound")
+    seconds = cube.makespan_s.values
+    for place, scheme, height in zip(at, schemes, seconds, strict=True):
+        colour, _, _, hatch = style(cube, scheme)
+        axes.bar(place, height, width=0.6, color=colour, hatch=hatch, ec="black", lw=0.8, alpha=0.85)
+    axes.plot(at, cube.closed_form_s.values, "D", color="black", ms=7, mfc="white", label="paper's formula")
+    axes.hlines(cube.bound_s.values, at - 0.4, at + 0.4, color="black", lw=3, label="lower bound")
     axes.set_xticks(at, schemes)
+    axes.set_xlim(-0.6, len(schemes) - 0.4)
+    highest = np.nanmax([0.0, *seconds, *cube.closed_form_s.values, *cube.bound_s.values])
+    axes.set_ylim(0, 1.25 * highest or 1.0)
     axes.set_ylabel("finish time (s)")
-    axes.set_title("Finish time")
-    axes.legend(frameon=False)
+    predicted = cube.attrs["engine"] == "closed"
+    axes.set_title("Finish time (bars: predicted)" if predicted else "Finish time (bars: measured)")
+    axes.legend(frameon=False, loc="upper right", ncols=2, handlelength=1.5, columnspacing=1.2)
 
 
 def _responses(cube: xr.Dataset, axes: Axes) -> None:
-    for scheme in cube.scheme.values:
+    any_answer = False
+    for scheme in _schemes(cube):
         row = cube.sel(scheme=scheme)
-        colour, style = STYLES.get(str(scheme), OTHER_STYLE)
-        for stage, width in (("coarse", 1.2), ("fine", 2.6)):
+        colour, line, _, _ = style(cube, scheme)
+        for stage, width in zip(STAGES, (1.2, 3.0), strict=True):
             seconds = (row[f"{stage}_s"] - row.submitted_s).values
-            seconds = np.sort(seconds[~np.isnan(seconds)])
+            seconds = np.sort(seconds[seconds > 0])  # of those answered; a logarithmic axis has no 0
             if seconds.size:
-                share = np.arange(1, seconds.size + 1) / seconds.size
-                label = f"{scheme}, {stage}"
-                axes.step(seconds, share, where="post", color=colour, ls=style, lw=width, label=label)
-    axes.set_xscale("log")
+                # Of all batches: a curve that ends below 1 shows those without this answer.
+                share = np.arange(seconds.size + 1) / row.sizes["batch"]
+                axes.step([seconds[0], *seconds], share, where="post", color=colour, ls=line, lw=width)
+                any_answer = True
+    axes.set_ylim(0, 1.03)
+    axes.set_ylabel("share of the batches answered by then")
     axes.set_xlabel("response time, release to answer (s)")
-    axes.set_ylabel("share of batches")
     axes.set_title("Response times (thin: coarse, thick: fine)")
-    axes.legend(frameon=False, fontsize=8)
+    _seconds_axis(axes, any_answer)
 
 
 def _accuracy_against_time(cube: xr.Dataset, axes: Axes) -> None:
-    for scheme in cube.scheme.values:
+    points = []
+    for scheme in _schemes(cube):
         row = cube.sel(scheme=scheme)
-        colour, _ = STYLES.get(str(scheme), OTHER_STYLE)
-        for stage, marker in (("coarse", "o"), ("fine", "s")):
+        colour, _, marker, _ = style(cube, scheme)
+        for stage in STAGES:
             accuracy = float(row[f"{stage}_accuracy"])
-            if np.isnan(accuracy):
+            answered = row[f"{stage}_s"].values
+            answered = answered[~np.isnan(answered)]
+            if np.isnan(accuracy) or not answered.size or np.median(answered) <= 0:
                 continue
             # The median batch has its coarse answer long before the job ends.
-            seconds = float(np.nanmedian(row[f"{stage}_s"].values))
-            axes.plot(seconds, accuracy, marker, color=colour, ms=10, mec="black")
-            axes.annotate(
-                f"{scheme}, {stage}", (seconds, accuracy), xytext=(6, 6), textcoords="offset points", fontsize=8
+            points.append((float(np.median(answered)), accuracy, stage))
+            fill = "none" if stage == "coarse" else colour
+            axes.plot(
+                *points[-1][:2], marker, ms=10, mfc=fill, mec=colour if stage == "coarse" else "black", mew=2
             )
-    axes.set_xscale("log")
-    axes.margins(x=0.3, y=0.15)
-    axes.set_xlabel("median time of the answer from job start (s)")
+    if points:
+        # Coarse answers of all schemes come from the same network: far apart in neither way.
+        low, high = min(p[1] for p in points), max(p[1] for p in points)
+        room = max(0.03, 0.25 * (high - low))
+        axes.set_ylim(max(0.0, low - room), min(1.02, high + room))
     axes.set_ylabel("accuracy of the answer")
-    axes.set_title("What waiting buys")
+    axes.set_xlabel("median time of the answer, from job start (s)")
+    axes.set_title("What waiting buys (hollow: coarse, filled: fine)")
+    axes.grid(alpha=0.3)
+    _seconds_axis(axes, bool(points))
+
+
+def _seconds_axis(axes: Axes, any_point: bool) -> None:
+    """Make x logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if not any_point:
+        axes.text(0.5, 0.5, "no answer", ha="center", va="center", transform=axes.transAxes)
+        axes.set_xticks([])
+        return
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    low, high = low / 1.15, high * 1.15
+    if high / low < 4:  # so that there are ticks to read
+        middle = np.sqrt(low * high)
+        low, high = middle / 2, middle * 2
+    axes.set_xlim(low, high)
+    digits = (1.0, 2.0, 5.0) if high / low < 1e3 else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=digits))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,7 +1,8 @@
-"""Show a run's course in the terminal."""
+"""Show a run's course in the terminal: bars where there is one, else a line for each step that has ended."""
 
 from __future__ import annotations
 
+from time import monotonic
 from types import TracebackType
 from typing import Literal, Self
 
@@ -13,21 +14,27 @@ from hddnn.engines.base import Engine
 
 
 class TerminalProgress(Observer):
-    """One bar for the start of the devices, and one for each scheme's batches; enter it around the run."""
+    """One bar for the start of the devices, and one for each scheme's batches; enter it around the run.
+
+    On a console that is no terminal (a file, a pipe) there are no bars, but one line when a step has ended.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<22}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
+            disable=not console.is_terminal,
         )
         self._bars: dict[str, TaskID] = {}
+        self._began_s: dict[str, float] = {}
         self._coarse: dict[str, int] = {}
-        self._done: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -39,8 +46,11 @@ class TerminalProgress(Observer):
         self._progress.stop()
 
     def preparing(self, network: str, done: int, total: int) -> None:
-        self._bar(f"answers of {network}", total)
-        self._progress.update(self._bars[f"answers of {network}"], completed=done)
+        name = f"answers of {network}"
+        self._bar(name, total)
+        self._progress.update(self._bars[name], completed=done)
+        if done == total:
+            self._end(name, f"{total} images")
 
     def starting(self, n_devices: int) -> None:
         self._bar("devices", n_devices)
@@ -49,27 +59,36 @@ class TerminalProgress(Observer):
         self._progress.advance(self._bars["devices"])
 
     def started(self, engine: Engine) -> None:
-        bar = self._bars["devices"]
-        self._progress.update(bar, completed=len(engine.topology.devices), note="ready")
-        self._progress.stop_task(bar)
+        n_devices = len(engine.topology.devices)
+        self._progress.update(self._bars["devices"], completed=n_devices, note="ready")
+        self._end("devices", f"{n_devices} ready")
         link = getattr(engine, "dashboard_link", None)
         if link:
             self._console.print(f"dashboard: {link}", soft_wrap=True)
 
     def scheme_started(self, scheme: str, n_batches: int) -> None:
         self._bar(scheme, n_batches)
-        self._coarse[scheme] = self._done[scheme] = 0
+        self._coarse[scheme] = self._ended[scheme] = self._failed[scheme] = 0
 
     def answered(self, scheme: str, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
-        bar = self._bars[scheme]
         self._coarse[scheme] += stage == "coarse"
-        self._done[scheme] += stage != "coarse"
-        # Under a scheme without an upper tier the coarse answer is the last one.
-        done = self._done[scheme] or (self._coarse[scheme] if scheme == "end" else 0)
-        self._progress.update(bar, completed=done, note=f"{self._coarse[scheme]} coarse answers")
-        if done == self._progress.tasks[bar].total:
-            self._progress.stop_task(bar)
+        self._failed[scheme] += stage == "failed"
+        # Under the scheme without an upper tier the coarse answer is the last one.
+        self._ended[scheme] += stage != "coarse" or scheme == "end"
+        ended, failed = self._ended[scheme], self._failed[scheme]
+        note = f"{self._coarse[scheme]} coarse" + (f", {failed} failed" if failed else "")
+        bar = self._bars[scheme]
+        self._progress.update(bar, completed=ended, note=note)
+        total = int(self._progress.tasks[bar].total or 0)
+        if ended == total:
+            self._end(scheme, f"{ended - failed} of {total} batches")
 
     def _bar(self, name: str, total: int) -> None:
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(name, total=total, note="")
+            self._began_s[name] = monotonic()
+
+    def _end(self, name: str, text: str) -> None:
+        self._progress.stop_task(self._bars[name])
+        if self._progress.disable:
+            self._console.print(f"{name}: {text}, {monotonic() - self._began_s[name]:.1f} s", soft_wrap=True)

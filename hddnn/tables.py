@@ -1,59 +1,73 @@
-"""Tables for the terminal, from cubes, topologies and network cards."""
+"""Tables for the terminal, from cubes, topologies and network cards; readable in 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
+from hddnn.devices import entries_of
 from hddnn.topology import Topology
 from hddnn.zoo import Card
 
 if TYPE_CHECKING:
     import xarray as xr
 
-NONE = "–"
+NONE = "-"
+
+#: Rows of the summary: what it says, and its cell from the cube of one scheme.
+_ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
+    ("finish time, s", lambda one: _number(one.makespan_s)),
+    ("paper's formula, s", lambda one: _number(one.closed_form_s)),
+    ("lower bound, s", lambda one: _number(one.bound_s)),
+    ("finish time / lower bound", lambda one: _ratio(one.makespan_s, one.bound_s)),
+    ("coarse accuracy", lambda one: _number(one.coarse_accuracy, 3)),
+    ("fine accuracy", lambda one: _number(one.fine_accuracy, 3)),
+    ("coarse response, median s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.5)),
+    ("coarse response, p95 s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.95)),
+    ("fine response, median s", lambda one: _quantile(one.fine_s - one.submitted_s, 0.5)),
+    ("fine response, p95 s", lambda one: _quantile(one.fine_s - one.submitted_s, 0.95)),
+    ("sent up, MB", lambda one: _number(one.bytes_up.sum() / 1e6, 1) if one.bytes_up.any() else NONE),
+    ("batches that overran", lambda one: str(int(one.overrun.sum()))),
+    ("batches answered", lambda one: f"{int((one.outcome == 'ok').sum())}/{one.sizes['batch']}"),
+)
 
 
 def summary(cube: xr.Dataset) -> Table:
-    """Return one row a scheme: times, accuracies, responses, bytes, overruns, unanswered batches."""
-    table = Table(title=f"{cube.attrs['topology_name']}: {cube.attrs['images']} images, {_how(cube)}")
-    table.add_column("scheme", style="bold")
-    for heading in (
-        "finish\ns", "paper's\nformula s", "lower\nbound s", "coarse\naccuracy", "fine\naccuracy",
-        "coarse median\n(p95) s", "fine median\n(p95) s", "sent up\nMB", "overruns", "answered",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
-    for scheme in cube.scheme.values:
-        row = cube.sel(scheme=scheme)
-        done = int((row.outcome == "ok").sum())
-        table.add_row(
-            str(scheme),
-            _number(row.makespan_s),
-            _number(row.closed_form_s),
-            _number(row.bound_s),
-            _number(row.coarse_accuracy, 3),
-            _number(row.fine_accuracy, 3),
-            _spread(row.coarse_s - row.submitted_s),
-            _spread(row.fine_s - row.submitted_s),
-            _number(row.bytes_up.sum() / 1e6, 1) if int(row.bytes_up.sum()) else NONE,
-            str(int(row.overrun.sum())),
-            f"{done}/{row.sizes['batch']}",
-        )
+    """Return one column a scheme: times, accuracies, responses, bytes, overruns, answered batches."""
+    table = _table(_about(cube), caption=_notes(cube))
+    table.add_column("", no_wrap=True)
+    schemes = [str(name) for name in cube.scheme.values]
+    for scheme in schemes:
+        table.add_column(Text(scheme), justify="right", overflow="fold")
+    rows = [cube.sel(scheme=scheme) for scheme in schemes]
+    for label, cell in _ROWS:
+        table.add_row(label, *(cell(row) for row in rows))
     return table
 
 
 def networks(cards: Iterable[Card]) -> Table:
     """Return one row a network."""
-    table = Table(title="Packaged networks")
-    table.add_column("network", style="bold")
-    for heading in ("answers", "parameters", "stem output", "coarse\naccuracy", "fine\naccuracy", "ms an image"):
-        table.add_column(heading, justify="right")
+    table = _table("Packaged networks", caption="ms/image: where it was packaged, one thread, batches of 50")
+    table.add_column("network", style="bold", overflow="fold")
+    for heading in (
+        "classes",
+        "parameters",
+        "stem\noutput",
+        "coarse\naccuracy",
+        "fine\naccuracy",
+        "ms/image",
+    ):
+        table.add_column(heading, justify="right", overflow="fold")
     for card in cards:
         table.add_row(
-            card.name,
+            Text(card.name),
             f"{len(card.labels)} {card.task}",
             f"{card.parameters:,}",
             "x".join(str(n) for n in card.stem_shape),
@@ -64,35 +78,90 @@ def networks(cards: Iterable[Card]) -> Table:
     return table
 
 
-def devices(topology: Topology) -> Table:
-    """Return one row a device."""
-    table = Table(title=f"{topology.name}: {len(topology.devices)} devices")
-    for heading in ("device", "tier", "network", "threads", "trust", "modelled ms an image", "link from end"):
-        table.add_column(heading)
-    for device in topology.devices:
-        modelled = device.seconds_per_image.get(device.network)
-        link = topology.link("end", device.tier) if device.tier != "end" else None
+def topology(system: Topology) -> Group:
+    """Return a topology's devices, one row for neighbours that are alike, and its links, one row each."""
+    return Group(_devices(system), "", _links(system))
+
+
+def _devices(system: Topology) -> Table:
+    table = _table(f"{system.name}: {len(system.devices)} devices", caption=system.description)
+    for heading in ("device", "tier", "network", "threads", "trust", "modelled\nms/image"):
+        right = heading == "threads" or heading.startswith("modelled")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for entry in entries_of(system.devices):
+        name, first, count = entry["name"], entry.get("first", 1), entry.get("count")
+        names = name if count is None else f"{name}-{first} to {name}-{first + count - 1}"
+        one = system.device(name if count is None else f"{name}-{first}")
+        modelled = one.seconds_per_image.get(one.network)
         table.add_row(
-            device.name,
-            device.tier,
-            device.network,
-            str(device.threads),
-            "dependable" if device.dependable else "undependable",
+            names,
+            one.tier,
+            Text(Path(one.network).name),
+            str(one.threads),
+            entry["trust"],
             "own speed" if modelled is None else f"{modelled * 1e3:g}",
-            NONE if link is None else _link(link.latency_s, link.bandwidth_bps, link.mode),
         )
     return table
 
 
-def _link(latency_s: float, bandwidth_bps: float | None, mode: str) -> str:
-    rate = "" if bandwidth_bps is None else f", {bandwidth_bps / 1e6:g} Mbit/s"
-    return f"{latency_s:g} s{rate}, {mode}"
+def _links(system: Topology) -> Table:
+    n_map = "by equation 7" if system.n_map is None else str(system.n_map)
+    table = _table("Links, each receiving device has its own", caption=f"n_map of scheme mapping: {n_map}")
+    for heading in ("from", "to", "mode"):
+        table.add_column(heading)
+    for heading in ("latency s", "bandwidth Mbit/s", "jitter s"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for link in system.links:
+        rate = "unlimited" if link.bandwidth_bps is None else f"{link.bandwidth_bps / 1e6:g}"
+        table.add_row(link.source, link.target, link.mode, f"{link.latency_s:g}", rate, f"{link.jitter_s:g}")
+    if not system.links:
+        table.add_row("none", "", "", "", "", "")
+    return table
 
 
-def _how(cube: xr.Dataset) -> str:
-    scale = cube.attrs["time_scale"]
-    how = f"engine {cube.attrs['engine']}, compute {cube.attrs['compute']}"
-    return how if scale == 1 else f"{how}, time scale {scale:g} (times are the scenario's)"
+def _table(title: str, *, caption: str) -> Table:
+    # Titles hold names that a user chose: as Text, brackets in them are no markup.
+    return Table(
+        title=Text(title, style="bold"),
+        caption=Text(caption) if caption else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+    )
+
+
+def _about(cube: xr.Dataset) -> str:
+    given = cube.attrs
+    return (
+        f"{given['topology_name']}: {given['images']} images of {given['data_set']} "
+        f"in {cube.sizes['batch']} batches; {how(cube)}"
+    )
+
+
+def how(cube: xr.Dataset) -> str:
+    """Say in a few words what the numbers of a cube come from."""
+    given = cube.attrs
+    if given["engine"] == "closed":
+        return "predicted by the paper's equations"
+    compute = {"real": "real networks", "replay": "stored answers"}.get(given["compute"], given["compute"])
+    scale = "" if given["time_scale"] == 1 else f", time scale {given['time_scale']:g}"
+    return f"engine {given['engine']}, {compute}{scale}"
+
+
+def _notes(cube: xr.Dataset) -> str:
+    """Say what a reader of the numbers has to know, where it applies."""
+    notes = []
+    if cube.attrs["time_scale"] != 1:
+        scale = cube.attrs["time_scale"]
+        notes.append(f"Times are seconds of the scenario; each took {scale:g} s here.")
+    if bool(cube.overrun.any()):
+        notes.append("Overran: a device took longer than its modelled time; such times are too long.")
+    if bool(cube.interrupted.any()):
+        names = ", ".join(str(name) for name in cube.scheme.values[cube.interrupted.values])
+        notes.append(f"Stopped during {names}: its numbers are of the batches answered until then.")
+    return "\n".join(notes)
 
 
 def _number(value: float | xr.DataArray, digits: int = 2) -> str:
@@ -100,8 +169,10 @@ def _number(value: float | xr.DataArray, digits: int = 2) -> str:
     return NONE if np.isnan(number) else f"{number:.{digits}f}"
 
 
-def _spread(values: xr.DataArray) -> str:
+def _ratio(above: xr.DataArray, below: xr.DataArray) -> str:
+    return _number(above / below) if float(below) > 0 else NONE
+
+
+def _quantile(values: xr.DataArray, share: float) -> str:
     present = values.values[~np.isnan(values.values)]
-    if not present.size:
-        return NONE
-    return f"{np.median(present):.2f} ({np.quantile(present, 0.95):.2f})"
+    return _number(float(np.quantile(present, share))) if present.size else NONE
