@@ -37,8 +37,8 @@ class Runtime(Protocol):
         """Turn features into logits; body(stem(images)) answers as run(images) does."""
         ...
 
-    def warm_up(self, batch_size: int) -> float:
-        """Run a few batches through each loaded part; returns the first part's median seconds per image."""
+    def warm_up(self, batch_size: int, runs: int = 5) -> float:
+        """Run a batch once, then `runs` times, through each part; return the first part's median s an image."""
         ...
 
 
@@ -66,7 +66,7 @@ def not_loaded(card: Card, part: str) -> BundleError:
     return BundleError(f"the {part} of {card.name} was not loaded; load it with parts=({part!r},)")
 
 
-def seconds_per_image(call: Callable[[np.ndarray], object], batch: np.ndarray, runs: int = 5) -> float:
+def seconds_per_image(call: Callable[[np.ndarray], object], batch: np.ndarray, runs: int) -> float:
     """Return the median seconds per image of `call(batch)`, without a first call, which prepares buffers."""
     call(batch)
     times = []
@@ -77,7 +77,7 @@ def seconds_per_image(call: Callable[[np.ndarray], object], batch: np.ndarray, r
     return float(np.median(times)) / len(batch)
 
 
-def warm_up(runtime: Runtime, parts: Collection[Part], batch_size: int) -> float:
+def warm_up(runtime: Runtime, parts: Collection[Part], batch_size: int, runs: int) -> float:
     """Run a few batches of zeros through each part; returns the first part's median seconds per image."""
     card = runtime.bundle.card
     images = np.zeros((batch_size, *card.input_shape), np.uint8)
@@ -87,5 +87,5 @@ def warm_up(runtime: Runtime, parts: Collection[Part], batch_size: int) -> float
         "stem": (runtime.stem, images),
         "body": (runtime.body, features),
     }
-    times = [seconds_per_image(*calls[part]) for part in parts]
+    times = [seconds_per_image(*calls[part], runs) for part in parts]
     return times[0]

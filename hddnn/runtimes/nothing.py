@@ -29,6 +29,6 @@ class Nothing:
         """Return zeros, float32 (B, classes)."""
         return self.run(features)
 
-    def warm_up(self, batch_size: int) -> float:
+    def warm_up(self, batch_size: int, runs: int = 5) -> float:
         """Return 0 s."""
         return 0.0

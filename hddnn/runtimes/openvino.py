@@ -80,9 +80,9 @@ class OpenVINO:
             self._body, checked_batch(features, np.float32, self.bundle.card.stem_shape, "features")
         )
 
-    def warm_up(self, batch_size: int) -> float:
+    def warm_up(self, batch_size: int, runs: int = 5) -> float:
         """Run a few batches through each loaded part; returns the first part's median seconds per image."""
-        return warm_up(self, self.parts, batch_size)
+        return warm_up(self, self.parts, batch_size, runs)
 
     def _read(
         self, part: str, given: tuple[str, tuple[int, ...]], answer: tuple[str, tuple[int, ...]]

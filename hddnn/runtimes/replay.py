@@ -124,9 +124,11 @@ class Replay:
             )
         return self._stored["logits"][rows]
 
-    def warm_up(self, batch_size: int) -> float:
+    def warm_up(self, batch_size: int, runs: int = 5) -> float:
         """Hash a few batches; returns the median seconds per image."""
-        return seconds_per_image(digests, np.zeros((batch_size, *self.bundle.card.input_shape), np.uint8))
+        return seconds_per_image(
+            digests, np.zeros((batch_size, *self.bundle.card.input_shape), np.uint8), runs
+        )
 
 
 def _rows(bundle: Bundle, n: int) -> np.ndarray:

@@ -57,9 +57,9 @@ class Torch:
         card = self.bundle.card
         return self._call(("body",), checked_batch(features, np.float32, card.stem_shape, "features"))
 
-    def warm_up(self, batch_size: int) -> float:
+    def warm_up(self, batch_size: int, runs: int = 5) -> float:
         """Run a few batches through each loaded part; returns the first part's median seconds per image."""
-        return warm_up(self, self.parts, batch_size)
+        return warm_up(self, self.parts, batch_size, runs)
 
     def _images(self, images: np.ndarray) -> np.ndarray:
         return checked_batch(images, np.uint8, self.bundle.card.input_shape, "images")

@@ -7,6 +7,7 @@ as a device does; waiting for modelled time happens there and never on the worke
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from hddnn.clocks import DeviceClock, LinkClock
 from hddnn.engines.dask.messages import (
     DROP,
     HELLO,
+    MEASURE,
     PUSH,
     DeviceSpec,
     EndOrder,
@@ -62,7 +64,6 @@ class Device(WorkerPlugin):
 
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
-        self.seconds_per_image = float("nan")  # measured at warm-up
         self._parcels: dict[str, np.ndarray] = {}
         self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
         self._clock = DeviceClock(spec.time_scale)
@@ -78,14 +79,15 @@ class Device(WorkerPlugin):
         # An undependable upper device is never sent raw images, so it holds the body alone.
         part = "whole" if own.tier == "end" or own.dependable else "body"
         self._network = self._load(runtime, own.network, part)
-        self.seconds_per_image = self._network.warm_up(spec.batch_size)
+        self._network.warm_up(spec.batch_size, runs=1)
         self._stems = {name: self._load(runtime, name, "stem") for name in spec.stems}
         for stem in self._stems.values():
-            stem.warm_up(spec.batch_size)
+            stem.warm_up(spec.batch_size, runs=1)
         rng = np.random.default_rng([spec.seed, *own.name.encode()])
         # A link that costs nothing stands for one that is real, and for an end device, which has none.
         self._link = LinkClock(spec.link or Link(source="end", target="cloud"), spec.time_scale, rng)
-        worker.handlers.update({HELLO: self.hello, PUSH: self.push, DROP: self.drop})
+        handlers = {HELLO: self.hello, MEASURE: self.measure, PUSH: self.push, DROP: self.drop}
+        worker.handlers.update(handlers)
 
     def _load(self, runtime: str, network: str, part: str) -> Runtime:
         return runtimes.load(runtime, zoo.bundle(network), threads=self.spec.device.threads, parts=(part,))
@@ -111,10 +113,13 @@ class Device(WorkerPlugin):
             "compute": spec.compute,
             "time_scale": spec.time_scale,
             "emulate": spec.emulate,
-            "seconds_per_image": self.seconds_per_image,
             "boot_id": boot_id(),
             "clock_s": time.monotonic(),
         }
+
+    async def measure(self) -> float:
+        """Return the seconds that this device takes for an image now."""
+        return await asyncio.to_thread(self._network.warm_up, self.spec.batch_size)
 
     def push(self, parcel: str, images: np.ndarray) -> None:
         """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""

@@ -80,7 +80,11 @@ class DaskEngine:
 
     def costs(self) -> CostTable:
         """Return modelled times where the topology has them, and what the devices measured where not."""
-        measured = {name: peer.seconds_per_image / self.time_scale for name, peer in self._peers.items()}
+        measured = {
+            name: peer.seconds_per_image / self.time_scale
+            for name, peer in self._peers.items()
+            if peer.seconds_per_image is not None
+        }
         return CostTable.of(self.topology, measured, payload_bytes(self._cards))
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:

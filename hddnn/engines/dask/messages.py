@@ -12,7 +12,7 @@ from hddnn.topology import Device, Link, Topology
 Compute = Literal["real", "replay", "nothing"]
 
 #: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
-HELLO, PUSH, DROP = "hddnn_hello", "hddnn_push", "hddnn_drop"
+HELLO, MEASURE, PUSH, DROP = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_drop"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from distributed import Client
 from hddnn import zoo
 from hddnn._version import __version__
 from hddnn.engines.dask.device import boot_id, rehearse
-from hddnn.engines.dask.messages import HELLO, Compute
+from hddnn.engines.dask.messages import HELLO, MEASURE, Compute
 from hddnn.errors import ClusterError
 from hddnn.topology import Topology
 
@@ -27,13 +27,13 @@ class Peer:
     """One device as the client sees it.
 
     clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
-    seconds_per_image: measured by the device when it warmed up.
+    seconds_per_image: measured by the device; None where the topology models it.
     """
 
     name: str
     address: str
     clock_offset_s: float
-    seconds_per_image: float
+    seconds_per_image: float | None
     tier: str
 
 
@@ -68,6 +68,18 @@ async def find_peers(
         raise ClusterError(f"missing devices: {', '.join(missing)} (registered with the scheduler: {there})")
     names = [device.name for device in topology.devices]
     hellos = await asyncio.gather(*(_hello(client, name, addresses[name]) for name in names))
+    own_speed = {device.name for device in topology.devices if device.network not in device.seconds_per_image}
+    machines: dict[str, list[str]] = {}
+    for name, (hello, _) in zip(names, hellos, strict=True):
+        if name in own_speed:
+            machines.setdefault(hello["boot_id"] or addresses[name], []).append(name)
+    measured: dict[str, float] = {}
+
+    async def measure(devices: list[str]) -> None:
+        for name in devices:  # one at a time: together they would slow each other down
+            measured[name] = await getattr(client.rpc(addresses[name]), MEASURE)()
+
+    await asyncio.gather(*(measure(devices) for devices in machines.values()))
     peers = {}
     for device, (hello, offset_s) in zip(topology.devices, hellos, strict=True):
         expected = {
@@ -84,7 +96,7 @@ async def find_peers(
                     f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
                 )
         peers[device.name] = Peer(
-            device.name, addresses[device.name], offset_s, hello["seconds_per_image"], device.tier
+            device.name, addresses[device.name], offset_s, measured.get(device.name), device.tier
         )
     return peers
 

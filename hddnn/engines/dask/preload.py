@@ -26,7 +26,9 @@ from hddnn.topology import Topology
 @click.option("--device", required=True, help="The name of this device in the topology.")
 @click.option("--batch", default=50, show_default=True, help="Images in a batch, to warm up for.")
 @click.option("--emulate", is_flag=True, help="Keep to the topology's modelled times and links.")
-@click.option("--time-scale", default=1.0, show_default=True, help="Factor on modelled times, with --emulate.")
+@click.option(
+    "--time-scale", default=1.0, show_default=True, help="Factor on modelled times, with --emulate."
+)
 async def dask_setup(
     worker: Worker, topology: str, device: str, batch: int, emulate: bool, time_scale: float
 ) -> None:
