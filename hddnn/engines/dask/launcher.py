@@ -123,7 +123,10 @@ def _child(command: dict[str, Any], lifeline: int) -> NoReturn:
         code = 1
     except BaseException as error:
         traceback.print_exc()
-        _report(name=name, event="failed", pid=os.getpid(), error=f"{type(error).__name__}: {error}"[:500])
+        # distributed wraps what ended a worker's start, such as a damaged network's error
+        cause = error.__cause__ or error
+        text = str(cause) if isinstance(cause, HddnnError) else f"{type(cause).__name__}: {cause}"
+        _report(name=name, event="failed", pid=os.getpid(), error=text[:500])
         code = 1
     finally:
         sys.stderr.flush()

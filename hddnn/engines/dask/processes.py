@@ -103,7 +103,8 @@ class LocalProcesses:
 
     async def _start_all(self) -> None:
         log = str(self._folder / "scheduler.log")
-        self._command("scheduler", "scheduler", SchedulerSpec(CONFIG, self._dashboard, log))
+        config = {**CONFIG, "temporary-directory": str(self._folder)}  # else it leaves one in the user's
+        self._command("scheduler", "scheduler", SchedulerSpec(config, self._dashboard, log))
         report = await self._next_report()
         self.address, self.dashboard_link = report["address"], report["dashboard"]
         self.pids["scheduler"] = report["pid"]
