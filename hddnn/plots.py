@@ -77,7 +77,8 @@ def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
         axes.bar(place, height, width=0.6, color=colour, hatch=hatch, ec="black", lw=0.8, alpha=0.85)
     axes.plot(at, cube.closed_form_s.values, "D", color="black", ms=7, mfc="white", label="paper's formula")
     axes.hlines(cube.bound_s.values, at - 0.4, at + 0.4, color="black", lw=3, label="lower bound")
-    axes.set_xticks(at, schemes)
+    stopped = cube.interrupted.values
+    axes.set_xticks(at, [f"{s}\n(stopped)" if was else s for s, was in zip(schemes, stopped, strict=True)])
     axes.set_xlim(-0.6, len(schemes) - 0.4)
     highest = np.nanmax([0.0, *seconds, *cube.closed_form_s.values, *cube.bound_s.values])
     axes.set_ylim(0, 1.25 * highest or 1.0)

@@ -23,10 +23,10 @@ NONE = "-"
 
 #: Rows of the summary: what it says, and its cell from the cube of one scheme.
 _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
-    ("finish time, s", lambda one: _number(one.makespan_s)),
+    ("finish time, s", lambda one: NONE if one.interrupted else _number(one.makespan_s)),
     ("paper's formula, s", lambda one: _number(one.closed_form_s)),
     ("lower bound, s", lambda one: _number(one.bound_s)),
-    ("finish time / lower bound", lambda one: _ratio(one.makespan_s, one.bound_s)),
+    ("finish time / lower bound", lambda one: _ratio(one)),
     ("coarse accuracy", lambda one: _number(one.coarse_accuracy, 3)),
     ("fine accuracy", lambda one: _number(one.fine_accuracy, 3)),
     ("coarse response, median s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.5)),
@@ -39,9 +39,9 @@ _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
 )
 
 
-def summary(cube: xr.Dataset) -> Table:
+def summary(cube: xr.Dataset) -> Group:
     """Return one column a scheme: times, accuracies, responses, bytes, overruns, answered batches."""
-    table = _table(_about(cube), caption=_notes(cube))
+    table = _table()
     table.add_column("", no_wrap=True)
     schemes = [str(name) for name in cube.scheme.values]
     for scheme in schemes:
@@ -49,12 +49,12 @@ def summary(cube: xr.Dataset) -> Table:
     rows = [cube.sel(scheme=scheme) for scheme in schemes]
     for label, cell in _ROWS:
         table.add_row(label, *(cell(row) for row in rows))
-    return table
+    return _titled(_about(cube), table, _notes(cube))
 
 
-def networks(cards: Iterable[Card]) -> Table:
+def networks(cards: Iterable[Card]) -> Group:
     """Return one row a network."""
-    table = _table("Packaged networks", caption="ms/image: where it was packaged, one thread, batches of 50")
+    table = _table()
     table.add_column("network", style="bold", overflow="fold")
     for heading in (
         "classes",
@@ -75,7 +75,8 @@ def networks(cards: Iterable[Card]) -> Table:
             _number(card.accuracy.get("fine", float("nan")), 3),
             _number(card.seconds_per_image * 1e3, 3),
         )
-    return table
+    note = "ms/image: on the machine that packaged it, one thread, batches of 50"
+    return _titled("Packaged networks", table, note)
 
 
 def topology(system: Topology) -> Group:
@@ -83,8 +84,8 @@ def topology(system: Topology) -> Group:
     return Group(_devices(system), "", _links(system))
 
 
-def _devices(system: Topology) -> Table:
-    table = _table(f"{system.name}: {len(system.devices)} devices", caption=system.description)
+def _devices(system: Topology) -> Group:
+    table = _table()
     for heading in ("device", "tier", "network", "threads", "trust", "modelled\nms/image"):
         right = heading == "threads" or heading.startswith("modelled")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
@@ -101,12 +102,11 @@ def _devices(system: Topology) -> Table:
             entry["trust"],
             "own speed" if modelled is None else f"{modelled * 1e3:g}",
         )
-    return table
+    return _titled(f"{system.name}: {len(system.devices)} devices", table, system.description)
 
 
-def _links(system: Topology) -> Table:
-    n_map = "by equation 7" if system.n_map is None else str(system.n_map)
-    table = _table("Links, each receiving device has its own", caption=f"n_map of scheme mapping: {n_map}")
+def _links(system: Topology) -> Group:
+    table = _table()
     for heading in ("from", "to", "mode"):
         table.add_column(heading)
     for heading in ("latency s", "bandwidth Mbit/s", "jitter s"):
@@ -116,20 +116,19 @@ def _links(system: Topology) -> Table:
         table.add_row(link.source, link.target, link.mode, f"{link.latency_s:g}", rate, f"{link.jitter_s:g}")
     if not system.links:
         table.add_row("none", "", "", "", "", "")
-    return table
+    n_map = "by equation 7" if system.n_map is None else str(system.n_map)
+    title = "Links, each receiving device has its own"
+    return _titled(title, table, f"End devices that feed one edge device under mapping: {n_map}")
 
 
-def _table(title: str, *, caption: str) -> Table:
-    # Titles hold names that a user chose: as Text, brackets in them are no markup.
-    return Table(
-        title=Text(title, style="bold"),
-        caption=Text(caption) if caption else None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-    )
+def _table() -> Table:
+    return Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
+
+
+def _titled(title: str, table: Table, note: str) -> Group:
+    # As Text, brackets in a name that a user chose are no markup; apart, both may be wider than the table.
+    parts = [Text(title, style="bold"), table, Text(note)]
+    return Group(*(part for part in parts if part))
 
 
 def _about(cube: xr.Dataset) -> str:
@@ -169,8 +168,8 @@ def _number(value: float | xr.DataArray, digits: int = 2) -> str:
     return NONE if np.isnan(number) else f"{number:.{digits}f}"
 
 
-def _ratio(above: xr.DataArray, below: xr.DataArray) -> str:
-    return _number(above / below) if float(below) > 0 else NONE
+def _ratio(one: xr.Dataset) -> str:
+    return _number(one.makespan_s / one.bound_s) if one.bound_s > 0 and not one.interrupted else NONE
 
 
 def _quantile(values: xr.DataArray, share: float) -> str:
