@@ -135,7 +135,7 @@ def _about(cube: xr.Dataset) -> str:
     given = cube.attrs
     return (
         f"{given['topology_name']}: {given['images']} images of {given['data_set']} "
-        f"in {cube.sizes['batch']} batches; {how(cube)}"
+        f"in {cube.sizes['batch']} batches\n{how(cube)}"
     )
 
 

@@ -1,0 +1,167 @@
+"""The Python interface: what `run` refuses before anything starts, what it tells, and how it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from systems import packaged_system
+
+from hddnn import Job, Observer, Topology, run
+from hddnn.engines.answers import make_recorder, network_cards
+from hddnn.engines.base import Engine
+from hddnn.engines.closed import ClosedEngine
+from hddnn.errors import BundleError, DataError, InputError, JobInterrupted, PlanError, TopologyError
+from hddnn.plan import Plan
+from hddnn.records import Progress, Record
+from hddnn.runtimes import replay
+from hddnn.schemes import SCHEMES
+
+SYSTEM = packaged_system(2, 1, 1)
+
+
+class Heard(Observer):
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def preparing(self, network: str, done: int, total: int) -> None:
+        self.calls.append(("preparing", network, done, total))
+
+    def starting(self, n_devices: int) -> None:
+        self.calls.append(("starting", n_devices))
+
+    def started(self, engine: Engine) -> None:
+        self.calls.append(("started", engine.name))
+
+    def scheme_started(self, scheme: str, n_batches: int) -> None:
+        self.calls.append(("scheme_started", scheme, n_batches))
+
+    def answered(self, scheme: str, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
+        self.calls.append(("answered", scheme, stage, batch))
+
+
+def test_all_schemes_by_default_and_a_topology_by_its_name(small_job: Job) -> None:
+    cube = run("paper", small_job, engine="closed")
+    assert cube.scheme.values.tolist() == list(SCHEMES)
+    assert cube.attrs["topology_name"] == "paper"
+
+
+def test_the_observer_hears_the_course_in_order(small_job: Job) -> None:
+    heard = Heard()
+    run(SYSTEM, small_job, ["end", "end-edge"], engine="closed", observer=heard)
+    assert heard.calls[:3] == [("starting", 4), ("started", "closed"), ("scheme_started", "end", 9)]
+    answers = [call[1:3] for call in heard.calls if call[0] == "answered"]
+    assert answers == [("end", "coarse")] * 9 + [("end-edge", "coarse")] * 9 + [("end-edge", "fine")] * 9
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"schemes": []}, InputError, "schemes"),
+        ({"schemes": ["end", "end"]}, InputError, "twice"),
+        ({"schemes": ["End"]}, InputError, "unknown scheme 'End', did you mean 'end'"),
+        ({"engine": "sim"}, InputError, "unknown engine 'sim'; known: dask, closed"),
+        ({"compute": "fast"}, InputError, "known: real, replay"),
+        ({"time_scale": 0.0}, InputError, "time scale is 0"),
+        ({"time_scale": float("nan")}, InputError, "time scale is nan"),
+        ({"n_map": 0}, InputError, "n_map is 0"),
+        ({"engine": "closed", "address": "tcp://127.0.0.1:1"}, InputError, "an address means nothing"),
+        ({"engine": "closed", "dashboard": True}, InputError, "a dashboard means nothing"),
+        ({"topology": "papre"}, TopologyError, "did you mean 'paper'"),
+        ({"topology": packaged_system(1, 1, 0), "schemes": ["end-cloud"]}, PlanError, "cloud"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(
+    small_job: Job, options: dict[str, Any], error: type[InputError], said: str
+) -> None:
+    heard = Heard()
+    with pytest.raises(error, match=said):
+        run(**{"topology": SYSTEM, "job": small_job, "observer": heard, **options})
+    assert heard.calls == []
+
+
+def changed(**networks: str) -> Topology:
+    devices = [d.model_copy(update={"network": networks.get(d.tier, d.network)}) for d in SYSTEM.devices]
+    return SYSTEM.model_copy(update={"devices": tuple(devices)})
+
+
+@pytest.mark.parametrize(
+    ("system", "error", "said"),
+    [
+        (changed(end="resnet34"), TopologyError, r"end-1 of tier end .* answers fine classes"),
+        (changed(edge="mobilenet"), TopologyError, r"edge-1 of tier edge .* answers coarse classes"),
+        (changed(edge="./nowhere"), BundleError, "nowhere"),
+    ],
+)
+def test_a_network_in_the_wrong_place(
+    small_job: Job, system: Topology, error: type[InputError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        run(system, small_job, ["end"])
+
+
+def test_data_that_the_networks_do_not_know(small_job: Job) -> None:
+    labels = replace(small_job.data.labels, coarse=("others", *small_job.data.labels.coarse[1:]))
+    job = replace(small_job, data=replace(small_job.data, labels=labels))
+    with pytest.raises(DataError, match=r"data set sample and network mobilenet .* others"):
+        run(SYSTEM, job, ["end"])
+
+
+def interrupting(after: int, *, between: bool = False) -> Callable[..., Record]:
+    """Return an execute that is stopped in its so many-th call, or raises before it."""
+    calls = 0
+    whole = ClosedEngine.execute
+
+    def execute(self: ClosedEngine, plan: Plan, progress: Progress | None = None) -> Record:
+        nonlocal calls
+        calls += 1
+        if calls < after:
+            return whole(self, plan, progress)
+        if between:
+            raise KeyboardInterrupt
+        return make_recorder(plan, self.job, network_cards(self.topology)).finish(interrupted=True)
+
+    return execute
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_an_interrupt_keeps_the_schemes_that_finished(
+    small_job: Job, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    monkeypatch.setattr(ClosedEngine, "execute", interrupting(2, between=between))
+    with pytest.raises(JobInterrupted) as stop:
+        run(SYSTEM, small_job, engine="closed")
+    cube = stop.value.cube
+    assert cube is not None
+    assert cube.scheme.values.tolist() == (["end"] if between else ["end", "end-cloud"])
+    assert (cube.outcome.sel(scheme="end") == "ok").all()
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_an_interrupt_before_any_answer_has_no_cube(
+    small_job: Job, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
+    monkeypatch.setattr(ClosedEngine, "execute", interrupting(1, between=between))
+    with pytest.raises(JobInterrupted) as stop:
+        run(SYSTEM, small_job, engine="closed")
+    assert stop.value.cube is None
+
+
+def test_replay_prepares_each_network_once(small_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[tuple[str, int]] = []
+
+    def prepare(bundle: Any, images: np.ndarray, progress: Callable[[int, int], object]) -> None:
+        prepared.append((bundle.card.name, len(images)))
+        progress(len(images), len(images))
+        if len(prepared) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(replay, "prepare", prepare)
+    heard = Heard()
+    with pytest.raises(JobInterrupted):
+        run(SYSTEM, small_job, ["end"], compute="replay", observer=heard)
+    assert prepared == [("mobilenet", 170), ("resnet34", 170), ("wrn16_4", 170)]
+    assert [call[0] for call in heard.calls] == ["preparing"] * 3

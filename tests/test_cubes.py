@@ -1,0 +1,191 @@
+"""Cubes: what they hold, and that files give it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from systems import packaged_system
+
+from hddnn import __version__, cubes
+from hddnn.api import run
+from hddnn.data import Job
+from hddnn.engines.answers import make_recorder, network_cards
+from hddnn.engines.closed import ClosedEngine
+from hddnn.errors import InputError
+from hddnn.records import Answer, Record
+from hddnn.schemes import make_plan
+from hddnn.topology import Topology
+
+SYSTEM = packaged_system(2, 1, 1, seconds_per_image=1e-3, latency_s=0.5, edge_trust="undependable")
+
+
+def partial(job: Job, scheme: str, answered: int, *, interrupted: bool = False) -> Record:
+    """Return a record whose first batches have coarse answers, and every second one of them a fine one."""
+    with ClosedEngine(SYSTEM, job) as engine:
+        plan = make_plan(scheme, SYSTEM, job, engine.costs())
+    recorder = make_recorder(plan, job, network_cards(SYSTEM))
+    for batch in range(answered):
+        end, upper = SYSTEM.devices[plan.end[batch]].name, SYSTEM.devices[plan.upper[batch]].name
+        size = int(plan.sizes[batch])
+        recorder.submitted(batch, 0.1)
+        recorder.answered("coarse", batch, 1.0 + batch, Answer(end, np.zeros(size, int), {"end_done": 0.9}))
+        if batch % 2 == 0:
+            recorder.answered("fine", batch, 2.0 + batch, Answer(upper, np.zeros(size, int), {}))
+    if not interrupted:
+        recorder.failed(answered - 1, "device edge-1 left (its process ended)")
+    return recorder.finish(interrupted=interrupted)
+
+
+def cube_of(record: Record, **attributes: object) -> xr.Dataset:
+    given = {"topology_name": "small", "images": 170, "data_set": "sample", "time_scale": 1.0, **attributes}
+    given = {"engine": "dask", "compute": "real", **given}
+    scheme = {record.plan.scheme: 3.0}
+    return cubes.from_records(
+        {record.plan.scheme: record}, closed_form_s=scheme, bound_s=scheme, attributes=given
+    )
+
+
+@pytest.fixture(scope="module")
+def cube(small_job: Job) -> xr.Dataset:
+    return run(SYSTEM, small_job, engine="closed")
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_file_gives_the_cube_back(cube: xr.Dataset, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "deep" / f"run{suffix}"
+    for _ in range(2):  # the second replaces the first
+        cubes.write(cube, path)
+    with xr.open_dataset(path) as back:
+        back.load()
+    xr.testing.assert_equal(back, cube)
+    xr.testing.assert_identical(cubes.read(path), back)
+    for name, variable in cube.variables.items():
+        assert back[name].attrs["units"] == variable.attrs["units"]
+        assert back[name].attrs["long_name"] == variable.attrs["long_name"]
+        assert back[name].dtype.kind == variable.dtype.kind or variable.dtype.kind == "U"
+    assert {key: np.asarray(value).tolist() for key, value in back.attrs.items()} == {
+        key: np.asarray(value).tolist() for key, value in cube.attrs.items()
+    }
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
+    assert cube.sizes == {"scheme": 4, "batch": 9, "image": 170}
+    for name in (
+        "submitted_s", "coarse_s", "fine_s", "end_device", "upper_device", "coarse_correct", "fine_correct",
+        "bytes_up", "attempts", "overrun", "outcome", "path",
+        "end_received_s", "end_started_s", "end_done_s", "upper_received_s", "upper_started_s", "upper_done_s",
+    ):  # fmt: skip
+        assert cube[name].dims == ("scheme", "batch"), name
+    for name in ("makespan_s", "closed_form_s", "bound_s", "coarse_accuracy", "fine_accuracy", "n_map"):
+        assert cube[name].dims == ("scheme",), name
+    for name, variable in cube.variables.items():
+        assert variable.attrs["units"], name
+        assert variable.attrs["long_name"], name
+        assert variable.attrs["units"] == "s" or not str(name).endswith("_s")
+
+
+def test_attributes_say_how_it_was_made(cube: xr.Dataset, small_job: Job) -> None:
+    expected = {
+        "hddnn_version": __version__,
+        "engine": "closed",
+        "time_scale": 1.0,
+        "data_set": "sample",
+        "data_digest": small_job.data.digest,
+        "batch_size": 20,
+        "images": 170,
+        "seed": 0,
+    }
+    assert expected.items() <= cube.attrs.items()
+    assert "compute" in cube.attrs
+    assert Topology.from_dict(yaml.safe_load(cube.attrs["topology"])) == SYSTEM
+
+
+def test_a_scheme_without_upper_tier_has_no_fine_answer(cube: xr.Dataset) -> None:
+    end = cube.sel(scheme="end")
+    assert end.fine_s.isnull().all()
+    assert end.fine_correct.isnull().all()
+    assert np.isnan(end.fine_accuracy)
+    assert set(end.upper_device.values) == {""}
+    assert end.path.values.tolist() == end.end_device.values.tolist()
+    assert (end.bytes_up == 0).all()
+    assert (end.outcome == "ok").all()
+    assert cube.n_map.notnull().values.tolist() == [False, False, False, True]
+
+
+def test_the_path_names_the_devices_in_order(cube: xr.Dataset) -> None:
+    assert set(cube.path.sel(scheme="end-cloud").values) == {"end-1 > cloud-1", "end-2 > cloud-1"}
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_is_missing_is_nan_and_says_why(
+    small_job: Job, tmp_path: Path, interrupted: bool, suffix: str
+) -> None:
+    cubes.write(
+        cube_of(partial(small_job, "end-edge", 4, interrupted=interrupted)), tmp_path / f"run{suffix}"
+    )
+    row = cubes.read(tmp_path / f"run{suffix}").squeeze("scheme")
+    assert row.coarse_s.notnull().values.tolist() == [True] * 4 + [False] * 5
+    assert row.fine_s.notnull().values.tolist() == [True, False, True] + [False] * 6
+    assert row.fine_correct.notnull().equals(row.fine_s.notnull())
+    assert (row.fine_label[60:] == -1).all()
+    assert row.makespan_s == 4.0
+    assert row.attempts.values.tolist() == [1] * 4 + [0] * 5
+    reason = "lost" if interrupted else "failed: device edge-1 left (its process ended)"
+    assert row.outcome.values.tolist() == ["ok", "lost", "ok", reason] + ["lost"] * 5
+    assert bool(row.interrupted) is interrupted
+
+
+def test_no_answer_at_all_is_a_cube_too(small_job: Job) -> None:
+    row = cube_of(partial(small_job, "end-edge", 0, interrupted=True)).squeeze("scheme")
+    assert row.makespan_s.isnull()
+    assert row.coarse_accuracy.isnull()
+    assert row.coarse_s.isnull().all()
+    assert (row.outcome == "lost").all()
+
+
+@pytest.mark.parametrize(
+    "name", ["run", "run.txt", "folder.nc", "folder.zarr", "file/run.nc", "file/deep/run.nc"]
+)
+def test_a_path_that_cannot_be_is_refused_and_nothing_is_made(tmp_path: Path, name: str) -> None:
+    for folder in ("folder.nc", "folder.zarr"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=name.split("/")[0]):
+        cubes.check_path(tmp_path / name)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_checking_a_path_makes_no_folder(tmp_path: Path) -> None:
+    cubes.check_path(tmp_path / "new" / "deep" / "run.nc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_keeps_the_old_cube(
+    cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.nc"
+    cubes.write(cube.isel(scheme=[0]), path)
+
+    def full(self: xr.Dataset, target: Path, **options: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
+    with pytest.raises(cubes.HddnnError, match=r"run\.nc: No space left on device"):
+        cubes.write(cube, path)
+    assert cubes.read(path).scheme.values.tolist() == ["end"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]
+
+
+def test_reading_what_is_no_cube_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "no.nc").write_text("nothing")
+    for name in ("no.nc", "nowhere.nc"):
+        with pytest.raises(InputError, match=rf"no cube at .*{name}"):
+            cubes.read(tmp_path / name)

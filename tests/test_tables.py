@@ -1,0 +1,119 @@
+"""Tables: the numbers of the cube, in 80 columns, whatever is missing."""
+
+from __future__ import annotations
+
+import pytest
+import xarray as xr
+from made_cubes import predicted, stopped, with_lost
+from rich.console import Console, RenderableType
+from systems import packaged_system
+
+from hddnn import tables, zoo
+from hddnn.data import Job
+from hddnn.topology import Topology
+
+
+def text_of(what: RenderableType, width: int = 80) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(what)
+    text = capture.get()
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    return text
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    """Return a summary's cells by the row's label, which two spaces end."""
+    lines = [line.strip() for line in text.splitlines() if "  " in line.strip()]
+    return {label.strip(): rest.split() for label, _, rest in (line.partition("  ") for line in lines)}
+
+
+@pytest.fixture(scope="module")
+def cube(small_job: Job) -> xr.Dataset:
+    return predicted(small_job)
+
+
+def test_each_scheme_has_a_column_with_the_cubes_numbers(cube: xr.Dataset) -> None:
+    text = text_of(tables.summary(cube))
+    found = cells(text)
+    assert found["finish time, s"] == [f"{seconds:.2f}" for seconds in cube.makespan_s.values]
+    assert found["lower bound, s"] == [f"{seconds:.2f}" for seconds in cube.bound_s.values]
+    assert found["paper's formula, s"] == [f"{seconds:.2f}" for seconds in cube.closed_form_s.values]
+    assert found["coarse accuracy"] == [f"{share:.3f}" for share in cube.coarse_accuracy.values]
+    assert found["fine accuracy"][0] == found["fine response, median s"][0] == found["sent up, MB"][0] == "-"
+    median = float((cube.fine_s - cube.submitted_s).sel(scheme="mapping").median())
+    assert found["fine response, median s"][3] == f"{median:.2f}"
+    assert found["sent up, MB"][1] == f"{float(cube.bytes_up.sel(scheme='end-cloud').sum()) / 1e6:.1f}"
+    assert found["batches answered"] == ["9/9"] * 4
+    assert "170 images of sample in 9 batches\npredicted by the paper's equations" in text
+    assert "scenario" not in text
+
+
+def test_one_scheme_alone(small_job: Job) -> None:
+    found = cells(text_of(tables.summary(predicted(small_job, "end"))))
+    assert found["fine accuracy"] == ["-"]
+
+
+def test_lost_batches_are_counted_and_missing_numbers_are_dashes(cube: xr.Dataset) -> None:
+    found = cells(text_of(tables.summary(with_lost(cube, first=5))))
+    assert found["batches answered"] == ["5/9"] * 4
+    nothing = cells(text_of(tables.summary(with_lost(cube))))
+    assert nothing["finish time, s"] == nothing["coarse response, p95 s"] == ["-"] * 4
+    assert nothing["batches answered"] == ["0/9"] * 4
+
+
+def test_a_stopped_scheme_has_no_finish_time(cube: xr.Dataset) -> None:
+    text = text_of(tables.summary(stopped(cube)))
+    assert cells(text)["finish time, s"][-1] == cells(text)["finish time / lower bound"][-1] == "-"
+    assert "Stopped during mapping" in text
+
+
+def test_scaled_times_and_overruns_are_explained(cube: xr.Dataset) -> None:
+    text = text_of(tables.summary(cube.assign_attrs(engine="dask", compute="replay", time_scale=0.2)))
+    assert "stored answers, time scale 0.2" in text
+    assert "Times are seconds of the scenario; each took 0.2 s here." in text
+    late = cube.copy(deep=True)
+    late["overrun"][1, 2] = True
+    text = text_of(tables.summary(late))
+    assert cells(text)["batches that overran"] == ["0", "1", "0", "0"]
+    assert "longer than its modelled time" in text
+
+
+def test_large_numbers_and_long_names_are_not_cut(cube: xr.Dataset) -> None:
+    long = cube.assign_coords(scheme=["end", "a-scheme-with-quite-a-long-name", "end-edge", "mapping"])
+    long = long.assign(makespan_s=cube.makespan_s * 1e5, bytes_up=cube.bytes_up * 10**6)
+    text_of(tables.summary(long))
+
+
+def test_brackets_in_names_are_no_markup(cube: xr.Dataset) -> None:
+    assert "[bold]site[/]" in text_of(tables.summary(cube.assign_attrs(topology_name="[bold]site[/]")))
+
+
+def test_networks_are_listed_with_their_cards() -> None:
+    cards = [zoo.bundle(name).card for name in zoo.names()]
+    text = text_of(tables.networks(cards))
+    for card in cards:
+        assert f"{card.parameters:,}" in text
+        assert f"{len(card.labels)} {card.task}" in text
+
+
+def test_devices_that_are_alike_share_a_row() -> None:
+    text = text_of(tables.topology(Topology.load("paper")))
+    for words in ("end-1 to end-8", "edge-3 to edge-4", "undependable", "serial", "unlimited", "mapping: 1"):
+        assert words in text
+    assert len([line for line in text.splitlines() if line.startswith(("end-", "edge-", "cloud "))]) == 4
+
+
+def test_a_topology_without_links_or_times() -> None:
+    bare = Topology.from_dict(
+        {"name": "bare", "devices": [{"name": "a", "tier": "end", "network": "mobilenet"}]}
+    )
+    text = text_of(tables.topology(bare))
+    assert "own speed" in text
+    assert "none" in text
+    assert "by equation 7" in text
+
+
+def test_many_devices_fit() -> None:
+    text_of(tables.topology(packaged_system(1000, 100, 10)))
