@@ -23,9 +23,9 @@ NONE = "-"
 
 #: Rows of the summary: what it says, and its cell from the cube of one scheme.
 _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
-    ("finish time, s", lambda one: NONE if one.interrupted else _number(one.makespan_s)),
-    ("paper's formula, s", lambda one: _number(one.closed_form_s)),
-    ("lower bound, s", lambda one: _number(one.bound_s)),
+    ("finish time, s", lambda one: NONE if one.interrupted else _seconds(one.makespan_s)),
+    ("paper's formula, s", lambda one: _seconds(one.closed_form_s)),
+    ("lower bound, s", lambda one: _seconds(one.bound_s)),
     ("finish time / lower bound", lambda one: _ratio(one)),
     ("coarse accuracy", lambda one: _number(one.coarse_accuracy, 3)),
     ("fine accuracy", lambda one: _number(one.fine_accuracy, 3)),
@@ -127,8 +127,8 @@ def _table() -> Table:
 
 def _titled(title: str, table: Table, note: str) -> Group:
     # As Text, brackets in a name that a user chose are no markup; apart, both may be wider than the table.
-    parts = [Text(title, style="bold"), table, Text(note)]
-    return Group(*(part for part in parts if part))
+    head = Text(title, style="bold")
+    return Group(head, table, Text(note)) if note else Group(head, table)
 
 
 def _about(cube: xr.Dataset) -> str:
@@ -168,10 +168,16 @@ def _number(value: float | xr.DataArray, digits: int = 2) -> str:
     return NONE if np.isnan(number) else f"{number:.{digits}f}"
 
 
+def _seconds(value: float | xr.DataArray) -> str:
+    """Return a time with three digits: 0.104, 1.05, 28.5, 1234."""
+    number = float(value)
+    return NONE if np.isnan(number) else f"{number:.0f}" if number >= 999.5 else f"{number:#.3g}"
+
+
 def _ratio(one: xr.Dataset) -> str:
     return _number(one.makespan_s / one.bound_s) if one.bound_s > 0 and not one.interrupted else NONE
 
 
 def _quantile(values: xr.DataArray, share: float) -> str:
     present = values.values[~np.isnan(values.values)]
-    return _number(float(np.quantile(present, share))) if present.size else NONE
+    return _seconds(float(np.quantile(present, share))) if present.size else NONE

@@ -37,13 +37,13 @@ def cube(small_job: Job) -> xr.Dataset:
 def test_each_scheme_has_a_column_with_the_cubes_numbers(cube: xr.Dataset) -> None:
     text = text_of(tables.summary(cube))
     found = cells(text)
-    assert found["finish time, s"] == [f"{seconds:.2f}" for seconds in cube.makespan_s.values]
-    assert found["lower bound, s"] == [f"{seconds:.2f}" for seconds in cube.bound_s.values]
-    assert found["paper's formula, s"] == [f"{seconds:.2f}" for seconds in cube.closed_form_s.values]
+    assert found["finish time, s"] == [f"{seconds:#.3g}" for seconds in cube.makespan_s.values]
+    assert found["lower bound, s"] == [f"{seconds:#.3g}" for seconds in cube.bound_s.values]
+    assert found["paper's formula, s"] == [f"{seconds:#.3g}" for seconds in cube.closed_form_s.values]
     assert found["coarse accuracy"] == [f"{share:.3f}" for share in cube.coarse_accuracy.values]
     assert found["fine accuracy"][0] == found["fine response, median s"][0] == found["sent up, MB"][0] == "-"
     median = float((cube.fine_s - cube.submitted_s).sel(scheme="mapping").median())
-    assert found["fine response, median s"][3] == f"{median:.2f}"
+    assert found["fine response, median s"][3] == f"{median:#.3g}"
     assert found["sent up, MB"][1] == f"{float(cube.bytes_up.sel(scheme='end-cloud').sum()) / 1e6:.1f}"
     assert found["batches answered"] == ["9/9"] * 4
     assert "170 images of sample in 9 batches\npredicted by the paper's equations" in text
@@ -84,6 +84,15 @@ def test_large_numbers_and_long_names_are_not_cut(cube: xr.Dataset) -> None:
     long = cube.assign_coords(scheme=["end", "a-scheme-with-quite-a-long-name", "end-edge", "mapping"])
     long = long.assign(makespan_s=cube.makespan_s * 1e5, bytes_up=cube.bytes_up * 10**6)
     text_of(tables.summary(long))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.00104, "0.00104"), (0.104, "0.104"), (9.999, "10.0"), (999.7, "1000"), (1e5, "100000")],
+)
+def test_times_have_three_digits(cube: xr.Dataset, seconds: float, shown: str) -> None:
+    found = cells(text_of(tables.summary(cube.assign(bound_s=cube.bound_s * 0 + seconds))))
+    assert found["lower bound, s"] == [shown] * 4
 
 
 def test_brackets_in_names_are_no_markup(cube: xr.Dataset) -> None:
