@@ -1,0 +1,99 @@
+"""Start-up: the seconds of `import hddnn`, and the seconds and memory until a whole system is ready.
+
+Topology `paper`, real networks. Memory is that of the scheduler and the devices, each page shared among n of them
+counted 1/n (PSS). For comparison, each network loaded by one process alone.
+
+    python scenarios/start_up.py --out results/start_up.nc
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import psutil
+import xarray as xr
+
+from hddnn import Job, Topology, cubes, load_dataset, zoo
+from hddnn.engines.dask.engine import DaskEngine
+
+TARGET_IMPORT_S = 0.3  # less
+BATCH = 50
+TIMED_IMPORT = "import time; s = time.perf_counter(); import hddnn; print(time.perf_counter() - s)"
+
+
+def import_s() -> float:
+    """Return the seconds of the import in a fresh process, the interpreter's own start left out."""
+    done = subprocess.run([sys.executable, "-c", TIMED_IMPORT], stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
+
+
+def load_s(network: str) -> float:
+    """Return the seconds in which a fresh process loads and warms up one network, imports left out."""
+    code = (
+        "import sys, time; from hddnn import runtimes, zoo; import hddnn.runtimes.openvino; "
+        "s = time.perf_counter(); "
+        f"runtimes.load('openvino', zoo.bundle(sys.argv[1])).warm_up({BATCH}); print(time.perf_counter() - s)"
+    )
+    command = [sys.executable, "-c", code, network]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+def pss_bytes(pids: list[int]) -> int:
+    """Return the proportional set size of some processes together."""
+    return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
+
+
+def ready(topology: Topology, job: Job) -> tuple[float, float]:
+    """Return the seconds until all devices are ready, and the memory in bytes that they then take."""
+    start_s = time.perf_counter()
+    with DaskEngine(topology, job) as engine:
+        taken_s = time.perf_counter() - start_s
+        return taken_s, pss_bytes(list(engine.pids.values()))
+
+
+@click.command()
+@click.option("--imports", default=7, show_default=True, help="Fresh processes that import hddnn.")
+@click.option("--starts", default=5, show_default=True, help="Starts of the whole system.")
+@click.option(
+    "--topology", "topology_name", default="paper", show_default=True, help="Packaged name or file."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/start_up.nc"), show_default=True
+)
+def main(imports: int, starts: int, topology_name: str, out: Path) -> None:
+    """Measure the import, the loading of each network alone, and the start of all devices."""
+    topology = Topology.load(topology_name, networks=zoo.names())
+    job = Job(load_dataset(), images=BATCH, batch_size=BATCH)
+    import_times = [import_s() for _ in range(imports)]
+    load_times = [[load_s(network) for _ in range(starts)] for network in topology.networks]
+    ready_s, memory = zip(*(ready(topology, job) for _ in range(starts)), strict=True)
+    rows = {
+        "import_s": ("import", import_times, "s", "import hddnn in a fresh process"),
+        "load_s": (("network", "start"), load_times, "s", "one process loads and warms up one network"),
+        "ready_s": ("start", list(ready_s), "s", "until every device of the system is ready"),
+        "memory": ("start", list(memory), "byte", "scheduler and devices together (PSS)"),
+    }
+    cube = xr.Dataset(
+        {name: (dims, v, {"units": u, "long_name": text}) for name, (dims, v, u, text) in rows.items()},
+        {"network": list(topology.networks)},
+        {"topology_name": topology.name, "devices": len(topology.devices), **cubes.environment()},
+    )
+    cubes.write(cube, out)
+    print(f"import hddnn        {spread(cube.import_s)} s (target below {TARGET_IMPORT_S})")
+    for network in topology.networks:
+        print(f"load {network:14} {spread(cube.load_s.sel(network=network))} s, one process alone")
+    print(f"{len(topology.devices)} devices ready    {spread(cube.ready_s)} s")
+    print(f"their memory        {spread(cube.memory / 1e9)} GB")
+
+
+def spread(values: xr.DataArray) -> str:
+    """Return median, least and most."""
+    return f"{float(values.median()):.3f} ({float(values.min()):.3f} to {float(values.max()):.3f})"
+
+
+if __name__ == "__main__":
+    main()
