@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,6 +26,7 @@ EngineName = Literal["dask", "closed"]
 Compute = Literal["real", "replay"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
 COMPUTES: tuple[str, ...] = get_args(Compute)
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):[0-9]{1,5}")
 
 
 class Observer:
@@ -134,6 +136,8 @@ def _check_options(
     if not time_scale > 0:
         raise InputError(f"time scale is {time_scale:g}; give wall seconds a scenario second, above 0")
     check_time_scale(time_scale)
+    if address is not None and not _ADDRESS.fullmatch(address):
+        raise InputError(f"address '{address}' is none; give a Dask scheduler's, such as tcp://10.0.0.5:8786")
     if engine == "closed":
         given = {
             "an address": address is not None,

@@ -70,6 +70,10 @@ def test_the_observer_hears_the_course_in_order(small_job: Job) -> None:
         ({"n_map": 0}, InputError, "n_map is 0"),
         ({"engine": "closed", "address": "tcp://127.0.0.1:1"}, InputError, "an address means nothing"),
         ({"engine": "closed", "dashboard": True}, InputError, "a dashboard means nothing"),
+        *(
+            ({"address": address}, InputError, "address")
+            for address in ("what", "tcp://host", "ftp://a:1", "a:b")
+        ),
         ({"topology": "papre"}, TopologyError, "did you mean 'paper'"),
         ({"topology": packaged_system(1, 1, 0), "schemes": ["end-cloud"]}, PlanError, "cloud"),
     ],
