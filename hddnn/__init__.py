@@ -1,11 +1,11 @@
 """Decide which neural network runs on which device, and where each image goes.
 
-    from hddnn import Job, Topology, load_dataset, run
+from hddnn import Job, Topology, load_dataset, run
 
-    topology = Topology.load("paper")
-    job = Job(load_dataset("sample"), images=1000, batch_size=50)
-    cube = run(topology, job, ["end-edge", "mapping"])
-    print(cube.makespan_s)
+topology = Topology.load("paper")
+job = Job(load_dataset("sample"), images=1000, batch_size=50)
+cube = run(topology, job, ["end-edge", "mapping"])
+print(cube.makespan_s)
 """
 
 from __future__ import annotations

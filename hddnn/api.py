@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +14,7 @@ from hddnn.clocks import check_time_scale
 from hddnn.data import Job
 from hddnn.engines.base import Engine
 from hddnn.errors import DataError, InputError, JobInterrupted, TopologyError
-from hddnn.records import Grader, Record
+from hddnn.records import Grader, Progress, Record, Stage
 from hddnn.schemes import SCHEMES, make_plan
 from hddnn.timing import CostTable, closed_form_s, lower_bound_s
 from hddnn.topology import Topology
@@ -50,8 +50,8 @@ class Observer:
     def scheme_started(self, scheme: str, n_batches: int) -> None:
         """The first batch of a scheme is about to be sent."""
 
-    def answered(self, scheme: str, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
-        """A batch has an answer, or has failed."""
+    def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
+        """A batch has an answer, or has failed; ended: nothing more will come of it."""
 
 
 def run(
@@ -176,8 +176,8 @@ def _check_fit(topology: Topology, job: Job, schemes: list[str], n_map: int | No
         make_plan(scheme, topology, job, costs, n_map=n_map)
 
 
-def _progress(observer: Observer, scheme: str) -> Callable[[Literal["coarse", "fine", "failed"], int], None]:
-    return lambda stage, batch: observer.answered(scheme, stage, batch)
+def _progress(observer: Observer, scheme: str) -> Progress:
+    return lambda stage, batch, ended: observer.answered(scheme, stage, batch, ended)
 
 
 def _engine(

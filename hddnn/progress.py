@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from time import monotonic
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hddnn.api import Observer
 from hddnn.engines.base import Engine
+from hddnn.records import Stage
 
 
 class TerminalProgress(Observer):
@@ -70,18 +71,17 @@ class TerminalProgress(Observer):
         self._bar(scheme, n_batches)
         self._coarse[scheme] = self._ended[scheme] = self._failed[scheme] = 0
 
-    def answered(self, scheme: str, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
+    def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
         self._coarse[scheme] += stage == "coarse"
         self._failed[scheme] += stage == "failed"
-        # Under the scheme without an upper tier the coarse answer is the last one.
-        self._ended[scheme] += stage != "coarse" or scheme == "end"
-        ended, failed = self._ended[scheme], self._failed[scheme]
+        self._ended[scheme] += ended
+        done, failed = self._ended[scheme], self._failed[scheme]
         note = f"{self._coarse[scheme]} coarse" + (f", {failed} failed" if failed else "")
         bar = self._bars[scheme]
-        self._progress.update(bar, completed=ended, note=note)
+        self._progress.update(bar, completed=done, note=note)
         total = int(self._progress.tasks[bar].total or 0)
-        if ended == total:
-            self._end(scheme, f"{ended - failed} of {total} batches")
+        if done == total:
+            self._end(scheme, f"{done - failed} of {total} batches")
 
     def _bar(self, name: str, total: int) -> None:
         if name not in self._bars:

@@ -24,8 +24,10 @@ UNKNOWN_CLASS = -2  # the network's answer is a class that the data set does not
 
 OK, LOST = "ok", "lost"
 
-#: Called as each answer arrives: (stage, batch number).
-Progress = Callable[[Literal["coarse", "fine", "failed"], int], None]
+Stage = Literal["coarse", "fine", "failed"]
+
+#: Called as each answer arrives: (stage, batch number, whether that was the batch's last).
+Progress = Callable[[Stage, int, bool], None]
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,6 @@ class Recorder:
         self._outcome[batch] = outcome
         self.open -= 1
 
-    def _tell(self, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
+    def _tell(self, stage: Stage, batch: int) -> None:
         if self._progress is not None:
-            self._progress(stage, batch)
+            self._progress(stage, batch, self.ended(batch))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from hddnn.engines.base import Engine
 from hddnn.engines.closed import ClosedEngine
 from hddnn.errors import BundleError, DataError, InputError, JobInterrupted, PlanError, TopologyError
 from hddnn.plan import Plan
-from hddnn.records import Progress, Record
+from hddnn.records import Progress, Record, Stage
 from hddnn.runtimes import replay
 from hddnn.schemes import SCHEMES
 
@@ -39,7 +39,7 @@ class Heard(Observer):
     def scheme_started(self, scheme: str, n_batches: int) -> None:
         self.calls.append(("scheme_started", scheme, n_batches))
 
-    def answered(self, scheme: str, stage: Literal["coarse", "fine", "failed"], batch: int) -> None:
+    def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
         self.calls.append(("answered", scheme, stage, batch))
 
 

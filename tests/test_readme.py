@@ -34,7 +34,9 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_commands_have_options_that_exist() -> None:
     text = CliRunner().invoke(main, ["run", "--help"]).output
-    used = set(re.findall(r"(?<=\s)--[a-z-]+", "\n".join(re.findall(r"^    hddnn run.*$", README, re.MULTILINE))))
+    used = set(
+        re.findall(r"(?<=\s)--[a-z-]+", "\n".join(re.findall(r"^    hddnn run.*$", README, re.MULTILINE)))
+    )
     assert used
     assert {option for option in used if option not in text} == set()
 

@@ -84,7 +84,7 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_every_batch_ends_exactly_once(events: list[tuple[str, int, float]]) -> None:
     told: list[tuple[str, int]] = []
-    it = recorder(progress=lambda stage, batch: told.append((stage, batch)))
+    it = recorder(progress=lambda stage, batch, _: told.append((stage, batch)))
     for stage, batch, at_s in events:
         if stage == "failed":
             it.failed(batch, "test")

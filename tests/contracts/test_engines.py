@@ -100,11 +100,13 @@ def test_accuracies_are_plausible(record: Record) -> None:
 
 
 def test_progress_hears_of_every_answer(engine: Engine) -> None:
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, int, bool]] = []
     plan = make_plan("end-edge", engine.topology, engine.job, engine.costs())
-    engine.execute(plan, lambda stage, batch: told.append((stage, batch)))
+    engine.execute(plan, lambda *answer: told.append(answer))
     n = engine.job.n_batches
-    assert sorted(told) == [(stage, batch) for stage in ("coarse", "fine") for batch in range(n)]
+    assert sorted(told) == [
+        (stage, batch, stage == "fine") for stage in ("coarse", "fine") for batch in range(n)
+    ]
 
 
 def test_a_plan_that_breaks_the_rules_is_refused(engine: Engine) -> None:

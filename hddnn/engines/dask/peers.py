@@ -80,18 +80,19 @@ async def find_peers(
             measured[name] = await getattr(client.rpc(addresses[name]), MEASURE)()
 
     await asyncio.gather(*(measure(devices) for devices in machines.values()))
+    digests = {network: zoo.bundle(network).digest for network in topology.networks}
     peers = {}
     for device, (hello, offset_s) in zip(topology.devices, hellos, strict=True):
         expected = {
             "tier": device.tier,
-            "network": device.network,
-            "bundle": zoo.bundle(device.network).digest,
+            # Not its name: an own bundle may lie elsewhere on the device.
+            f"network {device.network}": digests[device.network],
             "version": __version__,
             "compute": compute,
             "time_scale": time_scale,
         }
         for key, value in expected.items():
-            if hello[key] != value:
+            if hello[key.split()[0]] != value:
                 raise ClusterError(
                     f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
                 )
