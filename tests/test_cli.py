@@ -303,7 +303,8 @@ def test_a_missing_device_is_named() -> None:
 # ---- real runs, and stopping them
 
 
-def test_a_real_run_as_a_process() -> None:
+def test_a_real_run_as_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))  # nothing is stored there yet
     words = ["run", "--topology", str(written(packaged_system(1, 1, 0))), "--schemes", "end,end-edge"]
     words += ["--images", "120", "--compute", "replay", "--time-scale", "0.5"]
     done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=120)

@@ -18,11 +18,11 @@ from hddnn.topology import Topology
 class ClosedEngine:
     """Predict a plan's course batch by batch as equations 1 to 11 describe it.
 
-    A batch's coarse answer comes when its end device has served it and those before it (eq. 1). Fine answers
-    come as the paper adds them: after the whole end stage, an upper device receives and serves its batches one
-    after another (eq. 3, 5). Under Mapping both tiers work side by side, so the last answer comes before the time
-    of eq. 11, which is a weighted mean of the two whole schemes. No network runs: the number of right answers is the one expected from the accuracy
-    on the network's card, and there are no labels.
+    A batch's coarse answer comes when its end device has served it and those before it (eq. 1). Fine answers come
+    as the paper adds them: after the whole end stage, an upper device receives and serves its batches one after
+    another (eq. 3, 5). Under Mapping both tiers work side by side, so the last answer comes before the time of
+    eq. 11, which is a weighted mean of the two whole schemes. No network runs: the number of right answers is the
+    one expected from the accuracy on the network's card, and there are no labels.
     """
 
     name = "closed"

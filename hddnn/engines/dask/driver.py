@@ -58,7 +58,7 @@ class JobRun:
             self._queues.setdefault(end, {})[upper] = deque(batches.tolist())
         self._in_flight = dict.fromkeys(self._queues, 0)
         self._bundle_batches = {
-            (end, upper): bundle_size(self._slowest_s(end, upper), len(queue))
+            (end, upper): bundle_size(self._slowest_s(end, upper), len(queue), goes_up=upper >= 0)
             for end, routes in self._queues.items()
             for upper, queue in routes.items()
         }
@@ -99,12 +99,12 @@ class JobRun:
     def _window(self, end: int) -> int:
         """Return how many batches an end device may have in flight.
 
-        At least three bundles, so that the next is there before the last is done, and two batches for each
-        upper device that it feeds, so that none of them waits for the window.
+        At least two bundles, so that the next is there when one is done, and two batches for each upper device
+        that it feeds, so that none of them waits for the window.
         """
         routes = self._queues[end]
         largest = max(self._bundle_batches[end, upper] for upper in routes)
-        return max(WINDOW, 3 * largest, 2 * len(routes))
+        return max(WINDOW, 2 * largest, 2 * len(routes))
 
     async def _fill(self, ended: as_completed) -> None:
         """Send as many bundles as the windows allow: images straight to the devices, one graph for the tasks.

@@ -16,6 +16,8 @@ from hddnn.topology import Device
 #: Longest time that the batches of one task may take together. Above it, one batch a task: nothing is gained,
 #: since a task costs the engine about 1 ms, and the upper device would wait for the whole bundle.
 BUNDLE_S = 0.05
+#: The same where nothing goes up: nobody waits for the bundle, and answers arrive batch by batch anyway.
+BUNDLE_ALONE_S = 0.2
 BUNDLE_BATCHES = 32
 
 
@@ -37,11 +39,12 @@ class Bundle:
         return f"{job}-{self.number}"
 
 
-def bundle_size(slowest_s: float, pending: int) -> int:
+def bundle_size(slowest_s: float, pending: int, *, goes_up: bool) -> int:
     """Return how many of the pending batches go into one task, given the slowest stage's seconds a batch."""
-    if slowest_s * 2 > BUNDLE_S:
+    longest_s = BUNDLE_S if goes_up else BUNDLE_ALONE_S
+    if slowest_s * 2 > longest_s:
         return 1
-    fits = BUNDLE_BATCHES if slowest_s <= 0 else int(BUNDLE_S / slowest_s)
+    fits = BUNDLE_BATCHES if slowest_s <= 0 else int(longest_s / slowest_s)
     return max(1, min(fits, BUNDLE_BATCHES, pending))
 
 

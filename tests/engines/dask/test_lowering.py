@@ -8,7 +8,15 @@ import pytest
 from systems import packaged_system
 
 from hddnn.engines.dask.device import run_end, run_upper
-from hddnn.engines.dask.lowering import BUNDLE_BATCHES, BUNDLE_S, Bundle, bundle_size, end_order, lower
+from hddnn.engines.dask.lowering import (
+    BUNDLE_ALONE_S,
+    BUNDLE_BATCHES,
+    BUNDLE_S,
+    Bundle,
+    bundle_size,
+    end_order,
+    lower,
+)
 
 SYSTEM = packaged_system()
 END, EDGE, CLOUD = SYSTEM.device("end-1"), SYSTEM.device("edge-1"), SYSTEM.device("cloud-1")
@@ -59,4 +67,9 @@ def test_the_graph_holds_no_images() -> None:
 def test_batches_share_a_task_only_while_that_task_is_short(
     slowest_s: float, pending: int, size: int
 ) -> None:
-    assert bundle_size(slowest_s, pending) == size
+    assert bundle_size(slowest_s, pending, goes_up=True) == size
+
+
+def test_a_task_may_be_longer_when_no_upper_device_waits_for_it() -> None:
+    assert bundle_size(BUNDLE_S / 2, 1000, goes_up=False) == BUNDLE_ALONE_S / (BUNDLE_S / 2)
+    assert bundle_size(BUNDLE_ALONE_S, 1000, goes_up=False) == 1
