@@ -124,7 +124,7 @@ def main(tasks: int, pairs: int, out: Path) -> None:
         ratio = float((row.rate / cube.rate.sel(sender="submit")).median())
         print(
             f"{sender:7} {float(row.rate.median()):8.0f} tasks/s ({float(row.rate.min()):.0f} to "
-            f"{float(row.rate.max()):.0f}), {ratio:.2f} x submit (target 2), "
+            f"{float(row.rate.max()):.0f}), {ratio:.2f} x submit{' (target 2)' if sender == 'hddnn' else ''}, "
             f"one request alone {float(row.latency_s.median()) * 1e3:.1f} ms"
         )
 

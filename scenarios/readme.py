@@ -1,0 +1,79 @@
+"""Measure what the README shows, and put it there: its tables and its picture.
+
+Every block between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced by the output of a command run here
+and now, so that no number there is typed in by hand. Takes ten minutes; nothing else should be running.
+
+    python scenarios/readme.py            # all
+    python scenarios/readme.py run        # one block
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from hddnn import __version__
+
+ROOT = Path(__file__).parent.parent
+SCENARIOS = ("pipelining", "overhead", "throughput", "start_up", "client_memory")
+NAMES = ("run", *SCENARIOS, "machine")
+
+
+def measured(name: str, folder: Path) -> str:
+    """Return what the command of a block prints."""
+    cube = str(folder / f"{name}.nc")
+    command = [sys.executable, str(ROOT / "scenarios" / f"{name}.py"), "--out", cube]
+    if name == "run":
+        command = [sys.executable, "-m", "hddnn", "run", "--out", cube]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "COLUMNS": "110"}
+    )
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("cube:")]
+    return "\n".join(f"    {line}".rstrip() for line in lines)
+
+
+def machine() -> str:
+    """Return one line on what the figures were measured on."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return (
+        f"Measured with hddnn {__version__} on {os.cpu_count()} cores of "
+        f"{model[1] if model else platform.machine()}, "
+        f"{memory_gb:.0f} GB, Python {platform.python_version()}."
+    )
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+def main(names: tuple[str, ...]) -> None:
+    """Fill the named blocks of the README, or all."""
+    readme = ROOT / "README.md"
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names or NAMES:
+            print(name, flush=True)
+            block = machine() if name == "machine" else measured(name, Path(folder))
+            pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
+            text, count = re.subn(
+                pattern,
+                lambda m, block=block: f"{m[1]}\n{block}\n\n{m[2]}",
+                readme.read_text(),
+                flags=re.DOTALL,
+            )
+            if count != 1:
+                raise click.ClickException(f"README.md has {count} blocks {name}; it needs one")
+            readme.write_text(text)
+            if name == "run":
+                (ROOT / "docs").mkdir(exist_ok=True)
+                (ROOT / "docs" / "run.png").write_bytes((Path(folder) / "run.png").read_bytes())
+
+
+if __name__ == "__main__":
+    main()
