@@ -49,3 +49,12 @@ def test_the_table_of_networks_is_that_of_the_cards(name: str) -> None:
     assert f"{len(card.labels)} {card.task}" in row
     for level, accuracy in card.accuracy.items():
         assert f"{level} {accuracy:.3f}" in row
+
+
+def test_every_measured_block_is_filled_and_can_be_measured_again() -> None:
+    blocks = dict(re.findall(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->", README, re.DOTALL))
+    assert all(text.strip() for text in blocks.values())
+    tool = (Path(__file__).parent.parent / "scenarios" / "readme.py").read_text()
+    scenarios = re.search(r"^SCENARIOS = \((.*?)\)$", tool, re.MULTILINE)
+    assert scenarios is not None
+    assert set(blocks) == {"run", "machine", *re.findall(r'"(\w+)"', scenarios[1])}
