@@ -11,8 +11,9 @@ from hddnn.records import Grader
 
 
 @pytest.mark.parametrize(
-    ("network", "level", "least"), [("mobilenet", "coarse", 0.5), ("resnet34", "fine", 0.55), ("wrn16_4", "fine", 0.7)]
-)  # fmt: skip
+    ("network", "level", "least"),
+    [("mobilenet", "coarse", 0.5), ("resnet34", "fine", 0.55), ("wrn16_4", "fine", 0.7)],
+)
 def test_accuracy_on_the_sample(network: str, level: str, least: float, sample: Dataset) -> None:
     bundle = zoo.bundle(network)
     assert bundle.card.task == level
