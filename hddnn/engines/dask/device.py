@@ -143,15 +143,15 @@ class Device(WorkerPlugin):
             first += size
             start_s = self._clock.begin(received_s)
             labels = self._network.run(images).argmax(axis=1)
+            told_s = time.monotonic()
             if modelled_s is None:
-                told_s = time.monotonic()
                 self._tell_coarse(order, batch, labels, received_s, start_s, told_s, overrun=False)
             array = images if stem is None else stem.stem(images)
             # A modelled time covers both: the true run of network and stem has to fit into it.
             total_s = None if modelled_s is None else size * (modelled_s + encode_s)
             finish = self._clock.finish(start_s, total_s, time.monotonic())
             if modelled_s is not None:
-                told_s = start_s + size * modelled_s * self.spec.time_scale
+                told_s = max(told_s, start_s + size * modelled_s * self.spec.time_scale)
                 sleep_until(told_s)
                 self._tell_coarse(order, batch, labels, received_s, start_s, told_s, finish.overrun)
             sleep_until(finish.done_s)

@@ -13,11 +13,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from distributed import Client, Future, as_completed
 from distributed.protocol import to_serialize
+from distributed.scheduler import NoValidWorkerError
 
 from hddnn.data import Job
 from hddnn.engines.dask.lowering import Bundle, bundle_size, lower
@@ -29,6 +31,7 @@ from hddnn.timing import CostTable
 
 #: Batches in flight for each end device, at the least. Bounds the memory of client and devices.
 WINDOW = 8
+TAKE_BACK_S = 1.0
 
 
 class JobRun:
@@ -79,10 +82,11 @@ class JobRun:
                 for each in done:
                     await self._settle(each)
                 await self._fill(ended)
+        except BaseException:
+            await self._take_back()
+            raise
         finally:
             self._client.unsubscribe_topic(self._topic)
-            if self._bundles:
-                await self._take_back()
 
     # ---- sending
 
@@ -194,6 +198,10 @@ class JobRun:
             if last_worker is not None:
                 self._device_left(str(last_worker.name), "its process ended")
                 reason = self._lost[str(last_worker.name)]
+            elif isinstance(error, NoValidWorkerError):
+                await self._look_for_devices()
+                gone = [d.name for d in (bundle.end, bundle.upper) if d is not None and d.name in self._lost]
+                reason = self._lost[gone[0]] if gone else str(error).splitlines()[0]
             else:
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
         elif future.status == "finished":
@@ -202,6 +210,13 @@ class JobRun:
             reason = "the scheduler left"
         future.release()
         self._fail(bundle.batches, reason)
+
+    async def _look_for_devices(self) -> None:
+        """Note the devices that the scheduler no longer has: an idle one leaves without an error."""
+        workers = (await self._client.scheduler.identity(n_workers=-1))["workers"]
+        for name, address in self._addresses.items():
+            if address not in workers:
+                self._device_left(name, "its process ended")
 
     def _device_left(self, name: str, why: str) -> None:
         self._lost.setdefault(name, f"device {name} left ({why})")
@@ -212,8 +227,8 @@ class JobRun:
             self._recorder.failed(batch, reason)
 
     async def _take_back(self) -> None:
-        """Cancel what is in flight and have the end devices forget their images."""
-        self._bundles.clear()
+        """Have the end devices forget images whose tasks will not run; the tasks go with their futures."""
         ends = {self._plan.topology.devices[end].name for end in self._queues}
         drops = (getattr(self._client.rpc(self._addresses[name]), DROP)(job=self._id) for name in ends)
-        await asyncio.wait([asyncio.ensure_future(drop) for drop in drops], timeout=1.0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*drops, return_exceptions=True), TAKE_BACK_S)

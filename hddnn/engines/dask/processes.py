@@ -24,7 +24,7 @@ START_TIMEOUT_S = 60.0
 #: Policies are ours, so Dask's own are off where they would mask a failure; the rest saves time a task.
 CONFIG: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.no-workers-timeout": "10s",
+    "distributed.scheduler.no-workers-timeout": "5s",
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,

@@ -105,6 +105,8 @@ def test_a_device_slower_than_modelled_is_said_to_overrun(small_job: Job) -> Non
         record = engine.execute(make_plan("end-edge", system, small_job, engine.costs()))
     assert record.overrun.all()
     assert record.complete
+    # What took longer is shown as it was, not as it should have been.
+    assert (record.steps["end_done"] - record.steps["end_started"] > 20e-7).all()
 
 
 def test_coarse_answers_do_not_wait_for_fine_ones(small_job: Job) -> None:
@@ -152,6 +154,23 @@ def test_a_device_that_dies_fails_its_batches_and_no_others(sample: Dataset) -> 
     assert (failed <= died).all()
     assert all("device end-2 left" in reason for reason in record.outcome[failed])
     assert np.isnan(record.steps["fine"][failed]).all()
+
+
+def test_an_upper_device_that_dies_idle_fails_its_batches_in_one_wait(sample: Dataset) -> None:
+    job = Job(sample, images=400, batch_size=10)
+    system = packaged_system(1, 2, 0, seconds_per_image=1e-3)
+    with DaskEngine(system, job, compute="nothing") as engine:
+        os.kill(engine.pids["edge-2"], signal.SIGKILL)
+        time.sleep(0.5)  # its task would have told; so it has none
+        start_s = time.monotonic()
+        record = engine.execute(make_plan("end-edge", system, job, engine.costs()))
+        taken_s = time.monotonic() - start_s
+    died = record.plan.upper == [device.name for device in system.devices].index("edge-2")
+    assert (record.outcome[~died] == OK).all()
+    assert all("device edge-2 left" in reason for reason in record.outcome[died])
+    # The coarse answers of those sent before that was noticed are there, and are kept.
+    assert (record.labels["coarse"][np.repeat(died, record.plan.sizes)] >= 0).any()
+    assert taken_s < 15  # the scheduler waits 5 s for a device to return: once, not for each window
 
 
 def test_a_device_that_cannot_start_says_why(small_job: Job, tmp_path: Path) -> None:
