@@ -327,9 +327,14 @@ class Running:
 
     def __init__(self) -> None:
         words = ["run", "--topology", str(written(STUCK)), "--schemes", "end,end-edge", "--images", "100"]
-        self.process = subprocess.Popen(
-            [*HDDNN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        # A shell that runs the tests in the background has its children ignore SIGINT, and theirs.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(
+                [*HDDNN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         self.seen = ""
 
     def wait_for(self, line: str) -> None:
