@@ -2,110 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any
 
 import click
 from rich.console import Console
 
 from hddnn._version import __version__
-from hddnn.errors import HddnnError, InputError, JobIncomplete, JobInterrupted
+from hddnn.console import INCOMPLETE, Group, Interrupts, fail, one_line_errors
+from hddnn.errors import InputError, JobInterrupted
 
-INCOMPLETE = JobIncomplete.exit_code
 FOLDER = click.Path(path_type=Path, file_okay=False)
 POSITIVE = click.IntRange(min=1)
 
 
-class _Usage(click.ClickException):
-    """A usage error in one line, as all others are."""
-
-    exit_code = InputError.exit_code
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"hddnn: {self.message}", file=file, err=True)
-
-
-@contextmanager
-def _one_line_usage() -> Iterator[None]:
-    try:
-        yield
-    except click.exceptions.NoArgsIsHelpError:
-        raise
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "hddnn"
-        raise _Usage(f"{error.format_message().rstrip('.')} (see {path} --help)") from None
-
-
-class _Group(click.Group):
-    """A group whose usage errors take one line, below `dask`, too."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _one_line_usage():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _one_line_usage():
-            return super().invoke(ctx)
-
-
-class _Interrupts:
-    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt; later ones do not cut the ending short."""
-
-    def __enter__(self) -> Self:
-        self._before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._first)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def hold(self) -> None:
-        """From now on, raise no KeyboardInterrupt: what is left to do is short."""
-        for number in self._before:
-            signal.signal(number, self._again)
-
-    def _first(self, number: int, frame: FrameType | None) -> None:
-        self.hold()
-        raise KeyboardInterrupt
-
-    def _again(self, number: int, frame: FrameType | None) -> None:
-        os.write(2, b"hddnn: stopping already, a few seconds more\n")
-
-
-def _one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what hddnn raises on purpose into one line on standard error and its exit code."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except HddnnError as error:
-            _fail(str(error), error.exit_code)
-        except KeyboardInterrupt:
-            _fail("stopped before any answer; nothing was written", INCOMPLETE)
-
-    return guarded
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    click.echo(f"hddnn: {' '.join(text.split())}", err=True)
-    raise SystemExit(code)
-
-
-@click.group("hddnn", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("hddnn", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hddnn")
 def main() -> None:
     """Decide which neural network runs on which device, and where each image goes.
@@ -208,7 +119,7 @@ def main() -> None:
     metavar="FILE",
     help="The cube, .nc (netCDF) or .zarr; the figure lies beside it as .png.",
 )
-@_one_line_errors
+@one_line_errors
 def run(out: Path, **options: Any) -> None:  # fmt: skip
     """Classify images under each scheme; print a table, write a results cube and a figure.
 
@@ -222,13 +133,13 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
       hddnn run --topology laptop --images 200
       hddnn run --schemes end-edge,mapping --compute replay --time-scale 0.2 --images 10000
     """
-    with _Interrupts() as interrupts:
+    with Interrupts() as interrupts:
         _run(out, interrupts, **options)
 
 
 def _run(
     out: Path,
-    interrupts: _Interrupts,
+    interrupts: Interrupts,
     topology: str,
     schemes: str,
     images: int,
@@ -274,12 +185,10 @@ def _run(
     unanswered = int((cube.outcome != "ok").sum())
     if interrupted:
         ran = ", ".join(str(name) for name in cube.scheme.values)
-        _fail(
-            f"stopped; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE
-        )
+        fail(f"stopped; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE)
     if unanswered:
         reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok"})
-        _fail(
+        fail(
             f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])})",
             INCOMPLETE,
         )
@@ -293,14 +202,14 @@ def _whole(text: str | None, option: str) -> int | None:
     return int(text)
 
 
-@main.group("topology", cls=_Group)
+@main.group("topology", cls=Group)
 def topology_group() -> None:
     """Show or check a topology: the devices, their networks, and the links between them."""
 
 
 @topology_group.command("show")
 @click.argument("spec", metavar="paper|laptop|FILE")
-@_one_line_errors
+@one_line_errors
 def topology_show(spec: str) -> None:
     """List the devices and links of a topology."""
     from hddnn import tables, zoo
@@ -311,7 +220,7 @@ def topology_show(spec: str) -> None:
 
 @topology_group.command("check")
 @click.argument("spec", metavar="FILE")
-@_one_line_errors
+@one_line_errors
 def topology_check(spec: str) -> None:
     """Say whether a topology file is right and its networks are there, and what is wrong if not."""
     from hddnn import zoo
@@ -324,13 +233,13 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-@main.group("zoo", cls=_Group)
+@main.group("zoo", cls=Group)
 def zoo_group() -> None:
     """Look at the networks."""
 
 
 @zoo_group.command("list")
-@_one_line_errors
+@one_line_errors
 def zoo_list() -> None:
     """List the packaged networks, what they answer and how well."""
     from hddnn import tables, zoo
