@@ -137,7 +137,6 @@ class Recorder:
         self._link_emulated_s, self._link_real_s = np.zeros(n), np.zeros(n)
         self._outcome: np.ndarray = np.full(n, "", object)
         self._duplicates = 0
-        self.open = n  # batches not ended yet
 
     def submitted(self, batch: int, at_s: float) -> None:
         """Note that a batch was released to its end device, for the first time or again."""
@@ -207,7 +206,6 @@ class Recorder:
 
     def _end(self, batch: int, outcome: str) -> None:
         self._outcome[batch] = outcome
-        self.open -= 1
 
     def _tell(self, stage: Stage, batch: int) -> None:
         if self._progress is not None:

@@ -106,12 +106,10 @@ class Device(WorkerPlugin):
         spec = self.spec
         return {
             "version": __version__,
-            "name": spec.device.name,
             "tier": spec.device.tier,
             "network": self._network.bundle.digest,
             "compute": spec.compute,
             "time_scale": spec.time_scale,
-            "emulate": spec.emulate,
             "boot_id": boot_id(),
             "clock_s": time.monotonic(),
         }

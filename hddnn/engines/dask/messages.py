@@ -30,7 +30,6 @@ class DeviceSpec:
     compute: Compute = "real"
     time_scale: float = 1.0
     batch_size: int = 50
-    emulate: bool = True
     seed: int = 0
 
     @classmethod
@@ -52,7 +51,7 @@ class DeviceSpec:
         link = topology.link("end", device.tier) if upper and emulate else None
         if not emulate:
             device = device.model_copy(update={"seconds_per_image": {}})
-        return cls(device, stems, link, compute, time_scale, batch_size, emulate, seed)
+        return cls(device, stems, link, compute, time_scale, batch_size, seed)
 
 
 def _encoders(topology: Topology) -> tuple[str, ...]:

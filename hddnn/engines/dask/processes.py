@@ -48,7 +48,6 @@ class LocalProcesses:
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
         self._specs, self._dashboard, self._on_ready = specs, dashboard, on_ready
-        self._exited: dict[str, int] = {}
         self.pids: dict[str, int] = {}
         self.address = ""
         self.dashboard_link: str | None = None
@@ -92,14 +91,7 @@ class LocalProcesses:
             except TimeoutError:
                 launcher.kill()
                 await launcher.wait()
-        if launcher is not None and hasattr(self, "_reader"):
-            self._reader.cancel()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    @property
-    def lost(self) -> tuple[str, ...]:
-        """Return the names of the processes that have ended on their own."""
-        return tuple(self._exited)
 
     async def _start_all(self) -> None:
         log = str(self._folder / "scheduler.log")
@@ -118,7 +110,6 @@ class LocalProcesses:
             self.pids[report["name"]] = report["pid"]
             if self._on_ready is not None:
                 self._on_ready(report["name"])
-        self._reader = asyncio.create_task(self._watch())
 
     def _command(self, name: str, role: str, payload: Any) -> None:
         assert self._launcher.stdin is not None
@@ -138,11 +129,3 @@ class LocalProcesses:
         if report["event"] == "exited":
             raise ClusterError(f"device {report['name']} ended while starting (exit code {report['code']})")
         return report
-
-    async def _watch(self) -> None:
-        """Keep note of processes that end after the start."""
-        assert self._launcher.stdout is not None
-        while line := await self._launcher.stdout.readline():
-            report = json.loads(line)
-            if report["event"] == "exited":
-                self._exited[report["name"]] = report["code"]
