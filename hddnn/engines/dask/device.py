@@ -110,6 +110,7 @@ class Device(WorkerPlugin):
             "network": self._network.bundle.digest,
             "compute": spec.compute,
             "time_scale": spec.time_scale,
+            "own_speed": spec.device.network not in spec.device.seconds_per_image,
             "boot_id": boot_id(),
             "clock_s": time.monotonic(),
         }

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -79,13 +80,15 @@ class DaskEngine:
             self._stop_loop()
 
     def costs(self) -> CostTable:
-        """Return modelled times where the topology has them, and what the devices measured where not."""
+        """Return what devices at their own speed measured, and the modelled times of those that keep to them."""
         measured = {
             name: peer.seconds_per_image / self.time_scale
             for name, peer in self._peers.items()
             if peer.seconds_per_image is not None
         }
-        return CostTable.of(self.topology, measured, payload_bytes(self._cards))
+        table = CostTable.of(self.topology, measured, payload_bytes(self._cards))
+        # A real device may have a modelled time in the topology, and does not keep to it.
+        return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
         """Execute a plan. Ctrl-C ends it early: the record then holds what was answered, marked interrupted."""

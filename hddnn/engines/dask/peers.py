@@ -27,7 +27,7 @@ class Peer:
     """One device as the client sees it.
 
     clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
-    seconds_per_image: measured by the device; None where the topology models it.
+    seconds_per_image: measured by a device that runs at its own speed; None for one that keeps to a model.
     """
 
     name: str
@@ -68,10 +68,9 @@ async def find_peers(
         raise ClusterError(f"missing devices: {', '.join(missing)} (registered with the scheduler: {there})")
     names = [device.name for device in topology.devices]
     hellos = await asyncio.gather(*(_hello(client, name, addresses[name]) for name in names))
-    own_speed = {device.name for device in topology.devices if device.network not in device.seconds_per_image}
     machines: dict[str, list[str]] = {}
     for name, (hello, _) in zip(names, hellos, strict=True):
-        if name in own_speed:
+        if hello["own_speed"]:
             machines.setdefault(hello["boot_id"] or addresses[name], []).append(name)
     measured: dict[str, float] = {}
 
@@ -85,14 +84,14 @@ async def find_peers(
     for device, (hello, offset_s) in zip(topology.devices, hellos, strict=True):
         expected = {
             "tier": device.tier,
-            # Not its name: an own bundle may lie elsewhere on the device.
-            f"network {device.network}": digests[device.network],
+            # By content, not by name: an own bundle may lie elsewhere on the device.
+            "network": digests[device.network],
             "version": __version__,
             "compute": compute,
             "time_scale": time_scale,
         }
         for key, value in expected.items():
-            if hello[key.split()[0]] != value:
+            if hello[key] != value:
                 raise ClusterError(
                     f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
                 )

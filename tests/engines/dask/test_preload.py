@@ -71,7 +71,8 @@ def test_a_job_runs_on_plain_dask_workers(
                 assert time.monotonic() < deadline_s, log.read_text()
                 time.sleep(0.1)
         with DaskEngine(SYSTEM, small_job, address=scheduler) as engine:
-            record = engine.execute(make_plan("end-edge", SYSTEM, small_job, engine.costs()))
+            costs = engine.costs()
+            record = engine.execute(make_plan("end-edge", SYSTEM, small_job, costs))
     finally:
         for process in workers:
             process.terminate()
@@ -82,6 +83,7 @@ def test_a_job_runs_on_plain_dask_workers(
     # Real devices run at their own speed: the modelled second an image would have taken minutes.
     assert record.makespan_s < 60
     assert not record.overrun.any()
+    assert all(costs.service_s(device, 1) < 0.1 for device in SYSTEM.devices)
 
 
 @pytest.mark.parametrize(
