@@ -11,6 +11,7 @@ from rich.console import Console
 from hddnn._version import __version__
 from hddnn.console import INCOMPLETE, Group, Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobInterrupted
+from hddnn.zoo_cli import zoo_group
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 POSITIVE = click.IntRange(min=1)
@@ -233,15 +234,4 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-@main.group("zoo", cls=Group)
-def zoo_group() -> None:
-    """Look at the networks."""
-
-
-@zoo_group.command("list")
-@one_line_errors
-def zoo_list() -> None:
-    """List the packaged networks, what they answer and how well."""
-    from hddnn import tables, zoo
-
-    Console().print(tables.networks(zoo.bundle(name).card for name in zoo.names()))
+main.add_command(zoo_group)

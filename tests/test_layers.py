@@ -19,7 +19,7 @@ PACKAGE = ROOT / "hddnn"
 LAYERS = (
     "_version", "errors", "checks", "devices", "topology", "labels", "cifar100", "folders", "data",
     "sample_tool", "zoo", "runtimes", "zoo_tool", "equations", "timing", "plan", "schemes", "clocks",
-    "records", "cubes", "tables", "plots", "engines", "api", "__init__", "progress", "console", "cli", "__main__",
+    "records", "cubes", "tables", "plots", "engines", "api", "__init__", "progress", "console", "zoo_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")
 MOST_LINES = 350

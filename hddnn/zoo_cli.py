@@ -1,0 +1,22 @@
+"""The part of the command line that is about networks: `hddnn zoo`."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from hddnn.console import Group, one_line_errors
+
+
+@click.group("zoo", cls=Group)
+def zoo_group() -> None:
+    """Look at the networks."""
+
+
+@zoo_group.command("list")
+@one_line_errors
+def zoo_list() -> None:
+    """List the packaged networks, what they answer and how well."""
+    from hddnn import tables, zoo
+
+    Console().print(tables.networks(zoo.bundle(name).card for name in zoo.names()))
