@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hddnn.errors import BundleError
-from hddnn.zoo.card import Bundle, Card, PartPrecision
+from hddnn.zoo.card import Bundle, Calibration, Card, PartPrecision
 
-__all__ = ["Bundle", "Card", "PartPrecision", "bundle", "names"]
+__all__ = ["Bundle", "Calibration", "Card", "PartPrecision", "bundle", "names"]
 
 _PACKAGED = Path(__file__).parent / "bundles"
 

@@ -8,9 +8,17 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from hddnn.errors import BundleError
 
@@ -27,6 +35,25 @@ class PartPrecision(BaseModel):
     body: Precision = "f32"
 
 
+class Calibration(BaseModel):
+    """How a card's temperature was fitted, and what it does to images that the fit never saw.
+
+    source: what the `images` are that it was fitted on, such as "held out of the CIFAR-100 training set".
+    ece_*: expected calibration error of top-1 answers on `test_images`; nll_*: mean negative log likelihood, nats;
+    before: at temperature 1. See hddnn.calibration.calibrate.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    images: PositiveInt
+    test_images: PositiveInt
+    ece_before: float = Field(ge=0, le=1)
+    ece_after: float = Field(ge=0, le=1)
+    nll_before: float = Field(ge=0)
+    nll_after: float = Field(ge=0)
+
+
 class Card(BaseModel):
     """What a network is, needs and answers.
 
@@ -34,6 +61,8 @@ class Card(BaseModel):
     precision: what reproduces the network well enough on a CPU; agreement: share of images with the torch
     network's top-1 answer, by precision of the body.
     accuracy: top-1 by level, of this bundle; seconds_per_image: of this bundle, one thread, batch 50.
+    temperature: what logits are divided by before the softmax that gives the confidence; calibration: how it was
+    fitted, None for a network that never was calibrated: its confidence is the plain softmax.
     files: sha256 (hex) by file name.
     """
 
@@ -54,8 +83,16 @@ class Card(BaseModel):
     precision: PartPrecision = PartPrecision()
     agreement: dict[str, float] = {}
     accuracy: dict[str, float] = {}
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    calibration: Calibration | None = None
     training: dict[str, Any] = {}
     files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _fitted_or_one(self) -> Self:
+        if self.calibration is None and self.temperature != 1.0:
+            raise ValueError("a temperature other than 1 needs its calibration")
+        return self
 
     @property
     def raw_bytes(self) -> int:
@@ -87,7 +124,10 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """Return a hash (hex) of what decides the answers: both files and the precision they are run in."""
+        """Return a hash (hex) of what decides the logits: both files and the precision they are run in.
+
+        The temperature is no part of it: it changes no logit and no answer, so stored logits outlive a new one.
+        """
         facts = [*(self.card.files[name] for name in FILES.values()), self.card.precision.model_dump_json()]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 

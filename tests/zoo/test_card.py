@@ -12,7 +12,7 @@ import pytest
 from hddnn import zoo
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
-from hddnn.zoo import Bundle
+from hddnn.zoo import Bundle, Calibration
 
 
 @pytest.fixture
@@ -52,6 +52,29 @@ def test_no_paths_of_the_exporting_machine() -> None:
             content = file.read_bytes()
             assert b"/torch/" not in content
             assert b".py" not in content
+
+
+CALIBRATION = {"source": "held out", "images": 5000, "test_images": 10_000, "ece_before": 0.05, "ece_after": 0.01,
+               "nll_before": 0.9, "nll_after": 0.8}  # fmt: skip
+
+
+def test_a_card_without_a_temperature_was_never_calibrated(copy: Path) -> None:
+    _edit(calibration=None, temperature=1.0)(copy)
+    before = Bundle.open(copy)
+    card = json.loads((copy / "card.json").read_text())
+    del card["temperature"], card["calibration"]
+    (copy / "card.json").write_text(json.dumps(card))
+    assert Bundle.open(copy).card == before.card
+    assert (before.card.temperature, before.card.calibration) == (1.0, None)
+
+
+def test_a_temperature_changes_no_digest(copy: Path) -> None:
+    digest = Bundle.open(copy).digest
+    facts = Bundle.open(copy).card.model_dump(exclude={"files", "temperature", "calibration"})
+    made = Bundle.create(copy, **facts, temperature=1.3, calibration=CALIBRATION)
+    assert Bundle.open(copy) == made
+    assert made.card.calibration == Calibration(**CALIBRATION)
+    assert made.digest == digest
 
 
 def test_digests_differ() -> None:
@@ -97,6 +120,10 @@ def _edit(**changes: object) -> Callable[[Path], None]:
         (_cut, r"body\.onnx is damaged: its hash is not the card's; get or export the bundle again"),
         (_edit(task="finest"), r"card\.json: task: Input should be 'coarse' or 'fine'"),
         (_edit(stem_shape=[16, 32]), r"card\.json: stem_shape"),
+        (_edit(temperature=0), r"card\.json: temperature: Input should be greater than 0"),
+        (_edit(temperature=1.5, calibration=None), r"card\.json: .*other than 1 needs its calibration"),
+        (_edit(calibration=CALIBRATION | {"ece_after": 1.5}), r"card\.json: calibration\.ece_after: "),
+        (_edit(calibration={"images": 5}), r"card\.json: calibration\.source: Field required"),
         (_edit(colour="red"), r"card\.json: colour: Extra inputs are not permitted"),
         (_edit(labels=["cat", "cat"]), r"card\.json: labels: must be one or more names, none of them twice"),
         (_edit(files={"stem.onnx": ""}), r"card\.json: files: must name stem\.onnx and body\.onnx, not stem"),
