@@ -74,11 +74,15 @@ def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def top1(logits: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the likeliest class of each image, int32 (N,), and its probability, float32 (N,)."""
-    best = logits.max(axis=1, keepdims=True)
-    # The likeliest class has odds 1. One pass in the logits' own precision: devices do this for every batch.
-    confidence = 1.0 / np.exp((logits - best) / np.float32(temperature)).sum(axis=1)
-    return logits.argmax(axis=1).astype(np.int32), confidence.astype(np.float32)
+    """Return the likeliest class of each image, int32 (N,), and its probability, float32 (N,).
+
+    logits: float32 (N, classes).
+    """
+    # In place and in the logits' own precision: a device does this for every batch.
+    odds = logits / temperature
+    odds -= np.maximum.reduce(odds, axis=1, keepdims=True)
+    np.exp(odds, out=odds)  # the likeliest class has odds 1
+    return logits.argmax(axis=1).astype(np.int32), 1 / np.add.reduce(odds, axis=1)
 
 
 def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:

@@ -37,6 +37,8 @@ _BATCH_VARIABLES = {
     **{f"{step}_s": ("s", f"{_STEP_NAMES[step]}, from job start") for step in STEPS},
     "coarse_correct": ("1", "images whose coarse answer is right"),
     "fine_correct": ("1", "images whose fine answer is right"),
+    "coarse_confidence": ("1", "mean confidence of the batch's coarse answers"),
+    "fine_confidence": ("1", "mean confidence of the batch's fine answers"),
     "bytes_up": ("byte", "payload sent from the end device to the upper device"),
     "attempts": ("1", "times the batch was released"),
     "overrun": ("1", "whether a device took longer than its modelled time"),
@@ -54,6 +56,8 @@ _SCHEME_VARIABLES = {
     "bound_s": ("s", "pipelined lower bound of the finish time"),
     "coarse_accuracy": ("1", "share of right coarse answers among those given"),
     "fine_accuracy": ("1", "share of right fine answers among those given"),
+    "coarse_mean_confidence": ("1", "mean confidence of the coarse answers given"),
+    "fine_mean_confidence": ("1", "mean confidence of the fine answers given"),
     "duplicates": ("1", "late second answers, dropped"),
     "interrupted": ("1", "whether the run was stopped before its end"),
     "n_map": ("1", "end devices that feed one edge device; NaN where the scheme has no such number"),
@@ -70,7 +74,9 @@ def from_records(
     """Return the cube of one job's records, by scheme.
 
     Dims: scheme, batch, and image for `coarse_label` and `fine_label`, the classes of the data set that were
-    answered (-1: no answer, -2: a class that the data set does not have). Times are seconds of scenario time.
+    answered (-1: no answer, -2: a class that the data set does not have), and their confidence. Times are seconds
+    of scenario time. A confidence is the network's probability of its answer, at the temperature of its card; an
+    engine that predicts has none (NaN).
     """
     import xarray as xr
 
@@ -84,6 +90,7 @@ def from_records(
     batch: dict[str, np.ndarray] = {f"{step}_s": stack([r.steps[step] for r in rows]) for step in STEPS}
     for stage in ("coarse", "fine"):
         batch[f"{stage}_correct"] = stack([r.correct[stage] for r in rows])
+        batch[f"{stage}_confidence"] = stack([r.batch_confidence(stage) for r in rows])
     for name in ("bytes_up", "attempts", "overrun", "link_emulated_s", "link_real_s"):
         batch[name] = stack([getattr(r, name) for r in rows])
     batch["encoded"] = stack([r.plan.encoded for r in rows])
@@ -99,6 +106,8 @@ def from_records(
         "bound_s": [bound_s[name] for name in schemes],
         "coarse_accuracy": [r.accuracy("coarse") for r in rows],
         "fine_accuracy": [r.accuracy("fine") for r in rows],
+        "coarse_mean_confidence": [r.mean_confidence("coarse") for r in rows],
+        "fine_mean_confidence": [r.mean_confidence("fine") for r in rows],
         "duplicates": [r.duplicates for r in rows],
         "interrupted": [r.interrupted for r in rows],
         "n_map": [np.nan if r.plan.n_map is None else float(r.plan.n_map) for r in rows],
@@ -116,6 +125,9 @@ def from_records(
     for stage in ("coarse", "fine"):
         attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
         data[f"{stage}_label"] = (("scheme", "image"), stack([r.labels[stage] for r in rows]), attrs)
+        attrs = {"units": "1", "long_name": f"probability of {stage}_label, by the network's own calibration"}
+        confidence = stack([r.confidence[stage] for r in rows])
+        data[f"{stage}_label_confidence"] = (("scheme", "image"), confidence, attrs)
     batch_attributes = {"units": "1", "long_name": "batch, in the order of the job"}
     sizes_attributes = {"units": "1", "long_name": "images in the batch"}
     coords = {

@@ -37,6 +37,7 @@ class Answer:
     labels: int (B,), the network's own class numbers; None where an engine predicts only how many are right.
     steps: seconds from job start by step name (see STEPS).
     expected_correct: used when labels is None; the mean number of right answers.
+    confidence: float32 (B,), calibrated probability of each label; None where an engine has none.
     """
 
     device: str
@@ -46,6 +47,7 @@ class Answer:
     link_emulated_s: float = 0.0
     link_real_s: float = 0.0
     expected_correct: float = np.nan
+    confidence: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,8 @@ class Record:
     Times are seconds from job start in scenario time (wall time / time scale), NaN where a step did not happen.
     steps: {step: float (N,)}; correct: {"coarse"|"fine": float (N,)}, NaN where there is no such answer;
     labels: {"coarse"|"fine": int32 (I,)}, classes of the data set, NO_ANSWER or UNKNOWN_CLASS.
+    confidence: {"coarse"|"fine": float32 (I,)}, the network's calibrated probability of each label; NaN where
+    there is none: no such answer, or an engine that predicts.
     outcome: object (N,) of "ok", "lost" or "failed: reason".
     """
 
@@ -63,6 +67,7 @@ class Record:
     steps: dict[str, np.ndarray]
     correct: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
+    confidence: dict[str, np.ndarray]
     bytes_up: np.ndarray
     attempts: np.ndarray
     overrun: np.ndarray
@@ -84,6 +89,19 @@ class Record:
         answered = ~np.isnan(counts)
         images = self.plan.sizes[answered].sum()
         return float(counts[answered].sum() / images) if images else float("nan")
+
+    def mean_confidence(self, stage: str) -> float:
+        """Return the mean confidence of the images that got this answer; NaN if none did.
+
+        Of calibrated networks it is near their accuracy, on images like those that they were calibrated on.
+        """
+        known = self.confidence[stage][~np.isnan(self.confidence[stage])]
+        return float(known.mean(dtype=np.float64)) if known.size else float("nan")
+
+    def batch_confidence(self, stage: str) -> np.ndarray:
+        """Return the mean confidence of each batch, shape (N,), NaN where it has no such answer."""
+        first = np.cumsum(self.plan.sizes) - self.plan.sizes  # (N,), each batch's first image
+        return np.add.reduceat(self.confidence[stage], first, dtype=np.float64) / self.plan.sizes
 
     def response_s(self, stage: str) -> np.ndarray:
         """Return the seconds from release to answer, shape (N,), NaN where there is none."""
@@ -131,6 +149,7 @@ class Recorder:
         self._steps = {step: np.full(n, np.nan) for step in STEPS}
         self._correct = {stage: np.full(n, np.nan) for stage in ("coarse", "fine")}
         self._labels = {stage: np.full(images, NO_ANSWER, np.int32) for stage in ("coarse", "fine")}
+        self._confidence = {stage: np.full(images, np.nan, np.float32) for stage in ("coarse", "fine")}
         self._bytes_up = np.zeros(n, np.int64)
         self._attempts = np.zeros(n, np.int32)
         self._overrun = np.zeros(n, bool)
@@ -167,6 +186,8 @@ class Recorder:
             where = slice(self._offset[batch], self._offset[batch + 1])
             self._labels[stage][where] = labels
             self._correct[stage][batch] = (labels == grader.truth[self._job.rows(batch)]).sum()
+            if answer.confidence is not None:
+                self._confidence[stage][where] = answer.confidence
         last = "fine" if self._plan.upper[batch] >= 0 else "coarse"
         if stage == last:
             self._end(batch, OK)
@@ -193,6 +214,7 @@ class Recorder:
             steps=self._steps,
             correct=self._correct,
             labels=self._labels,
+            confidence=self._confidence,
             bytes_up=self._bytes_up,
             attempts=self._attempts,
             overrun=self._overrun,

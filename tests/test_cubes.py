@@ -32,9 +32,11 @@ def partial(job: Job, scheme: str, answered: int, *, interrupted: bool = False) 
         end, upper = SYSTEM.devices[plan.end[batch]].name, SYSTEM.devices[plan.upper[batch]].name
         size = int(plan.sizes[batch])
         recorder.submitted(batch, 0.1)
-        recorder.answered("coarse", batch, 1.0 + batch, Answer(end, np.zeros(size, int), {"end_done": 0.9}))
+        labels, sure = np.zeros(size, int), np.linspace(0.25, 0.75, size, dtype=np.float32)
+        answer = Answer(end, labels, {"end_done": 0.9}, confidence=sure)
+        recorder.answered("coarse", batch, 1.0 + batch, answer)
         if batch % 2 == 0:
-            recorder.answered("fine", batch, 2.0 + batch, Answer(upper, np.zeros(size, int), {}))
+            recorder.answered("fine", batch, 2.0 + batch, Answer(upper, labels, {}, confidence=sure))
     if not interrupted:
         recorder.failed(answered - 1, "device edge-1 left (its process ended)")
     return recorder.finish(interrupted=interrupted)
@@ -77,12 +79,17 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
     assert cube.sizes == {"scheme": 4, "batch": 9, "image": 170}
     for name in (
         "submitted_s", "coarse_s", "fine_s", "end_device", "upper_device", "coarse_correct", "fine_correct",
-        "bytes_up", "attempts", "overrun", "outcome", "path",
+        "bytes_up", "attempts", "overrun", "outcome", "path", "coarse_confidence", "fine_confidence",
         "end_received_s", "end_started_s", "end_done_s", "upper_received_s", "upper_started_s", "upper_done_s",
     ):  # fmt: skip
         assert cube[name].dims == ("scheme", "batch"), name
-    for name in ("makespan_s", "closed_form_s", "bound_s", "coarse_accuracy", "fine_accuracy", "n_map"):
+    for name in (
+        "makespan_s", "closed_form_s", "bound_s", "coarse_accuracy", "fine_accuracy", "n_map",
+        "coarse_mean_confidence", "fine_mean_confidence",
+    ):  # fmt: skip
         assert cube[name].dims == ("scheme",), name
+    for name in ("coarse_label", "fine_label", "coarse_label_confidence", "fine_label_confidence"):
+        assert cube[name].dims == ("scheme", "image"), name
     for name, variable in cube.variables.items():
         assert variable.attrs["units"], name
         assert variable.attrs["long_name"], name
@@ -117,6 +124,12 @@ def test_a_scheme_without_upper_tier_has_no_fine_answer(cube: xr.Dataset) -> Non
     assert cube.n_map.notnull().values.tolist() == [False, False, False, True]
 
 
+def test_what_is_predicted_has_no_confidence(cube: xr.Dataset) -> None:
+    for stage in ("coarse", "fine"):
+        for name in ("confidence", "mean_confidence", "label_confidence"):
+            assert cube[f"{stage}_{name}"].isnull().all()
+
+
 def test_the_path_names_the_devices_in_order(cube: xr.Dataset) -> None:
     assert set(cube.path.sel(scheme="end-cloud").values) == {"end-1 > cloud-1", "end-2 > cloud-1"}
 
@@ -134,6 +147,11 @@ def test_what_is_missing_is_nan_and_says_why(
     assert row.fine_s.notnull().values.tolist() == [True, False, True] + [False] * 6
     assert row.fine_correct.notnull().equals(row.fine_s.notnull())
     assert (row.fine_label[60:] == -1).all()
+    for stage in ("coarse", "fine"):
+        assert (row[f"{stage}_label_confidence"].isnull() == (row[f"{stage}_label"] == -1)).all()
+        assert row[f"{stage}_confidence"].isnull().equals(row[f"{stage}_correct"].isnull())
+        assert row[f"{stage}_confidence"].dropna("batch").values == pytest.approx(0.5)
+        assert row[f"{stage}_mean_confidence"] == pytest.approx(0.5)
     assert row.makespan_s == 4.0
     assert row.attempts.values.tolist() == [1] * 4 + [0] * 5
     reason = "lost" if interrupted else "failed: device edge-1 left (its process ended)"
@@ -145,6 +163,7 @@ def test_no_answer_at_all_is_a_cube_too(small_job: Job) -> None:
     row = cube_of(partial(small_job, "end-edge", 0, interrupted=True)).squeeze("scheme")
     assert row.makespan_s.isnull()
     assert row.coarse_accuracy.isnull()
+    assert row.coarse_mean_confidence.isnull()
     assert row.coarse_s.isnull().all()
     assert (row.outcome == "lost").all()
 

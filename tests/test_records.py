@@ -29,8 +29,9 @@ def recorder(upper: int = EDGE, **options: object) -> Recorder:
     return Recorder(plan, JOB, graders=graders, **options)  # type: ignore[arg-type]
 
 
-def coarse(*labels: int) -> Answer:
-    return Answer("end-1", np.array(labels), {"end_done": 0.5})
+def coarse(*labels: int, confidence: list[float] | None = None) -> Answer:
+    sure = None if confidence is None else np.array(confidence, np.float32)
+    return Answer("end-1", np.array(labels), {"end_done": 0.5}, confidence=sure)
 
 
 def fine(*labels: int) -> Answer:
@@ -51,6 +52,24 @@ def test_answers_are_judged_by_name_not_by_number() -> None:
 def test_a_network_without_a_class_of_the_data_is_refused() -> None:
     with pytest.raises(DataError, match="oak"):
         Grader.of("fine", ("cat", "dog"), DATA)
+
+
+def test_confidence_stays_with_its_images_and_is_nan_where_there_is_none() -> None:
+    it = recorder()
+    it.answered("coarse", 2, 1.0, coarse(1, 0, confidence=[0.5, 0.75]))
+    it.answered("coarse", 2, 1.5, coarse(1, 1, confidence=[0.1, 0.1]))  # a duplicate
+    it.answered("coarse", 0, 2.0, coarse(1, 1, confidence=[1.0, 0.25]))
+    it.answered("coarse", 1, 3.0, coarse(1, 1))
+    record = it.finish()
+    nan = float("nan")
+    assert record.confidence["coarse"].tolist() == pytest.approx(
+        [1.0, 0.25, nan, nan, 0.5, 0.75], nan_ok=True
+    )
+    assert record.batch_confidence("coarse").tolist() == pytest.approx([0.625, nan, 0.625], nan_ok=True)
+    assert record.mean_confidence("coarse") == 0.625
+    assert np.isnan(record.confidence["fine"]).all()
+    assert np.isnan(record.batch_confidence("fine")).all()
+    assert np.isnan(record.mean_confidence("fine"))
 
 
 def test_what_did_not_happen_is_nan_and_lost() -> None:

@@ -22,7 +22,7 @@ class ClosedEngine:
     as the paper adds them: after the whole end stage, an upper device receives and serves its batches one after
     another (eq. 3, 5). Under Mapping both tiers work side by side, so the last answer comes before the time of
     eq. 11, which is a weighted mean of the two whole schemes. No network runs: the number of right answers is the
-    one expected from the accuracy on the network's card, and there are no labels.
+    one expected from the accuracy on the network's card, and there are no labels and no confidence (NaN).
     """
 
     name = "closed"

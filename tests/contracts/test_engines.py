@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from systems import packaged_system
 
-from hddnn import zoo
+from hddnn import runtimes, zoo
+from hddnn.calibration import top1
 from hddnn.data import Job
 from hddnn.engines.base import Engine
 from hddnn.engines.closed import ClosedEngine
@@ -38,6 +40,14 @@ def _dask_replay(job: Job) -> Engine:
 
 
 ENGINES = {"closed": _closed, "dask-real": _dask_real, "dask-replay": _dask_replay}
+
+
+@cache
+def confidence_of(network: str, job: Job) -> np.ndarray:
+    """Return the confidence of a network's answer to each image of a job, without any engine; float32 (I,)."""
+    own = runtimes.load("openvino", zoo.bundle(network))
+    logits = np.concatenate([own.run(job.batch_images(batch)) for batch in range(job.n_batches)])
+    return top1(logits, zoo.bundle(network).card.temperature)[1]
 
 
 @pytest.fixture(scope="module", params=list(ENGINES))
@@ -97,6 +107,24 @@ def test_accuracies_are_plausible(record: Record) -> None:
     assert 0.5 < record.accuracy("coarse") < 0.9
     if (record.plan.upper >= 0).any():
         assert 0.45 < record.accuracy("fine") < 0.95
+
+
+def test_confidence_is_the_networks_calibrated_one(record: Record, engine: Engine) -> None:
+    if engine.name == "closed":  # predicts how many answers are right, not which
+        for stage in ("coarse", "fine"):
+            assert np.isnan(record.confidence[stage]).all()
+            assert np.isnan(record.mean_confidence(stage))
+        return
+    devices, sizes = record.plan.topology.devices, record.plan.sizes
+    for stage, visited in (("coarse", record.plan.end), ("fine", record.plan.upper)):
+        networks = np.repeat([devices[i].network if i >= 0 else "" for i in visited], sizes)
+        expected = np.full(len(networks), np.nan)
+        for network in set(networks) - {""}:
+            expected[networks == network] = confidence_of(network, engine.job)[networks == network]
+        # A part in the CPU's faster arithmetic answers a little differently in batches of another size.
+        assert record.confidence[stage] == pytest.approx(expected, abs=5e-3, nan_ok=True)
+        by_batch = [part.mean() for part in np.split(expected, np.cumsum(sizes)[:-1])]
+        assert record.batch_confidence(stage) == pytest.approx(by_batch, abs=5e-3, nan_ok=True)
 
 
 def test_progress_hears_of_every_answer(engine: Engine) -> None:

@@ -18,6 +18,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from hddnn import runtimes, zoo
 from hddnn._version import __version__
+from hddnn.calibration import top1
 from hddnn.clocks import DeviceClock, LinkClock
 from hddnn.engines.dask.messages import (
     DROP,
@@ -108,6 +109,7 @@ class Device(WorkerPlugin):
             "version": __version__,
             "tier": spec.device.tier,
             "network": self._network.bundle.digest,
+            "temperature": self._network.bundle.card.temperature,
             "compute": spec.compute,
             "time_scale": spec.time_scale,
             "own_speed": spec.device.network not in spec.device.seconds_per_image,
@@ -136,15 +138,16 @@ class Device(WorkerPlugin):
         stem = self._stems[order.stem] if order.stem else None
         modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
         encode_s = self.spec.device.seconds_per_image.get(f"{order.stem}:stem", 0.0)
+        temperature = self._network.bundle.card.temperature
         payloads, first = [], 0
         for batch, size in zip(order.batches, order.sizes, strict=True):
             images = parcel[first : first + size]
             first += size
             start_s = self._clock.begin(received_s)
-            labels = self._network.run(images).argmax(axis=1)
+            answer = top1(self._network.run(images), temperature)
             told_s = time.monotonic()
             if modelled_s is None:
-                self._tell_coarse(order, batch, labels, received_s, start_s, told_s, overrun=False)
+                self._tell_coarse(order, batch, answer, received_s, start_s, told_s, overrun=False)
             array = images if stem is None else stem.stem(images)
             # A modelled time covers both: the true run of network and stem has to fit into it.
             total_s = None if modelled_s is None else size * (modelled_s + encode_s)
@@ -152,7 +155,7 @@ class Device(WorkerPlugin):
             if modelled_s is not None:
                 told_s = max(told_s, start_s + size * modelled_s * self.spec.time_scale)
                 sleep_until(told_s)
-                self._tell_coarse(order, batch, labels, received_s, start_s, told_s, finish.overrun)
+                self._tell_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun)
             sleep_until(finish.done_s)
             if order.goes_up:
                 n_bytes = array.nbytes if stem is None else size * stem.bundle.card.feature_bytes
@@ -163,7 +166,7 @@ class Device(WorkerPlugin):
         self,
         order: EndOrder,
         batch: int,
-        labels: np.ndarray,
+        answer: tuple[np.ndarray, np.ndarray],
         received_s: float,
         start_s: float,
         done_s: float,
@@ -171,7 +174,7 @@ class Device(WorkerPlugin):
     ) -> None:
         steps = {"end_received": received_s, "end_started": start_s, "end_done": done_s}
         message = answer_message(
-            order.job, "coarse", batch, self.spec.device.name, labels, steps, overrun=overrun
+            order.job, "coarse", batch, self.spec.device.name, answer, steps, overrun=overrun
         )
         self._worker.log_event(order.topic, message)
 
@@ -185,7 +188,7 @@ class Device(WorkerPlugin):
             sleep_until(arrival.arrived_s)
             start_s = self._clock.begin(arrival.arrived_s)
             run = self._network.body if payload.encoded else self._network.run
-            labels = run(payload.array).argmax(axis=1)
+            answer = top1(run(payload.array), self._network.bundle.card.temperature)
             total_s = None if modelled_s is None else size * modelled_s
             finish = self._clock.finish(start_s, total_s, time.monotonic())
             sleep_until(finish.done_s)
@@ -195,7 +198,7 @@ class Device(WorkerPlugin):
                 "fine",
                 payload.batch,
                 self.spec.device.name,
-                labels,
+                answer,
                 {
                     "upper_received": arrival.arrived_s,
                     "upper_started": start_s,

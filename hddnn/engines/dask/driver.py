@@ -179,6 +179,7 @@ class JobRun:
         answer = Answer(
             device=message["device"],
             labels=np.frombuffer(message["labels"], np.int32),
+            confidence=np.frombuffer(message["confidence"], np.float32),
             steps={step: (at_s - offset_s) / self._time_scale for step, at_s in message["steps"].items()},
             overrun=message["overrun"],
             link_emulated_s=message["link_emulated_s"] / self._time_scale,

@@ -108,7 +108,7 @@ def answer_message(
     stage: Literal["coarse", "fine"],
     batch: int,
     device: str,
-    labels: np.ndarray,
+    answer: tuple[np.ndarray, np.ndarray],
     steps: dict[str, float],
     *,
     overrun: bool,
@@ -116,13 +116,18 @@ def answer_message(
     link_real_s: float = 0.0,
     n_bytes: int = 0,
 ) -> dict[str, Any]:
-    """Return the event that carries one batch's answer; steps are seconds on the device's clock."""
+    """Return the event that carries one batch's answer, 8 bytes an image.
+
+    answer: labels, int32 (B,), and confidence, float32 (B,); steps: seconds on the device's clock.
+    """
+    labels, confidence = answer
     return {
         "job": job,
         "stage": stage,
         "batch": batch,
         "device": device,
-        "labels": labels.astype(np.int32).tobytes(),
+        "labels": labels.tobytes(),
+        "confidence": confidence.tobytes(),
         "steps": steps,
         "overrun": overrun,
         "link_emulated_s": link_emulated_s,

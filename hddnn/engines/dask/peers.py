@@ -56,8 +56,8 @@ async def find_peers(
 ) -> Mapping[str, Peer]:
     """Return the peer of every device of the topology, by name.
 
-    Raises ClusterError naming the devices that are missing, and those that run another tier, network, version,
-    compute mode or time scale than asked for.
+    Raises ClusterError naming the devices that are missing, and those that run another tier, network, temperature,
+    version, compute mode or time scale than asked for.
     """
     # Asked anew: what the client remembers of the scheduler may be older than the last registration.
     workers = (await client.scheduler.identity(n_workers=-1))["workers"]
@@ -79,13 +79,14 @@ async def find_peers(
             measured[name] = await getattr(client.rpc(addresses[name]), MEASURE)()
 
     await asyncio.gather(*(measure(devices) for devices in machines.values()))
-    digests = {network: zoo.bundle(network).digest for network in topology.networks}
+    bundles = {network: zoo.bundle(network) for network in topology.networks}
     peers = {}
     for device, (hello, offset_s) in zip(topology.devices, hellos, strict=True):
         expected = {
             "tier": device.tier,
             # By content, not by name: an own bundle may lie elsewhere on the device.
-            "network": digests[device.network],
+            "network": bundles[device.network].digest,
+            "temperature": bundles[device.network].card.temperature,
             "version": __version__,
             "compute": compute,
             "time_scale": time_scale,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,24 +18,31 @@ import pytest
 from systems import packaged_system
 
 from hddnn import runtimes, zoo
+from hddnn.calibration import Calibrated, probabilities
 from hddnn.data import Dataset, Job
 from hddnn.engines.dask.driver import WINDOW
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.errors import BundleError, ClusterError
 from hddnn.records import OK, Record
+from hddnn.runtimes import replay
 from hddnn.schemes import make_plan
 from hddnn.timing import lower_bound_s
 from hddnn.topology import Topology
+from hddnn.zoo import Bundle
 
 
 def offline(job: Job, network: str, *, encoded: bool) -> np.ndarray:
     """Return the network's own class of every image of a job, batch by batch, without any engine."""
+    return logits(job, network, encoded=encoded).argmax(axis=1)
+
+
+def logits(job: Job, network: str, *, encoded: bool = False) -> np.ndarray:
     own = runtimes.load("openvino", zoo.bundle(network), parts=("stem", "body") if encoded else ("whole",))
-    logits = []
+    parts = []
     for batch in range(job.n_batches):
         images = job.batch_images(batch)
-        logits.append(own.body(own.stem(images)) if encoded else own.run(images))
-    return np.concatenate(logits).argmax(axis=1)
+        parts.append(own.body(own.stem(images)) if encoded else own.run(images))
+    return np.concatenate(parts)
 
 
 def as_classes(job: Job, network: str, answers: np.ndarray) -> np.ndarray:
@@ -59,6 +67,31 @@ def test_answers_equal_the_bundles_own_image_by_image(small_job: Job) -> None:
     assert (records["end"].labels["fine"] == -1).all()
     assert (records["end-cloud"].labels["fine"] == cloud).all()
     assert (records["end-edge"].labels["fine"] == edge).all()
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Bundle:
+    """Return mobilenet as if its temperature were 2."""
+    path = shutil.copytree(zoo.bundle("mobilenet").path, tmp_path / "calibrated")
+    facts = zoo.bundle("mobilenet").card.model_dump(exclude={"files", "temperature", "calibration"})
+    fit = Calibrated(2.0, images=5, test_images=5, ece_before=0.2, ece_after=0, nll_before=1, nll_after=1)
+    return Bundle.create(path, **facts, temperature=fit.temperature, calibration=fit.facts("made up"))
+
+
+def only(network: Bundle) -> Topology:
+    """Return a system of one end device."""
+    entry = {"name": "end", "tier": "end", "network": str(network.path)}
+    return Topology.from_dict({"name": "one", "devices": [entry]})
+
+
+def test_confidence_is_that_of_the_cards_temperature(small_job: Job, calibrated: Bundle) -> None:
+    system = only(calibrated)
+    replay.prepare(zoo.bundle("mobilenet"), small_job.data.images[: small_job.images])  # of the same logits
+    expected = probabilities(logits(small_job, "mobilenet"), 2.0).max(axis=1)
+    for compute in ("real", "replay"):
+        with DaskEngine(system, small_job, compute=compute) as engine:
+            record = engine.execute(make_plan("end", system, small_job, engine.costs()))
+        assert record.confidence["coarse"] == pytest.approx(expected, abs=5e-3)
 
 
 def test_mapping_lies_between_as_equation_10_says(sample: Dataset) -> None:
@@ -198,6 +231,16 @@ def test_joining_checks_that_every_device_is_there(small_job: Job) -> None:
             DaskEngine(packaged_system(2, 1, 1), small_job, compute="nothing", address=address).__enter__()
         with pytest.raises(ClusterError, match="compute nothing, the job needs replay"):
             DaskEngine(there, small_job, compute="replay", address=address).__enter__()
+
+
+def test_joining_checks_that_confidence_means_the_same(small_job: Job, calibrated: Bundle) -> None:
+    system = only(calibrated)
+    with DaskEngine(system, small_job, compute="nothing") as running:
+        facts = calibrated.card.model_dump(exclude={"files"}) | {"temperature": 1.5}
+        Bundle.create(calibrated.path, **facts)
+        joined = DaskEngine(system, small_job, compute="nothing", address=running.scheduler_address)
+        with pytest.raises(ClusterError, match=r"end has temperature 2\.0, the job needs 1\.5"):
+            joined.__enter__()
 
 
 def test_joining_nobody_says_so(small_job: Job) -> None:
