@@ -11,6 +11,7 @@ from rich.console import Console
 from hddnn._version import __version__
 from hddnn.console import INCOMPLETE, Group, Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobInterrupted
+from hddnn.train_cli import train
 from hddnn.zoo_cli import zoo_group
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -234,4 +235,5 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
+main.add_command(train)
 main.add_command(zoo_group)

@@ -21,13 +21,18 @@ from pydantic import (
 )
 
 from hddnn.errors import BundleError
+from hddnn.machine import processor
 
 FILES = {"stem": "stem.onnx", "body": "body.onnx"}
-Precision = Literal["default", "f32"]
+ONNX_ONLY = "onnx"  # the architecture of a network that is defined by its ONNX files alone
+Precision = Literal["default", "f32", "bf16"]
 
 
 class PartPrecision(BaseModel):
-    """Arithmetic of each part: float32, or the faster one a CPU has by default (bfloat16 where it can)."""
+    """Arithmetic of each part: float32, or the faster one a CPU has by default (bfloat16 where it can).
+
+    bf16 is for measuring what `default` does elsewhere: a CPU without such instructions emulates them, slowly.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,10 +65,11 @@ class Card(BaseModel):
     stem_shape: features of one image (channels, height, width), float32.
     precision: what reproduces the network well enough on a CPU; agreement: share of images with the torch
     network's top-1 answer, by precision of the body.
-    accuracy: top-1 by level, of this bundle; seconds_per_image: of this bundle, one thread, batch 50.
+    accuracy: top-1 by level, of this bundle; seconds_per_image: of this bundle, one thread, batch 50; measured_on:
+    the processor of both, None where that was not noted.
     temperature: what logits are divided by before the softmax that gives the confidence; calibration: how it was
     fitted, None for a network that never was calibrated: its confidence is the plain softmax.
-    files: sha256 (hex) by file name.
+    origin: of an own network, what it was made of and how; files: sha256 (hex) by file name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,9 +89,11 @@ class Card(BaseModel):
     precision: PartPrecision = PartPrecision()
     agreement: dict[str, float] = {}
     accuracy: dict[str, float] = {}
+    measured_on: str | None = None
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     calibration: Calibration | None = None
     training: dict[str, Any] = {}
+    origin: dict[str, Any] = {}
     files: dict[str, str]
 
     @model_validator(mode="after")
@@ -123,6 +131,11 @@ class Bundle:
         return self.path / FILES["body"]
 
     @property
+    def size_bytes(self) -> int:
+        """Return the bytes of both ONNX files."""
+        return self.stem_path.stat().st_size + self.body_path.stat().st_size
+
+    @property
     def digest(self) -> str:
         """Return a hash (hex) of what decides the logits: both files and the precision they are run in.
 
@@ -152,11 +165,12 @@ class Bundle:
     def create(cls, path: str | Path, **facts: Any) -> Bundle:
         """Write the card of the two ONNX files in `path`; facts: the fields of Card without `files`.
 
+        measured_on is this machine's processor unless it is among the facts.
         An own network becomes a bundle so. Raises BundleError when a file or fact is missing or wrong.
         """
         path = Path(path)
         hashes = {name: _sha256(path / name) for name in FILES.values()}
-        card = _checked({**facts, "files": hashes}, path / "card.json")
+        card = _checked({"measured_on": processor(), **facts, "files": hashes}, path / "card.json")
         text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (path / "card.json").write_text(text + "\n", encoding="utf-8")
         return cls(path, card)

@@ -40,7 +40,7 @@ def test_sizes_and_shapes(name: str) -> None:
 
 
 def test_export_reproduces_the_network(tmp_path: Path) -> None:
-    name = "mobilenet"  # the other kind of body is exported in test_zoo_tool
+    name = "mobilenet"  # the other kind of body is exported in training/test_bundling.py
     torch.manual_seed(0)
     network = build(name, 10)
     for module in network.modules():  # as after training: statistics that are neither 0 nor 1

@@ -1,0 +1,146 @@
+"""The part of the command line that trains: `hddnn train`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import click
+from rich.console import Console
+
+from hddnn.console import Interrupts, fail, one_line_errors
+from hddnn.errors import InputError, JobIncomplete
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("train")
+@click.argument("network", metavar="NETWORK")
+@click.option(
+    "--data-root",
+    type=FOLDER,
+    default=Path("data"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder with cifar-100-python/.",
+)
+@click.option("--download", is_flag=True, help="Get CIFAR-100 (169 MB) when it is not in --data-root.")
+@click.option(
+    "--recipe",
+    "way",
+    default="default",
+    show_default=True,
+    metavar="default|paper",
+    help="How: paper for the settings of the paper's section 4.3.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How long; 0: bundle what --start gives.  [default: the recipe's]",
+)
+@click.option(
+    "--batch", type=click.IntRange(min=2), metavar="N", help="Images a step.  [default: the recipe's]"
+)
+@click.option(
+    "--teacher",
+    metavar="NAME|DIR|none",
+    help="The fine network whose answers are learned beside the labels.  [default: the recipe's]",
+)
+@click.option(
+    "--start", metavar="NAME|DIR|FILE", help="Weights to begin with: a network, or .safetensors, or .pt."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: CUDA where there is one.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of the CPU.  [default: all cores]"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Processes that crop and flip images.  [default: 0 on the CPU, 4 with CUDA]",
+)
+@click.option("--resume", is_flag=True, help="Go on where a stopped training ended its last epoch.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="The bundle to write.  [default: networks/NETWORK]")
+@one_line_errors
+def train(
+    network: str, out: Path | None, data_root: Path, resume: bool, download: bool, **options: Any
+) -> None:
+    """Train NETWORK on CIFAR-100 and write a bundle, measured on the test images.
+
+    NETWORK is mobilenet, resnet34, wrn16_4 or wrn28_10. The bundle's folder can stand in a topology as the
+    network of a device. 2,500 of the training images are held out: a temperature is fitted on them.
+
+    Ctrl-C ends the training; --resume goes on after the last whole epoch, on a CPU to the very same weights.
+
+    \b
+    Examples:
+      hddnn train mobilenet --data-root data --download
+      hddnn train wrn28_10 --recipe paper --device cuda
+      hddnn train resnet34 --start resnet34 --epochs 20
+    """
+    out = out or Path("networks") / network
+    with Interrupts() as interrupts:
+        _train(network, out, data_root, interrupts, resume=resume, download=download, **options)
+
+
+def _train(
+    network: str,
+    out: Path,
+    data_root: Path,
+    interrupts: Interrupts,
+    *,
+    way: str,
+    epochs: int | None,
+    batch: int | None,
+    teacher: str | None,
+    start: str | None,
+    seed: int,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    resume: bool,
+    download: bool,
+) -> None:
+    import os
+
+    from hddnn import tables
+    from hddnn.training.recipes import recipe
+
+    chosen = recipe(network, way)
+    if epochs == 0 and start is None:
+        raise InputError("--epochs 0 trains nothing; give --start the weights to make a bundle of")
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "teacher": teacher}
+    chosen = replace(chosen, **{key: value for key, value in given.items() if value is not None})
+    if teacher == "none":
+        chosen = replace(chosen, teacher=None)
+    try:
+        from hddnn.training.progress import TrainingBars
+        from hddnn.training.train import Course, checkpoint_path, chosen_device, train
+    except ModuleNotFoundError as error:
+        raise InputError(f"training needs {error.name}: pip install 'hddnn[torch]'") from error
+
+    device = chosen_device(device)
+    workers = workers if workers is not None else 4 if device == "cuda" else 0
+    course = Course(network, chosen, seed, start, device, threads or len(os.sched_getaffinity(0)), workers)
+    began = monotonic()
+    try:
+        with TrainingBars(Console(stderr=True)) as bars:
+            made = train(course, out, data_root, resume=resume, download=download, observer=bars)
+    except KeyboardInterrupt:
+        interrupts.hold()
+        if not checkpoint_path(out).exists():
+            raise
+        after = f" after epoch {bars.done}" if bars.done else ""
+        fail(f"stopped{after}; go on with the same command and --resume", JobIncomplete.exit_code)
+    Console().print(tables.networks([made]))
+    click.echo(f"bundle: {out}   ({(monotonic() - began) / 60:.1f} min)")

@@ -1,0 +1,1 @@
+"""Train the networks and make bundles of them (needs the extra `torch`)."""

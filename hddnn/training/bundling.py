@@ -1,0 +1,133 @@
+"""Make a bundle of a trained network, and measure all that its card says."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hddnn.calibration import calibrate
+from hddnn.data import Dataset
+from hddnn.errors import BundleError
+from hddnn.runtimes import Runtime
+from hddnn.runtimes.openvino import OpenVINO
+from hddnn.training.images import Images
+from hddnn.zoo import Bundle, PartPrecision
+from hddnn.zoo.card import Precision
+from hddnn.zoo.export import export
+from hddnn.zoo.networks import Network
+
+# Share of images whose top-1 answer must be the torch network's.
+AGREEMENT_F32 = 0.999
+AGREEMENT_DEFAULT = 0.995
+
+
+def make_bundle(
+    network: Network,
+    out: Path,
+    data: Dataset,
+    *,
+    architecture: str,
+    task: str,
+    training: dict[str, Any],
+    held_out: Images | None = None,
+    threads: int = 2,
+) -> Bundle:
+    """Export a network to a bundle in `out`, which appears whole or not at all, and replaces an older one.
+
+    data: what accuracy is measured on; held_out: images the network never learned from, which the temperature
+    is fitted on; None: no temperature. Raises BundleError when the files do not reproduce the network.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+        made = Path(folder) / out.name
+        _write(network, made, data, architecture, task, training, held_out, threads)
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+    return Bundle.open(out)
+
+
+def _write(
+    network: Network,
+    path: Path,
+    data: Dataset,
+    architecture: str,
+    task: str,
+    training: dict[str, Any],
+    held_out: Images | None,
+    threads: int,
+) -> None:
+    labels = data.labels.levels[task]
+    facts = export(network, path)
+    facts |= {"name": path.name, "architecture": architecture, "task": task, "labels": labels}
+    draft = Bundle.create(path, **facts, seconds_per_image=1.0)  # measured below, when the precision is known
+
+    torch.set_num_threads(threads)
+    reference = _torch_answers(network, data.images).argmax(1)
+    agreement, logits = {}, {}
+    # The stem stays in float32: it is cheap, and what it loses nothing behind it can restore. `default` is
+    # measured as bfloat16, which it means on the CPUs that have it; others emulate it, slowly.
+    for name, precision in (("f32", PartPrecision(body="f32")), ("default", PartPrecision(body="bf16"))):
+        runtime = OpenVINO(draft, threads=threads, precision=precision)
+        logits[name] = in_batches(runtime, data.images)
+        agreement[name] = float(np.mean(logits[name].argmax(1) == reference))
+    if agreement["f32"] < AGREEMENT_F32:
+        raise BundleError(
+            f"{path.name} as exported agrees with its torch network on {agreement['f32']:.2%} of the images only"
+        )
+    body: Precision = "default" if agreement["default"] >= AGREEMENT_DEFAULT else "f32"
+    chosen = PartPrecision(body=body)
+    if held_out is not None:
+        runtime = OpenVINO(draft, threads=threads, precision=chosen)
+        fitted = calibrate(
+            in_batches(runtime, held_out.hwc), held_out.targets(task), logits[body], truth(data, task)
+        )
+        facts |= {
+            "temperature": round(fitted.temperature, 4),
+            "calibration": fitted.facts("training images that were held out"),
+        }
+    Bundle.create(
+        path,
+        **facts,
+        precision=chosen,
+        agreement=agreement,
+        accuracy=accuracies(logits[body], data, task),
+        seconds_per_image=round(OpenVINO(draft, threads=1, precision=chosen).warm_up(50), 7),
+        training=training,
+    )
+
+
+def truth(data: Dataset, task: str) -> np.ndarray:
+    """Return the right classes of a level, int64 (N,)."""
+    return data.coarse if task == "coarse" else data.fine
+
+
+def accuracies(logits: np.ndarray, data: Dataset, task: str) -> dict[str, float]:
+    """Return top-1 accuracy by level; coarse answers of a fine network by summing its fine probabilities.
+
+    logits: float32 (N, classes of the level `task`), in the order of data.labels.
+    """
+    if task == "coarse":
+        return {"coarse": float(np.mean(logits.argmax(1) == data.coarse))}
+    odds = np.exp(logits - logits.max(1, keepdims=True))  # (N, fine), proportional to the probabilities
+    members = np.eye(len(data.labels.coarse))[data.labels.fine_to_coarse]  # (fine, coarse)
+    return {
+        "fine": float(np.mean(logits.argmax(1) == data.fine)),
+        "coarse": float(np.mean((odds @ members).argmax(1) == data.coarse)),
+    }
+
+
+def in_batches(runtime: Runtime, images: np.ndarray, size: int = 50) -> np.ndarray:
+    """Return a network's logits of any number of images, float32 (N, classes)."""
+    return np.concatenate([runtime.run(images[i : i + size]) for i in range(0, len(images), size)])
+
+
+def _torch_answers(network: Network, images: np.ndarray, size: int = 250) -> np.ndarray:
+    with torch.inference_mode():
+        parts = [network(torch.from_numpy(images[i : i + size].copy())) for i in range(0, len(images), size)]
+    return torch.cat(parts).numpy()

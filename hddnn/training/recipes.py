@@ -1,0 +1,82 @@
+"""How each network is trained: the better default ways, and the paper's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hddnn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides the weights, besides the data, the seed and the start.
+
+    schedule: "one-cycle" (cosine warm-up over the share `warm_up` of all steps, then cosine decay to 0), "cosine"
+    (no warm-up), "steps" (rate times `step_factor` when each share of the epochs in `steps` has passed) or
+    "constant". label_smoothing: of the true labels. cutmix: share of batches whose images are mixed (Yun et al.
+    2019). average_epochs: horizon of the exponential moving average of weights that is kept instead of the last
+    weights; 0: the last weights. teacher: name or folder of the fine bundle to distil; its answers, softened by
+    `teacher_temperature`, weigh `teacher_weight` against the labels (Hinton et al. 2015).
+    """
+
+    task: Literal["coarse", "fine"]
+    epochs: int
+    batch_size: int
+    peak_rate: float
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    schedule: Literal["one-cycle", "cosine", "steps", "constant"] = "one-cycle"
+    warm_up: float = 0.2
+    steps: tuple[float, ...] = ()
+    step_factor: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.1
+    crop: bool = True
+    flip: bool = True
+    cutmix: float = 0.0
+    average_epochs: float = 1.0
+    teacher: str | None = None
+    teacher_weight: float = 0.7
+    teacher_temperature: float = 2.0
+
+
+_PAPER_WRN = Recipe(
+    "fine", 200, 128, 0.1, schedule="steps", steps=(0.3, 0.6, 0.8), label_smoothing=0.0, average_epochs=0.0
+)
+_WIDE = Recipe("fine", 60, 128, 0.1)
+
+# name of a way -> network -> recipe
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "default": {
+        "mobilenet": Recipe(
+            "coarse", 60, 128, 0.1, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.3, teacher="wrn16_4"
+        ),
+        "resnet34": Recipe("fine", 60, 512, 0.15, label_smoothing=0.0, cutmix=0.5, teacher="wrn16_4"),
+        "wrn16_4": _WIDE,
+        "wrn28_10": Recipe("fine", 120, 128, 0.1, cutmix=0.5),
+    },
+    # Section 4.3. Left out: the whitening of whole images (ZCA) before its WRN, a 3072 x 3072 product that each
+    # end device would have to make; the mean and spread of each channel stand in its place.
+    "paper": {
+        "mobilenet": Recipe(
+            "coarse", 100, 32, 0.01, "adam", "constant", weight_decay=0.0, label_smoothing=0.0,
+            crop=False, flip=False, average_epochs=0.0,
+        ),
+        "resnet34": Recipe(
+            "fine", 500, 32, 0.001, "adam", "constant", weight_decay=0.0, label_smoothing=0.0,
+            crop=False, average_epochs=0.0,
+        ),
+        "wrn16_4": _PAPER_WRN,
+        "wrn28_10": _PAPER_WRN,
+    },
+}  # fmt: skip
+
+
+def recipe(network: str, way: str = "default") -> Recipe:
+    """Return how a network is trained; raises InputError listing the valid names."""
+    if way not in RECIPES:
+        raise InputError(f"no recipe {way!r}; there are {', '.join(RECIPES)}")
+    if network not in RECIPES[way]:
+        raise InputError(f"no recipe for network {network!r}; there are {', '.join(RECIPES[way])}")
+    return RECIPES[way][network]

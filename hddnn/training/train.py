@@ -1,0 +1,207 @@
+"""Train a network from its recipe to its bundle."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hddnn import machine, zoo
+from hddnn._version import __version__
+from hddnn.data import Dataset, load_dataset
+from hddnn.errors import InputError
+from hddnn.training.bundling import make_bundle
+from hddnn.training.images import Images, load_training_images, split
+from hddnn.training.loop import Trainer
+from hddnn.training.recipes import Recipe
+from hddnn.training.teacher import teacher_logits
+from hddnn.zoo import Bundle
+from hddnn.zoo.networks import Network, build, load_weights
+from hddnn.zoo.onnx_files import read_weights
+
+
+class TrainingObserver:
+    """Told of a training's course; every method may be left as it is."""
+
+    def teacher(self, name: str, done: int, total: int) -> None:
+        """Hear that the teacher has answered `done` of the `total` images that were not stored."""
+
+    def began(self, epoch: int, epochs: int, batches: int) -> None:
+        """Hear that training begins, with `epoch` of `epochs` epochs done, of so many batches each."""
+
+    def batch(self, epoch: int, batch: int, batches: int, loss: float, accuracy: float) -> None:
+        """Hear of a batch; loss and accuracy of the epoch (from 1) so far, on the augmented images."""
+
+    def epoch(self, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+        """Hear that an epoch has ended; accuracy: share of the held-out images answered rightly."""
+
+    def bundling(self) -> None:
+        """Hear that training has ended, and the bundle is made and measured."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training needs besides its recipe.
+
+    start: a packaged network, a bundle's folder, or a file of weights (.safetensors, or a state dict in .pt) to
+    begin with; None: random weights. device: "cpu", "cuda" or "auto". threads: of the CPU. workers: processes that
+    augment images; 0: none.
+    """
+
+    network: str
+    recipe: Recipe
+    seed: int = 0
+    start: str | None = None
+    device: str = "auto"
+    threads: int = 2
+    workers: int = 0
+
+
+def train(
+    course: Course,
+    out: Path,
+    data_root: Path,
+    *,
+    resume: bool = False,
+    download: bool = False,
+    observer: TrainingObserver | None = None,
+) -> Bundle:
+    """Train on CIFAR-100's training images and write the bundle `out`, measured on its test images.
+
+    After each epoch a checkpoint lies at `out`.checkpoint; resume goes on with it, on a CPU to the same weights as
+    without the stop. It is removed when the bundle is there.
+    Raises DataError, BundleError, and InputError when `out` is there already or the checkpoint is of another
+    training.
+    """
+    if out.exists():
+        raise InputError(f"{out} is there already; choose another --out, or remove it")
+    test = load_dataset("cifar100", data_root, download=download)
+    images, held_out = split(load_training_images(data_root, test.labels))
+    return train_on(course, out, images, held_out, test, resume=resume, observer=observer)
+
+
+def train_on(
+    course: Course,
+    out: Path,
+    images: Images,
+    held_out: Images,
+    test: Dataset,
+    *,
+    resume: bool = False,
+    observer: TrainingObserver | None = None,
+) -> Bundle:
+    """Train on `images`, as `train` does; temperature and accuracies along the way are of `held_out`."""
+    observer = observer or TrainingObserver()
+    recipe = course.recipe
+    checkpoint = checkpoint_path(out)
+    if checkpoint.exists() and not resume:
+        raise InputError(f"{checkpoint} is of a training that was stopped; go on with --resume, or remove it")
+    device = chosen_device(course.device)
+    torch.set_num_threads(course.threads)
+    trainer = Trainer(
+        _begin(course, images),
+        recipe,
+        images,
+        _taught(recipe, images, observer),
+        seed=course.seed,
+        device=device,
+        workers=course.workers,
+    )
+    if checkpoint.exists():
+        trainer.restore(checkpoint)
+    answers = held_out.targets(recipe.task)
+    observer.began(trainer.epoch, recipe.epochs, trainer.n_batches)
+    while trainer.epoch < recipe.epochs:
+        loss = trainer.run_epoch(observer.batch)
+        trainer.save(checkpoint)
+        right = trainer.logits(held_out).argmax(1) == answers
+        observer.epoch(trainer.epoch, recipe.epochs, loss, float(np.mean(right)))
+    observer.bundling()
+    made = make_bundle(
+        trainer.finish(),
+        out,
+        test,
+        architecture=course.network,
+        task=recipe.task,
+        training=_told(course, device, len(images), trainer.seconds),
+        held_out=held_out,
+        threads=course.threads,
+    )
+    checkpoint.unlink(missing_ok=True)
+    return made
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Return where the checkpoint of the training that makes the bundle `out` lies."""
+    return out.with_name(out.name + ".checkpoint")
+
+
+def chosen_device(wanted: str) -> str:
+    """Return "cpu" or "cuda"; raises InputError when there is no CUDA device to use."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("torch sees no CUDA device here; train with --device cpu")
+    return wanted
+
+
+def _begin(course: Course, images: Images) -> Network:
+    torch.manual_seed(course.seed)
+    network = build(course.network, len(images.labels.levels[course.recipe.task]))
+    if course.start is None:
+        return network
+    path = Path(course.start)
+    if path.is_file():
+        network.load_plain(_read_state(path))
+    else:
+        bundle = zoo.bundle(course.start)
+        for module, file in ((network.stem, bundle.stem_path), (network.body, bundle.body_path)):
+            load_weights(module, read_weights(file))
+    return network
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights by a road on which it cannot run code."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:  # those of pickle, zip files and safetensors share no base
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} holds no weights that can be read ({text})") from error
+
+
+def _taught(recipe: Recipe, images: Images, observer: TrainingObserver) -> np.ndarray | None:
+    if recipe.teacher is None:
+        return None
+    bundle = zoo.bundle(recipe.teacher)
+    return teacher_logits(bundle, images, lambda done, total: observer.teacher(bundle.card.name, done, total))
+
+
+def _told(course: Course, device: str, images: int, seconds: float) -> dict[str, Any]:
+    """Return what a card says of how its weights were made."""
+    recipe = {key: value for key, value in asdict(course.recipe).items() if key not in ("task", "epochs")}
+    return {
+        "data": f"{images} of CIFAR-100's training images",
+        "epochs": course.recipe.epochs,
+        "recipe": recipe,
+        "start": course.start or "random",
+        "seed": course.seed,
+        "duration_s": round(seconds),
+        "hardware": hardware(device, course.threads),
+        "versions": {"hddnn": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def hardware(device: str, threads: int) -> str:
+    """Return what trained the network, in words."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{machine.processor()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,0 +1,77 @@
+"""Making a bundle of a trained network: all that its card says is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hddnn.calibration import calibrate
+from hddnn.data import Dataset
+from hddnn.errors import BundleError
+from hddnn.labels import LabelHierarchy
+from hddnn.runtimes.openvino import OpenVINO
+from hddnn.training import bundling
+from hddnn.training.bundling import accuracies, in_batches, make_bundle
+from hddnn.training.images import Images
+from hddnn.zoo import Bundle
+from hddnn.zoo.networks import Network, build
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(0)
+    return build("wrn16_4", 100)
+
+
+@pytest.fixture
+def data(sample: Dataset) -> Dataset:
+    return Dataset("few", sample.images[:100], sample.coarse[:100], sample.fine[:100], sample.labels)
+
+
+def test_card_is_measured(
+    network: Network, data: Dataset, few: Callable[[int], Images], tmp_path: Path
+) -> None:
+    out, held_out = tmp_path / "own", few(60)
+    facts = {"architecture": "wrn16_4", "task": "fine", "training": {"epochs": 0}}
+    made = make_bundle(network, out, data, held_out=held_out, threads=1, **facts)
+    assert Bundle.open(out) == made
+    card = made.card
+    assert (card.name, card.architecture, card.training) == ("own", "wrn16_4", {"epochs": 0})
+    assert (card.parameters, card.stem_parameters, card.stem_shape) == (2_772_020, 432, (16, 32, 32))
+    assert card.agreement["f32"] >= 0.999
+    assert (card.precision.body == "default") == (card.agreement["default"] >= 0.995)
+    runtime = OpenVINO(made)
+    logits = in_batches(runtime, data.images)
+    # Near, not equal: where `default` was chosen it was measured in bfloat16, which this CPU may not have.
+    near = pytest.approx(accuracies(logits, data, "fine"), abs=0.02)
+    assert card.accuracy == near
+    fitted = calibrate(in_batches(runtime, held_out.hwc), held_out.targets("fine"), logits, data.fine)
+    assert card.temperature == pytest.approx(fitted.temperature, rel=0.02)
+    assert card.calibration is not None
+    assert (card.calibration.images, card.calibration.test_images) == (60, 100)
+    assert card.calibration.ece_before == pytest.approx(fitted.ece_before, abs=0.01)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own"]
+
+
+def test_a_bundle_that_is_not_the_network_is_refused(
+    network: Network, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundling, "_torch_answers", lambda network, images: np.eye(100)[data.fine])
+    facts = {"architecture": "wrn16_4", "task": "fine", "training": {}}
+    with pytest.raises(BundleError, match=r"^own as exported agrees with its torch network on \d"):
+        make_bundle(network, tmp_path / "own", data, **facts)
+    assert not list(tmp_path.iterdir())  # not even in part
+
+
+def test_coarse_accuracy_sums_fine_probabilities() -> None:
+    labels = LabelHierarchy(("a", "b", "c"), ("x", "y"), np.array([0, 0, 1]))
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    data = Dataset("two", images, coarse=np.array([0, 1]), fine=np.array([0, 2]), labels=labels)
+    # First image: c is likeliest alone (0.4), but a and b together (0.6) make x.
+    logits = np.log(np.array([[0.3, 0.3, 0.4], [0.1, 0.2, 0.7]], np.float32))
+    assert accuracies(logits, data, "fine") == {"fine": 0.5, "coarse": 1.0}
+    assert accuracies(np.array([[1.0, 0.0], [1.0, 0.0]]), data, "coarse") == {"coarse": 0.5}

@@ -1,0 +1,145 @@
+"""The training loop: it learns, repeats itself exactly, and goes on exactly where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hddnn.errors import InputError
+from hddnn.training.images import Images
+from hddnn.training.loop import Trainer
+from hddnn.training.recipes import RECIPES, Recipe
+from hddnn.zoo.networks import build
+
+SMALL = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teacher=None, cutmix=0.5)
+
+
+def trainer(images: Images, recipe: Recipe = SMALL, seed: int = 0) -> Trainer:
+    torch.manual_seed(seed)
+    taught = None
+    if recipe.teacher is not None:
+        taught = np.random.default_rng(0).normal(size=(len(images), 100)).astype(np.float32)
+    return Trainer(build("mobilenet", 20), recipe, images, taught, seed=seed)
+
+
+def weights(made: Trainer) -> dict[str, Tensor]:
+    return made.finish().state_dict()
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SMALL,
+        replace(SMALL, teacher="some", average_epochs=0.0),
+        replace(SMALL, optimizer="adam", schedule="constant", peak_rate=0.001),
+        replace(SMALL, schedule="steps", steps=(0.5,)),
+        replace(SMALL, schedule="cosine"),
+    ],
+    ids=["default", "taught", "adam", "steps", "cosine"],
+)
+def test_stopped_and_gone_on_is_the_same(
+    few: Callable[[int], Images], tmp_path: Path, recipe: Recipe
+) -> None:
+    images = few(96)
+    whole = trainer(images, recipe)
+    losses = [whole.run_epoch(), whole.run_epoch()]
+
+    stopped = trainer(images, recipe)
+    assert stopped.run_epoch() == losses[0]
+    stopped.save(tmp_path / "checkpoint")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run_epoch(_interrupt_at(2))
+
+    resumed = trainer(images, recipe)
+    resumed.restore(tmp_path / "checkpoint")
+    assert resumed.epoch == 1
+    assert resumed.run_epoch() == losses[1]
+    assert equal(weights(resumed), weights(whole))
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def _interrupt_at(batch: int) -> Callable[..., None]:
+    def progress(epoch: int, done: int, *rest: object) -> None:
+        if done == batch:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_same_seed_same_weights_other_seed_other_weights(few: Callable[[int], Images]) -> None:
+    images = few(96)
+    made = []
+    for seed in (0, 0, 1):
+        one = trainer(images, seed=seed)
+        one.run_epoch()
+        one.run_epoch()
+        made.append(weights(one))
+    assert equal(made[0], made[1])
+    assert not equal(made[0], made[2])
+
+
+def test_it_learns(few: Callable[[int], Images]) -> None:
+    images = few(128)
+    recipe = replace(SMALL, epochs=12, cutmix=0.0, crop=False, flip=False, average_epochs=0.2)
+    made = trainer(images, recipe)
+    losses = [made.run_epoch() for _ in range(recipe.epochs)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert np.mean(made.logits(images).argmax(1) == images.targets("coarse")) > 0.6  # by chance 0.05
+
+
+def test_the_average_is_what_is_kept(few: Callable[[int], Images]) -> None:
+    images = few(96)
+    last, mean = (trainer(images, replace(SMALL, average_epochs=a)) for a in (0.0, 5.0))
+    last.run_epoch()
+    mean.run_epoch()
+    before = mean.logits(images)
+    kept = weights(mean)
+    assert not equal(weights(last), kept)
+    with torch.inference_mode():
+        network = build("mobilenet", 20)
+        network.load_state_dict(kept)
+        answers = network(images.pixels.permute(0, 2, 3, 1).contiguous()).numpy()
+    assert np.allclose(answers, before, atol=0.15)  # bfloat16 where the CPU has it
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [(b"", "is no checkpoint that can be read"), (b"PK\x03\x04 half", "is no checkpoint that can be read")],
+    ids=["empty", "half"],
+)
+def test_a_damaged_checkpoint(
+    few: Callable[[int], Images], tmp_path: Path, content: bytes, text: str
+) -> None:
+    path = tmp_path / "checkpoint"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=text) as caught:
+        trainer(few(96)).restore(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_training(few: Callable[[int], Images], tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    trainer(few(96)).save(path)
+    with pytest.raises(InputError, match=r"another training: epochs 2 there, 3 here; delete it"):
+        trainer(few(96), replace(SMALL, epochs=3)).restore(path)
+    with pytest.raises(InputError, match=r"seed 0 there, 1 here"):
+        trainer(few(96), seed=1).restore(path)
+
+
+def test_progress_counts_batches(few: Callable[[int], Images]) -> None:
+    seen: list[tuple[float, ...]] = []
+    made = trainer(few(100))
+    made.run_epoch(lambda *facts: seen.append(facts))
+    assert [facts[:3] for facts in seen] == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
+    assert all(0 <= facts[4] <= 1 for facts in seen)
+    assert made.seconds > 0

@@ -1,0 +1,152 @@
+"""From a recipe to a bundle, on a tiny set: the course, what it starts with, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hddnn import runtimes, zoo
+from hddnn.data import Dataset
+from hddnn.errors import BundleError, InputError
+from hddnn.runtimes import replay
+from hddnn.training.images import Images, split
+from hddnn.training.recipes import RECIPES
+from hddnn.training.teacher import teacher_logits
+from hddnn.training.train import Course, TrainingObserver, checkpoint_path, chosen_device, train, train_on
+from hddnn.zoo.onnx_files import read_weights
+
+TINY = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teacher=None)
+
+
+class Told(TrainingObserver):
+    """Writes down what it hears, and stops the training in the batch `stop_at` of all."""
+
+    def __init__(self, stop_at: int = 0) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.batches = 0
+        self._stop_at = stop_at
+
+    def teacher(self, name: str, done: int, total: int) -> None:
+        self.heard.append(("teacher", name, done, total))
+
+    def began(self, epoch: int, epochs: int, batches: int) -> None:
+        self.heard.append(("began", epoch, epochs, batches))
+
+    def batch(self, epoch: int, batch: int, batches: int, loss: float, accuracy: float) -> None:
+        self.batches += 1
+        if self.batches == self._stop_at:
+            raise KeyboardInterrupt
+
+    def epoch(self, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+        self.heard.append(("epoch", epoch, epochs))
+
+    def bundling(self) -> None:
+        self.heard.append(("bundling",))
+
+
+@pytest.fixture
+def sets(few: Callable[[int], Images], sample: Dataset) -> tuple[Images, Images, Dataset]:
+    """Return 100 images to train on, 200 held out, and 60 to test on."""
+    train_images, held_out = split(few(2000), of_each=19)
+    held_out = held_out.select(np.arange(200))
+    test = Dataset("few", sample.images[-60:], sample.coarse[-60:], sample.fine[-60:], sample.labels)
+    return train_images, held_out, test
+
+
+def test_stopped_and_resumed_makes_the_same_bundle(
+    sets: tuple[Images, Images, Dataset], tmp_path: Path
+) -> None:
+    course = Course("mobilenet", TINY, device="cpu", threads=1)
+    told = Told()
+    whole = train_on(course, tmp_path / "whole", *sets, observer=told)
+    assert told.heard == [
+        ("began", 0, 2, 3), ("epoch", 1, 2), ("epoch", 2, 2), ("bundling",)
+    ]  # fmt: skip
+
+    out, again = tmp_path / "stopped", Told()
+    with pytest.raises(KeyboardInterrupt):
+        train_on(course, out, *sets, observer=Told(stop_at=5))
+    assert checkpoint_path(out).exists()
+    with pytest.raises(InputError, match=r"go on with --resume, or remove it"):
+        train_on(course, out, *sets)
+    made = train_on(course, out, *sets, resume=True, observer=again)
+    assert again.heard == [("began", 1, 2, 3), ("epoch", 2, 2), ("bundling",)]
+    assert made.digest == whole.digest  # the same files, to the byte
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped", "whole"]
+
+    card = made.card
+    assert card.accuracy.keys() == {"coarse"}
+    assert card.calibration is not None
+    assert card.calibration.images == 200
+    assert card.training["epochs"] == 2
+    assert card.training["recipe"]["batch_size"] == 32
+    assert card.training["seed"] == 0
+    assert card.training["versions"]["torch"] == torch.__version__
+    assert card.training["duration_s"] >= 0
+    assert "1 thread" in card.training["hardware"]
+    assert runtimes.load("torch", made).run(sets[2].images[:2]).shape == (2, 20)
+
+
+def test_no_epochs_bundle_what_they_start_with(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
+    packaged = zoo.bundle("mobilenet")
+    course = Course("mobilenet", replace(TINY, epochs=0), start="mobilenet", device="cpu", threads=1)
+    made = train_on(course, tmp_path / "copy", *sets)
+    for mine, theirs in ((made.stem_path, packaged.stem_path), (made.body_path, packaged.body_path)):
+        before, after = read_weights(theirs), read_weights(mine)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+    assert made.card.training["start"] == "mobilenet"
+
+
+def test_weights_to_begin_with_are_never_unpickled(
+    sets: tuple[Images, Images, Dataset], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"fc.weight": print}, path)
+    course = Course("mobilenet", TINY, start=str(path), device="cpu", threads=1)
+    with pytest.raises(InputError, match=r"weights\.pt holds no weights that can be read"):
+        train_on(course, tmp_path / "out", *sets)
+    torch.save({"fc.weight": torch.zeros(3)}, path)
+    with pytest.raises(BundleError, match="weights do not fit the network"):
+        train_on(course, tmp_path / "out", *sets)
+    with pytest.raises(BundleError, match="no network 'nobody'"):
+        train_on(replace(course, start="nobody"), tmp_path / "out", *sets)
+    path.with_suffix(".safetensors").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"weights\.safetensors holds no weights that can be read"):
+        train_on(replace(course, start=str(path.with_suffix(".safetensors"))), tmp_path / "out", *sets)
+    assert not (tmp_path / "out").exists()
+
+
+def test_teacher_answers_once_for_each_image(few: Callable[[int], Images]) -> None:
+    images, bundle = few(60), zoo.bundle("wrn16_4")
+    seen: list[tuple[int, int]] = []
+    logits = teacher_logits(bundle, images, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (60, 60)
+    again = teacher_logits(bundle, images, lambda done, total: seen.append((0, 0)))
+    assert np.array_equal(logits, again)
+    assert (0, 0) not in seen  # from the store
+    order = images.labels.positions("fine", bundle.card.labels)
+    assert np.array_equal(logits, runtimes.load("replay", bundle).run(images.hwc)[:, order])
+    assert replay.store_path(bundle).exists()
+
+
+def test_a_teacher_of_other_classes_is_refused(few: Callable[[int], Images]) -> None:
+    with pytest.raises(InputError, match="teacher mobilenet does not answer the fine classes"):
+        teacher_logits(zoo.bundle("mobilenet"), few(60))
+
+
+def test_a_bundle_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is there already; choose another --out, or remove it"):
+        train(Course("mobilenet", TINY), tmp_path, tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_no_cuda_here() -> None:
+    assert chosen_device("auto") == "cpu"
+    with pytest.raises(InputError, match="torch sees no CUDA device here; train with --device cpu"):
+        chosen_device("cuda")
