@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from hddnn.devices import entries_of
 from hddnn.topology import Topology
-from hddnn.zoo import Card
+from hddnn.zoo import Bundle
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,7 +28,9 @@ _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
     ("lower bound, s", lambda one: _seconds(one.bound_s)),
     ("finish time / lower bound", lambda one: _ratio(one)),
     ("coarse accuracy", lambda one: _number(one.coarse_accuracy, 3)),
+    ("coarse confidence, mean", lambda one: _number(one.coarse_mean_confidence, 3)),
     ("fine accuracy", lambda one: _number(one.fine_accuracy, 3)),
+    ("fine confidence, mean", lambda one: _number(one.fine_mean_confidence, 3)),
     ("coarse response, median s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.5)),
     ("coarse response, p95 s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.95)),
     ("fine response, median s", lambda one: _quantile(one.fine_s - one.submitted_s, 0.5)),
@@ -52,31 +54,48 @@ def summary(cube: xr.Dataset) -> Group:
     return _titled(_about(cube), table, _notes(cube))
 
 
-def networks(cards: Iterable[Card]) -> Group:
-    """Return one row a network."""
+def networks(bundles: Iterable[Bundle]) -> Group:
+    """Return one row a network, and where its numbers come from."""
     table = _table()
+    table.collapse_padding = True
     table.add_column("network", style="bold", overflow="fold")
+    table.add_column("classes", no_wrap=True)
     for heading in (
-        "classes",
-        "parameters",
-        "stem\noutput",
-        "coarse\naccuracy",
-        "fine\naccuracy",
-        "ms/image",
-    ):
-        table.add_column(heading, justify="right", overflow="fold")
-    for card in cards:
+        "parameters", "size\nMB", "coarse\ntop-1", "fine\ntop-1", "T", "ECE", "stem\nkB", "ms per\nimage"
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    cards = []
+    for bundle in bundles:
+        card, nan = bundle.card, float("nan")
+        cards.append(card)
         table.add_row(
             Text(card.name),
             f"{len(card.labels)} {card.task}",
             f"{card.parameters:,}",
-            "x".join(str(n) for n in card.stem_shape),
-            _number(card.accuracy.get("coarse", float("nan")), 3),
-            _number(card.accuracy.get("fine", float("nan")), 3),
+            _number(bundle.size_bytes / 1e6, 1),
+            _number(card.accuracy.get("coarse", nan), 3),
+            _number(card.accuracy.get("fine", nan), 3),
+            _number(card.temperature if card.calibration else nan),
+            _number(card.calibration.ece_after if card.calibration else nan, 3),
+            _number(card.feature_bytes / 1e3, 1),
             _number(card.seconds_per_image * 1e3, 3),
         )
-    note = "ms/image: on the machine that packaged it, one thread, batches of 50"
-    return _titled("Packaged networks", table, note)
+    notes = [
+        "T: temperature of the confidence, fitted on held-out images",
+        "ECE: expected calibration error at that temperature, on test images",
+        "stem: what an image becomes on its way to a device that may not see it",
+        "ms per image: one thread, batches of 50",
+        *_by_place("measured", {c.name: c.measured_on or "a machine that was not noted" for c in cards}),
+        *_by_place("trained", {c.name: c.training["hardware"] for c in cards if "hardware" in c.training}),
+    ]
+    return _titled("Networks", table, "\n".join(notes))
+
+
+def _by_place(what: str, places: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each machine, with the networks it is true of unless it is true of all."""
+    for place in dict.fromkeys(places.values()):
+        names = [name for name, other in places.items() if other == place]
+        yield f"{what} on {place}" + (f": {', '.join(names)}" if len(names) < len(places) else "")
 
 
 def topology(system: Topology) -> Group:

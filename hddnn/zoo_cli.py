@@ -19,4 +19,4 @@ def zoo_list() -> None:
     """List the packaged networks, what they answer and how well."""
     from hddnn import tables, zoo
 
-    Console().print(tables.networks(zoo.bundle(name).card for name in zoo.names()))
+    Console().print(tables.networks(zoo.bundle(name) for name in zoo.names()))

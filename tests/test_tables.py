@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import xarray as xr
 from made_cubes import predicted, stopped, with_lost
@@ -9,8 +11,10 @@ from rich.console import Console, RenderableType
 from systems import packaged_system
 
 from hddnn import tables, zoo
+from hddnn.calibration import Calibrated
 from hddnn.data import Job
 from hddnn.topology import Topology
+from hddnn.zoo import Bundle, Card
 
 
 def text_of(what: RenderableType, width: int = 80) -> str:
@@ -99,12 +103,68 @@ def test_brackets_in_names_are_no_markup(cube: xr.Dataset) -> None:
     assert "[bold]site[/]" in text_of(tables.summary(cube.assign_attrs(topology_name="[bold]site[/]")))
 
 
+PACKAGED = [zoo.bundle(name) for name in ("mobilenet", "resnet34", "wrn16_4")]
+FIT = Calibrated(1.234, images=5, test_images=5, ece_before=0.05, ece_after=0.0123, nll_before=1, nll_after=1)
+
+
+def with_card(bundle: Bundle, **facts: object) -> Bundle:
+    """Return a bundle as if its card said something else."""
+    return replace(bundle, card=Card.model_validate(bundle.card.model_dump() | facts))
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of a table of networks by the network's name."""
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line}
+
+
 def test_networks_are_listed_with_their_cards() -> None:
-    cards = [zoo.bundle(name).card for name in zoo.names()]
-    text = text_of(tables.networks(cards))
-    for card in cards:
-        assert f"{card.parameters:,}" in text
-        assert f"{len(card.labels)} {card.task}" in text
+    found = rows(text_of(tables.networks(PACKAGED)))
+    for bundle in PACKAGED:
+        card = bundle.card
+        fine = f"{card.accuracy['fine']:.3f}" if "fine" in card.accuracy else "-"
+        assert found[card.name][:6] == [
+            str(len(card.labels)), card.task, f"{card.parameters:,}", f"{bundle.size_bytes / 1e6:.1f}",
+            f"{card.accuracy['coarse']:.3f}", fine,
+        ]  # fmt: skip
+        assert found[card.name][-1] == f"{card.seconds_per_image * 1e3:.3f}"
+
+
+def test_networks_show_how_far_their_confidence_can_be_trusted() -> None:
+    calibrated = {"temperature": FIT.temperature, "calibration": FIT.facts("held out")}
+    first, second, _ = PACKAGED
+    bundles = [with_card(first, **calibrated), with_card(second, temperature=1.0, calibration=None)]
+    found = rows(text_of(tables.networks(bundles)))
+    assert found[first.card.name][6:8] == ["1.23", "0.012"]
+    assert found[second.card.name][6:8] == ["-", "-"]
+
+
+def test_networks_say_where_they_ran() -> None:
+    first, second, third = (with_card(bundle, training={}, measured_on="AMD") for bundle in PACKAGED)
+    text = text_of(tables.networks([first, second, third]))
+    assert text.rstrip().endswith("\nmeasured on AMD")
+    third = with_card(third, measured_on="Intel", training={"hardware": "H100"})
+    text = text_of(tables.networks([first, second, third]))
+    for line in ("measured on AMD: mobilenet, resnet34", "measured on Intel: wrn16_4", "trained on H100"):
+        assert f"\n{line}" in text
+    assert "on a machine that was not noted" in text_of(tables.networks([with_card(first, measured_on=None)]))
+
+
+def test_the_widest_cells_of_networks_fit() -> None:
+    facts = {"name": "a-network-of-my-own", "temperature": 12.34, "calibration": FIT.facts("held out")}
+    bundle = with_card(PACKAGED[1], **facts, measured_on="Some Processor With A Long Name " * 4)
+    assert "21,336,036" in text_of(tables.networks([bundle]))
+    assert "a-network-of-my-own" in text_of(tables.networks([bundle]), width=100)
+
+
+def test_confidence_stands_below_its_accuracy(cube: xr.Dataset) -> None:
+    found = cells(text_of(tables.summary(cube)))
+    assert (
+        found["coarse confidence, mean"] == found["fine confidence, mean"] == ["-"] * 4
+    )  # a prediction has none
+    real = cube.assign(coarse_mean_confidence=cube.coarse_accuracy * 0 + 0.7004)
+    lines = text_of(tables.summary(real)).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("coarse accuracy"))
+    assert lines[at + 1].split() == ["coarse", "confidence,", "mean", *["0.700"] * 4]
 
 
 def test_devices_that_are_alike_share_a_row() -> None:

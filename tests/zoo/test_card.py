@@ -12,6 +12,7 @@ import pytest
 from hddnn import zoo
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
+from hddnn.machine import processor
 from hddnn.zoo import Bundle, Calibration
 
 
@@ -66,6 +67,13 @@ def test_a_card_without_a_temperature_was_never_calibrated(copy: Path) -> None:
     (copy / "card.json").write_text(json.dumps(card))
     assert Bundle.open(copy).card == before.card
     assert (before.card.temperature, before.card.calibration) == (1.0, None)
+
+
+def test_a_card_says_where_it_was_measured(copy: Path) -> None:
+    facts = Bundle.open(copy).card.model_dump(exclude={"files", "measured_on"})
+    assert Bundle.create(copy, **facts).card.measured_on == processor()
+    for told in (None, "a board"):
+        assert Bundle.create(copy, **facts, measured_on=told).card.measured_on == told
 
 
 def test_a_temperature_changes_no_digest(copy: Path) -> None:
