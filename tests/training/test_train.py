@@ -150,3 +150,11 @@ def test_no_cuda_here() -> None:
     assert chosen_device("auto") == "cpu"
     with pytest.raises(InputError, match="torch sees no CUDA device here; train with --device cpu"):
         chosen_device("cuda")
+
+
+@pytest.mark.gpu
+def test_train_with_cuda(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
+    course = Course("mobilenet", TINY, device="cuda", workers=2)
+    made = train_on(course, tmp_path / "out", *sets)
+    assert made.card.training["hardware"] == torch.cuda.get_device_name()
+    assert runtimes.load("openvino", made).run(sets[2].images[:2]).shape == (2, 20)

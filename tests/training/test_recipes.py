@@ -1,0 +1,62 @@
+"""Recipes: the paper's are the paper's, and each can be carried out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hddnn.errors import InputError
+from hddnn.training.loop import _optimizer, _schedule
+from hddnn.training.recipes import RECIPES, recipe
+from hddnn.zoo.networks import NETWORKS, build
+
+
+def test_the_papers_settings() -> None:
+    """Section 4.3 of the paper."""
+    mobilenet, resnet, wide = (recipe(name, "paper") for name in ("mobilenet", "resnet34", "wrn28_10"))
+    assert (mobilenet.optimizer, mobilenet.peak_rate, mobilenet.batch_size, mobilenet.epochs) == (
+        "adam", 0.01, 32, 100
+    )  # fmt: skip
+    assert (resnet.optimizer, resnet.batch_size, resnet.epochs, resnet.flip) == ("adam", 32, 500, True)
+    assert (wide.optimizer, wide.momentum, wide.batch_size, wide.epochs) == ("sgd", 0.9, 128, 200)
+    optimizer = _optimizer(torch.nn.Linear(1, 1), wide)
+    schedule = _schedule(optimizer, wide, steps=200)  # a step an epoch
+    rates = []
+    for _ in range(200):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    drops = [epoch for epoch in range(1, 200) if rates[epoch] != rates[epoch - 1]]
+    assert drops == [60, 120, 160]
+    assert [rates[0], *(rates[epoch] for epoch in drops)] == pytest.approx([0.1, 0.02, 0.004, 0.0008])
+
+
+@pytest.mark.parametrize("way", RECIPES)
+def test_every_network_has_a_recipe(way: str) -> None:
+    assert set(RECIPES[way]) == set(NETWORKS)
+    assert {name: one.task for name, one in RECIPES[way].items()} == {
+        "mobilenet": "coarse", "resnet34": "fine", "wrn16_4": "fine", "wrn28_10": "fine"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", RECIPES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_rate_rises_to_its_peak_and_ends_as_planned(name: str, way: str) -> None:
+    one = recipe(name, way)
+    optimizer = _optimizer(build("mobilenet", 20), one)
+    schedule = _schedule(optimizer, one, steps=50)
+    rates = []
+    for _ in range(50):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert max(rates) == pytest.approx(one.peak_rate, rel=0.01)
+    if one.schedule in ("one-cycle", "cosine"):
+        assert rates[-1] < 0.01 * one.peak_rate
+
+
+def test_unknown_names_list_the_valid_ones() -> None:
+    with pytest.raises(InputError, match=r"^no recipe 'best'; there are default, paper$"):
+        recipe("mobilenet", "best")
+    with pytest.raises(InputError, match=r"^no recipe for network 'vgg'; there are mobilenet, resnet34"):
+        recipe("vgg")
