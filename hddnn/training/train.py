@@ -129,7 +129,9 @@ def train_on(
         architecture=course.network,
         task=recipe.task,
         training=_told(course, device, len(images), trainer.seconds),
-        held_out=held_out,
+        # Weights taken as they are may well have learned from these images: nothing can be fitted on them then.
+        held_out=held_out if recipe.epochs else None,
+        held_out_source=_held_out_source(course),
         threads=course.threads,
     )
     checkpoint.unlink(missing_ok=True)
@@ -183,6 +185,13 @@ def _taught(recipe: Recipe, images: Images, observer: TrainingObserver) -> np.nd
         return None
     bundle = zoo.bundle(recipe.teacher)
     return teacher_logits(bundle, images, lambda done, total: observer.teacher(bundle.card.name, done, total))
+
+
+def _held_out_source(course: Course) -> str:
+    source = "training images that were held out"
+    if course.start is not None:
+        source += f" for {course.recipe.epochs} epochs (not of the training of the weights begun with)"
+    return source
 
 
 def _told(course: Course, device: str, images: int, seconds: float) -> dict[str, Any]:
