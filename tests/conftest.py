@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ from hypothesis import settings
 
 from hddnn.data import Dataset, Job, load_dataset
 
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100" / "unpack.py"
+
 # The machines that run this are shared: a slow example is no finding.
 settings.register_profile("hddnn", deadline=None, print_blob=True)
 settings.load_profile("hddnn")
@@ -21,6 +25,18 @@ settings.load_profile("hddnn")
 @pytest.fixture(scope="session")
 def sample() -> Dataset:
     return load_dataset("sample")
+
+
+@pytest.fixture(scope="session")
+def test_set(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Return CIFAR-100's whole test set, from HDDNN_TEST_CIFAR100 or unpacked for the tests."""
+    root = os.environ.get("HDDNN_TEST_CIFAR100")
+    if root is None:
+        if not SHARED.exists():
+            pytest.skip("no official files: set HDDNN_TEST_CIFAR100 to a folder that holds cifar-100-python/")
+        root = str(tmp_path_factory.mktemp("cifar100"))
+        subprocess.run([sys.executable, str(SHARED), root], check=True, stdout=subprocess.DEVNULL)
+    return load_dataset("cifar100", Path(root))
 
 
 @pytest.fixture(scope="session", autouse=True)

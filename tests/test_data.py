@@ -7,11 +7,8 @@ import hashlib
 import http.server
 import io
 import json
-import os
 import pickle
 import re
-import subprocess
-import sys
 import tarfile
 import threading
 import tracemalloc
@@ -31,7 +28,6 @@ from hddnn.errors import DataError
 from hddnn.labels import LabelHierarchy
 
 SAMPLE = Path(hddnn.__file__).parent / "sample"
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100" / "unpack.py"
 
 
 def made_up(n: int, name: str = "made-up") -> Dataset:
@@ -431,21 +427,9 @@ def test_a_server_that_nobody_runs(tmp_path: Path) -> None:
         cifar100.download(tmp_path, release(small_files()))
 
 
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the official files: HDDNN_TEST_CIFAR100, or one unpacked for the test."""
-    if given := os.environ.get("HDDNN_TEST_CIFAR100"):
-        return Path(given)
-    if not SHARED.exists():
-        pytest.skip("no official files: set HDDNN_TEST_CIFAR100 to a folder that holds cifar-100-python/")
-    root = tmp_path_factory.mktemp("cifar100")
-    subprocess.run([sys.executable, str(SHARED), str(root)], check=True, stdout=subprocess.DEVNULL)
-    return root
-
-
 @pytest.mark.slow
-def test_the_official_files_and_the_sample_taken_from_them(official: Path, sample: Dataset) -> None:
-    whole = load_dataset("cifar100", official)
+def test_the_official_files_and_the_sample_taken_from_them(test_set: Dataset, sample: Dataset) -> None:
+    whole = test_set
     assert (whole.name, len(whole)) == ("cifar100", 10_000)
     assert np.bincount(whole.fine).tolist() == [100] * 100
     assert np.array_equal(whole.labels.fine_to_coarse[whole.fine], whole.coarse)
