@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 
 from hddnn import __version__
+from hddnn.machine import processor
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = ("pipelining", "overhead", "throughput", "start_up", "client_memory")
@@ -41,12 +42,9 @@ def measured(name: str, folder: Path) -> str:
 
 def machine() -> str:
     """Return one line on what the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
-        f"Measured with hddnn {__version__} on {os.cpu_count()} cores of "
-        f"{model[1] if model else platform.machine()}, "
+        f"Measured with hddnn {__version__} on {os.cpu_count()} cores of {processor()}, "
         f"{memory_gb:.0f} GB, Python {platform.python_version()}."
     )
 
