@@ -12,17 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from hddnn.errors import BundleError
+from hddnn.places import cache_dir
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, seconds_per_image
 from hddnn.zoo import Bundle
 
 DIGEST_BYTES = 16
 _BATCH = 50
-
-
-def cache_dir() -> Path:
-    """Return where answers are kept: $HDDNN_CACHE, or hddnn in the user's cache folder."""
-    own = os.environ.get("HDDNN_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hddnn"
 
 
 def store_path(bundle: Bundle) -> Path:
