@@ -22,6 +22,11 @@ settings.register_profile("hddnn", deadline=None, print_blob=True)
 settings.load_profile("hddnn")
 
 
+def pytest_configure() -> None:
+    # Before the tests are collected, since some are made for each network that is there: the packaged ones.
+    os.environ["HDDNN_NETWORKS"] = os.devnull
+
+
 @pytest.fixture(scope="session")
 def sample() -> Dataset:
     return load_dataset("sample")
@@ -45,6 +50,7 @@ def own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("places")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HDDNN_CACHE", str(place / "cache"))
+        patch.setenv("HDDNN_NETWORKS", str(place / "networks"))
         patch.setenv("TMPDIR", str(place))
         patch.setattr(tempfile, "tempdir", None)
         yield place

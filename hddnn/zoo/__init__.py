@@ -1,28 +1,55 @@
-"""The packaged networks, as bundles; importing this loads neither torch nor onnx nor openvino."""
+"""The networks, as bundles: packaged ones and the user's own.
+
+Importing this loads neither torch nor onnx nor openvino.
+"""
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 from hddnn.errors import BundleError
 from hddnn.zoo.card import Bundle, Calibration, Card, PartPrecision
+from hddnn.zoo.store import folder_of, own_names, packaged_names, remove
 
-__all__ = ["Bundle", "Calibration", "Card", "PartPrecision", "bundle", "names"]
+__all__ = [
+    "Bundle",
+    "Calibration",
+    "Card",
+    "PartPrecision",
+    "bundle",
+    "from_onnx",
+    "from_torch",
+    "names",
+    "own_names",
+    "packaged_names",
+    "remove",
+]
 
-_PACKAGED = Path(__file__).parent / "bundles"
+# Adding a network runs it, so that lies above the runtimes, which need this package: fetched when first used.
+_ABOVE = {"from_onnx": "hddnn.own", "from_torch": "hddnn.own"}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the packaged networks."""
-    return tuple(sorted(card.parent.name for card in _PACKAGED.glob("*/card.json")))
+    """Return the names of all networks, the packaged ones first."""
+    return packaged_names() + own_names()
 
 
 def bundle(name_or_path: str | Path) -> Bundle:
-    """Open a packaged network by name, or a bundle's folder; raises BundleError listing the valid names."""
+    """Open a network by name, or a bundle's folder; raises BundleError listing the valid names."""
     if name_or_path in names():
-        return Bundle.open(_PACKAGED / name_or_path)
+        return Bundle.open(folder_of(str(name_or_path)))
     if Path(name_or_path).is_dir():
         return Bundle.open(name_or_path)
+    own = f"own are {', '.join(own_names())}, " if own_names() else ""
     raise BundleError(
-        f"no network {str(name_or_path)!r}; packaged are {', '.join(names())}, or give a bundle's folder"
+        f"no network {str(name_or_path)!r}; packaged are {', '.join(packaged_names())}, {own}"
+        "or give a bundle's folder"
     )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ABOVE:
+        raise AttributeError(f"module 'hddnn.zoo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_ABOVE[name]), name)
