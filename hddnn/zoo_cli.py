@@ -6,17 +6,22 @@ import click
 from rich.console import Console
 
 from hddnn.console import Group, one_line_errors
+from hddnn.own_cli import add, remove
 
 
 @click.group("zoo", cls=Group)
 def zoo_group() -> None:
-    """Look at the networks."""
+    """Look at the networks, and add your own."""
 
 
 @zoo_group.command("list")
 @one_line_errors
 def zoo_list() -> None:
-    """List the packaged networks, what they answer and how well."""
+    """List the networks, what they answer and how well."""
     from hddnn import tables, zoo
 
     Console().print(tables.networks(zoo.bundle(name) for name in zoo.names()))
+
+
+zoo_group.add_command(add)
+zoo_group.add_command(remove)

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "hddnn"
 #: From the ground up: a file imports only from rows above its own. A package is one row, free inside.
 LAYERS = (
     "_version", "errors", "checks", "machine", "places", "devices", "topology", "labels", "calibration",
-    "cifar100", "folders", "data", "sample_tool", "zoo", "runtimes", "own", "training", "equations", "timing",
-    "plan", "schemes", "clocks", "records", "cubes", "tables", "plots", "engines", "api", "__init__", "progress",
+    "cifar100", "folders", "data", "sample_tool", "zoo", "runtimes", "training", "equations", "timing",
+    "plan", "schemes", "clocks", "records", "own", "cubes", "tables", "plots", "engines", "api", "__init__", "progress",
     "console", "own_cli", "zoo_cli", "train_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")

@@ -1,0 +1,86 @@
+"""What an ONNX file does not say of a network: its labels, and how images are made ready for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from hddnn.errors import BundleError
+
+Task = Literal["coarse", "fine"]
+
+#: Statistics of ImageNet's images scaled to 0..1, by channel (RGB): what most networks were trained with.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the user tells of a network.
+
+    image_size: (height, width) of the images as they come from a camera or data set, uint8 RGB.
+    mean, std: by channel, of images scaled to 0..1: subtracted, then divided by. Raises BundleError for what is
+    wrong.
+    """
+
+    labels: tuple[str, ...]
+    task: Task = "fine"
+    image_size: tuple[int, int] = (32, 32)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise BundleError(f"task is '{self.task}'; it must be one of {', '.join(get_args(Task))}")
+        check_size(self.image_size, "the images' size")
+        for what, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise BundleError(f"{what} is {_listed(values)}; it must be 3 numbers, one for each channel")
+        if min(self.std) <= 0:
+            raise BundleError(f"std is {_listed(self.std)}; it must be above 0")
+
+
+def check_size(size: Sequence[int], what: str) -> None:
+    """Raise BundleError unless `size` is a height and a width in pixels."""
+    if len(size) != 2 or min(size) < 1:
+        raise BundleError(
+            f"{what} is {'x'.join(map(str, size))}; give height x width in pixels, such as 32x32"
+        )
+
+
+def read_labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a network's classes in the order of its outputs.
+
+    labels: the names, or a UTF-8 file with one name a line; empty lines at its end do not count.
+    Raises BundleError naming the line that is wrong.
+    """
+    if isinstance(labels, str | Path):
+        where = str(labels)
+        try:
+            lines = Path(labels).read_text(encoding="utf-8-sig").rstrip().split("\n")
+        except UnicodeDecodeError:
+            raise BundleError(f"{where}: is not UTF-8 text") from None
+        except OSError as error:
+            raise BundleError(f"{where}: cannot be read ({error.strerror})") from None
+    else:
+        where, lines = "labels", list(labels)
+    names = tuple(line.strip() for line in lines)
+    if not names:
+        raise BundleError(f"{where}: holds no label; give one name a line, in the order of the outputs")
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        if not name or not name.isprintable():
+            raise BundleError(
+                f"{where}: line {number}: {'is empty' if not name else 'is not printable text'}"
+            )
+        if name in seen:
+            raise BundleError(f"{where}: line {number}: '{name}' stands in line {seen[name]} already")
+        seen[name] = number
+    return names
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
