@@ -165,6 +165,13 @@ def _check_fit(topology: Topology, job: Job, schemes: list[str], n_map: int | No
                 f"{device.network}, which answers {card.task} classes; this tier answers {task} ones"
             )
     for network, card in cards.items():
+        if card.input_shape != job.data.images.shape[1:]:
+            given, taken = (
+                "x".join(map(str, shape)) for shape in (job.data.images.shape[1:], card.input_shape)
+            )
+            raise DataError(
+                f"data set {job.data.name} and network {network} do not fit: images are {given}, it takes {taken}"
+            )
         try:
             Grader.of(card.task, card.labels, job.data)
         except DataError as error:

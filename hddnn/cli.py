@@ -226,11 +226,11 @@ def topology_show(spec: str) -> None:
 def topology_check(spec: str) -> None:
     """Say whether a topology file is right and its networks are there, and what is wrong if not."""
     from hddnn import zoo
+    from hddnn.engines.answers import network_cards
     from hddnn.topology import Topology
 
     system = Topology.load(spec, networks=zoo.names())
-    for network in system.networks:
-        zoo.bundle(network)
+    network_cards(system)
     counts = ", ".join(f"{len(system.tier(tier))} {tier}" for tier in ("end", "edge", "cloud"))
     click.echo(f"{spec}: right ({counts})")
 

@@ -6,15 +6,30 @@ from collections.abc import Mapping
 
 from hddnn import zoo
 from hddnn.data import Job
+from hddnn.errors import TopologyError
 from hddnn.plan import Plan
 from hddnn.records import Grader, Progress, Recorder
 from hddnn.topology import Topology
 from hddnn.zoo import Card
+from hddnn.zoo.card import ONNX_ONLY
 
 
 def network_cards(topology: Topology) -> dict[str, Card]:
-    """Return the card of each network of a topology. Raises BundleError for one that is not there."""
-    return {network: zoo.bundle(network).card for network in topology.networks}
+    """Return the card of each network of a topology.
+
+    Raises BundleError for one that is not there, TopologyError for one that its device's runtime cannot run.
+    """
+    cards = {network: zoo.bundle(network).card for network in topology.networks}
+    encoded = [d.network for d in topology.devices if d.tier != "end" and not d.dependable]
+    for device in topology.devices:
+        run_here = [device.network, *(encoded if device.tier == "end" else ())]
+        for network in run_here if device.runtime == "torch" else ():
+            if cards[network].architecture == ONNX_ONLY:
+                raise TopologyError(
+                    f"topology {topology.name}: device {device.name} has runtime torch, which has no definition "
+                    f"of network {network}; take runtime openvino"
+                )
+    return cards
 
 
 def make_recorder(

@@ -10,6 +10,7 @@ import torch
 from hddnn.errors import BundleError
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
 from hddnn.zoo import Bundle
+from hddnn.zoo.card import ONNX_ONLY
 from hddnn.zoo.networks import build, load_weights
 from hddnn.zoo.onnx_files import read_weights
 
@@ -29,6 +30,10 @@ class Torch:
         parts: Collection[str] = ("whole",),
         device: str | None = None,
     ) -> None:
+        if bundle.card.architecture == ONNX_ONLY:
+            raise BundleError(
+                f"runtime torch has no definition of network {bundle.card.name}; take runtime openvino"
+            )
         self.bundle = bundle
         self.parts = checked_parts(parts)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
