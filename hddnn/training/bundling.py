@@ -35,19 +35,18 @@ def make_bundle(
     task: str,
     training: dict[str, Any],
     held_out: Images | None = None,
-    held_out_source: str = "training images that were held out",
     threads: int = 2,
 ) -> Bundle:
     """Export a network to a bundle in `out`, which appears whole or not at all, and replaces an older one.
 
-    data: what accuracy is measured on; held_out: images the network did not learn from, which the temperature is
-    fitted on, and what they are; None: no temperature.
+    data: what accuracy is measured on; held_out: images the network never learned from, which the temperature is
+    fitted on; None: no temperature.
     Raises BundleError when the files do not reproduce the network.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder) / out.name
-        _write(network, made, data, architecture, task, training, held_out, held_out_source, threads)
+        _write(network, made, data, architecture, task, training, held_out, threads)
         if out.exists():
             shutil.rmtree(out)
         made.rename(out)
@@ -62,7 +61,6 @@ def _write(
     task: str,
     training: dict[str, Any],
     held_out: Images | None,
-    held_out_source: str,
     threads: int,
 ) -> None:
     labels = data.labels.levels[task]
@@ -89,11 +87,10 @@ def _write(
         runtime = OpenVINO(draft, threads=threads, precision=chosen)
         unseen, right = in_batches(runtime, held_out.hwc), held_out.targets(task)
         fitted = calibrate(unseen, right, logits[body], truth(data, task))
-        # Near the test images' accuracy, unless the network knows the held-out images from an earlier training.
         training = training | {"held_out_accuracy": float(np.mean(unseen.argmax(1) == right))}
         facts |= {
             "temperature": round(fitted.temperature, 4),
-            "calibration": fitted.facts(held_out_source),
+            "calibration": fitted.facts("training images that were held out"),
         }
     Bundle.create(
         path,

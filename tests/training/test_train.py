@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,16 @@ from hddnn.runtimes import replay
 from hddnn.training.images import Images, split
 from hddnn.training.recipes import RECIPES
 from hddnn.training.teacher import teacher_logits
-from hddnn.training.train import Course, TrainingObserver, checkpoint_path, chosen_device, train, train_on
+from hddnn.training.train import (
+    Course,
+    TrainingObserver,
+    _may_know_held_out,
+    checkpoint_path,
+    chosen_device,
+    train,
+    train_on,
+)
+from hddnn.zoo import Bundle
 from hddnn.zoo.onnx_files import read_weights
 
 TINY = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teacher=None)
@@ -159,3 +169,16 @@ def test_train_with_cuda(sets: tuple[Images, Images, Dataset], tmp_path: Path) -
     made = train_on(course, tmp_path / "out", *sets)
     assert made.card.training["hardware"] == torch.cuda.get_device_name()
     assert runtimes.load("openvino", made).run(sets[2].images[:2]).shape == (2, 20)
+
+
+def test_what_may_know_the_held_out_images(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").touch()
+    uncalibrated = zoo.bundle("wrn16_4")
+    assert uncalibrated.card.calibration is None
+    copy = Path(shutil.copytree(uncalibrated.path, tmp_path / "calibrated"))
+    facts = uncalibrated.card.model_dump(exclude={"files", "name"})
+    fitted = {"source": "held out", "images": 10, "test_images": 10}
+    fitted |= {"ece_before": 0.1, "ece_after": 0.0, "nll_before": 1.0, "nll_after": 0.9}
+    Bundle.create(copy, **facts | {"name": "calibrated", "temperature": 0.9, "calibration": fitted})
+    known = {None: False, "wrn16_4": True, str(tmp_path / "weights.pt"): True, str(copy): False}
+    assert {start: _may_know_held_out(start) for start in known} == known
