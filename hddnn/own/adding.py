@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from hddnn.errors import BundleError, InputError
 from hddnn.own.facts import IMAGENET_MEAN, IMAGENET_STD, Facts, Task, check_size, read_labels
 from hddnn.zoo import Bundle
 from hddnn.zoo.card import ONNX_ONLY
-from hddnn.zoo.store import check_free, kept
+from hddnn.zoo.store import check_free, folder_of, kept
 
 if TYPE_CHECKING:
     import onnx
@@ -118,6 +119,7 @@ def _add(
     """Split a network that can be run, write its bundle, and keep it when it answers as the network does."""
     from hddnn.own import batches, checking, cutting, parts
 
+    grader = None if data is None else checking.grader(data, facts, name)
     answers = checking.ask(network, run, facts, size)
     model = batches.for_any_batch(network, size)
     output: str = model.graph.output[answers.output].name
@@ -126,9 +128,9 @@ def _add(
     cut = cutting.choose(model.graph, network.input, bare or output, stem_output, where=network.where)
     stem = parts.stem(network, model, cut, facts, size)
     body = parts.body(model, cut, bare or output, len(facts.labels), take_log=take_log)
-    ending = (
-        "the final Softmax was left off" if bare else "the logarithm of its probabilities" if take_log else ""
-    )
+    ending = "the final Softmax was left off" if bare else ""
+    ending = "the logarithm of its probabilities" if take_log else ending
+    origin |= {"stem_output": cut.tensor, "stem_op": cut.op, "input_size": size, "ending": ending}
     card: dict[str, Any] = {
         "name": name,
         "architecture": ONNX_ONLY,
@@ -140,23 +142,19 @@ def _add(
         "stem_shape": cut.shape,
         "stem_parameters": parts.weights(stem),
         "parameters": parts.weights(stem, body),
-        "origin": origin
-        | {"stem_output": cut.tensor, "stem_op": cut.op, "input_size": size, "ending": ending},
+        "origin": origin,
     }
     with kept(name, replace=replace) as folder:
         _write(stem, folder / "stem.onnx")
         _write(body, folder / "body.onnx")
-        draft = Bundle.create(
-            folder, **card, seconds_per_image=1.0
-        )  # measured below, once it is known to run
-        checking.check(draft, answers, network.where, _threads())
+        # Its time is measured once it is known to run.
+        draft = Bundle.create(folder, **card, seconds_per_image=1.0)
+        checking.check(draft, answers, network, _threads())
         card["seconds_per_image"] = round(checking.seconds_per_image(draft), 7)
-        if data is not None:
-            card["accuracy"] = {facts.task: checking.accuracy(draft, data, _threads())}
+        if data is not None and grader is not None:
+            card["accuracy"] = {facts.task: checking.accuracy(draft, data, grader, _threads())}
         Bundle.create(folder, **card)
-    from hddnn import zoo
-
-    return zoo.bundle(name)
+    return Bundle.open(folder_of(name))
 
 
 def _size(network: Network, wanted: tuple[int, int] | None, facts: Facts) -> tuple[int, int]:
@@ -175,8 +173,6 @@ def _write(model: onnx.ModelProto, file: Path) -> None:
 
 def _need(*libraries: str) -> None:
     """Raise InputError unless the libraries that adding a network takes are installed."""
-    import importlib
-
     for library in libraries:
         try:
             importlib.import_module(library)

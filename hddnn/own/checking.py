@@ -21,7 +21,8 @@ from hddnn.zoo import Bundle
 Original = Callable[[np.ndarray], list[np.ndarray]]
 
 _SIZES = (3, 1)  # of the batches that are tried
-_TOLERANCE = 1e-3  # of the largest answer: far above float32's rounding, far below a wrong preprocessing
+#: Of the largest answer: far above the rounding of the network's type, far below what a wrong pixel does.
+_TOLERANCE = {np.float16: 2e-2, np.float32: 1e-3, np.float64: 1e-3}
 _TIMED_BATCH = 50
 _TIMED_S = 2.0  # longest time that the timing should take
 _NOISE = re.compile(
@@ -118,8 +119,9 @@ def ask(network: Network, run: Original, facts: Facts, size: tuple[int, int]) ->
     return Answers(images, number, values, sums_to_one)
 
 
-def check(bundle: Bundle, answers: Answers, where: str, threads: int) -> None:
+def check(bundle: Bundle, answers: Answers, network: Network, threads: int) -> None:
     """Raise BundleError unless the bundle, whole and in two parts, answers as the network does."""
+    where = network.where
     try:
         whole = OpenVINO(bundle, threads=threads)
         parts = OpenVINO(bundle, threads=threads, parts=("stem", "body"))
@@ -143,7 +145,7 @@ def check(bundle: Bundle, answers: Answers, where: str, threads: int) -> None:
             if got.shape != wanted.shape:
                 raise BundleError(f"{where} answers a batch of {size} with {len(got)} rows; {ANY_BATCH}")
             apart = float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-12))
-            if not apart <= _TOLERANCE:
+            if not apart <= _TOLERANCE[network.dtype]:
                 raise BundleError(
                     f"{where}: split in two it answers a batch of {size} otherwise than whole (by {apart:.1%} of "
                     f"the largest answer); {ANY_BATCH}"
@@ -162,17 +164,20 @@ def seconds_per_image(bundle: Bundle) -> float:
     return runtime.warm_up(batch, runs)
 
 
-def accuracy(bundle: Bundle, data: Dataset, threads: int) -> float:
-    """Return a bundle's top-1 accuracy on a data set. Raises DataError when their classes do not fit."""
-    card = bundle.card
+def grader(data: Dataset, facts: Facts, name: str) -> Grader:
+    """Return how a network's answers to a data set are judged. Raises DataError when the two do not fit."""
     try:
-        grader = Grader.of(card.task, card.labels, data)
+        return Grader.of(facts.task, facts.labels, data)
     except DataError as error:
-        raise DataError(f"data set {data.name} and network {card.name} do not fit: {error}") from None
+        raise DataError(f"data set {data.name} and network {name} do not fit: {error}") from None
+
+
+def accuracy(bundle: Bundle, data: Dataset, judge: Grader, threads: int) -> float:
+    """Return a bundle's top-1 accuracy on a data set."""
     runtime = OpenVINO(bundle, threads=threads)
     starts = range(0, len(data), _TIMED_BATCH)
     answers = [runtime.run(data.images[i : i + _TIMED_BATCH]).argmax(axis=1) for i in starts]
-    return float(np.mean(grader.label_map[np.concatenate(answers)] == grader.truth))
+    return float(np.mean(judge.label_map[np.concatenate(answers)] == judge.truth))
 
 
 def _interpolation(n: int, m: int) -> np.ndarray:

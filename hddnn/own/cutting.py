@@ -59,7 +59,7 @@ def alive(graph: onnx.GraphProto, source: str, target: str) -> dict[str, frozens
             depends.update(name for name in node.output if name)
     last_use = {name: i for i, node in enumerate(nodes) for name in uses(node) if name in depends}
     last_use[target] = len(nodes)
-    living, found = {source}, {}
+    living, found = {source} & last_use.keys(), {}
     for i, node in enumerate(nodes):
         made = [name for name in node.output if name in last_use and name in depends]
         living = {name for name in living if last_use[name] > i} | set(made)

@@ -80,7 +80,9 @@ def original(module: nn.Module) -> Original:
     """Return the module itself as a function of arrays."""
 
     def answer(images: np.ndarray) -> list[np.ndarray]:
-        with _evaluating(module), torch.inference_mode():
+        # TF32, which a GPU takes for convolutions by default, is no float32.
+        exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with _evaluating(module), torch.inference_mode(), exact:
             return [leaf.float().cpu().numpy() for leaf in _leaves(module(_images(module, images)))]
 
     return answer

@@ -60,11 +60,12 @@ def read_labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
     if isinstance(labels, str | Path):
         where = str(labels)
         try:
-            lines = Path(labels).read_text(encoding="utf-8-sig").rstrip().split("\n")
+            text = Path(labels).read_text(encoding="utf-8-sig").rstrip()
         except UnicodeDecodeError:
             raise BundleError(f"{where}: is not UTF-8 text") from None
         except OSError as error:
             raise BundleError(f"{where}: cannot be read ({error.strerror})") from None
+        lines = text.split("\n") if text else []
     else:
         where, lines = "labels", list(labels)
     names = tuple(line.strip() for line in lines)

@@ -103,8 +103,8 @@ def understood(model: onnx.ModelProto, where: str) -> Network:
         )
     if kind not in FLOATS:
         raise BundleError(
-            f"{where}: input {images.name} is {TensorProto.DataType.Name(kind).lower()}; it must be float: export "
-            "the network without what it does to make pixels ready"
+            f"{where}: input {images.name} is {TensorProto.DataType.Name(kind).lower()}; it must be float, "
+            "float16 or double: export the network without what makes pixels ready for it"
         )
     first = shape[1] == 3
     height, width = shape[2:] if first else shape[1:3]
