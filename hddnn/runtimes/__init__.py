@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Collection
+from typing import Any
 
 from hddnn.errors import InputError
 from hddnn.runtimes.base import PARTS, Part, Runtime
 from hddnn.zoo import Bundle
 
-__all__ = ["PARTS", "RUNTIMES", "Part", "Runtime", "load"]
+__all__ = ["EXTRAS", "PARTS", "RUNTIMES", "Part", "Runtime", "load", "missing"]
 
 # name -> module and class
 RUNTIMES = {
     "openvino": ("hddnn.runtimes.openvino", "OpenVINO"),
+    "onnxruntime": ("hddnn.runtimes.onnxruntime", "OnnxRuntime"),
     "torch": ("hddnn.runtimes.torch", "Torch"),
+    "torch-compiled": ("hddnn.runtimes.torch_compiled", "TorchCompiled"),
     "replay": ("hddnn.runtimes.replay", "Replay"),
     "nothing": ("hddnn.runtimes.nothing", "Nothing"),
 }
 
 
-def load(runtime: str, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",)) -> Runtime:
-    """Load the parts of a bundle into a runtime that uses `threads` threads.
+# name -> the extra that installs what it needs, and those libraries; the others need what the base install has
+EXTRAS = {
+    "onnxruntime": ("bench", ("onnxruntime",)),
+    "torch": ("torch", ("torch", "torchvision", "onnx")),
+    "torch-compiled": ("torch", ("torch", "torchvision", "onnx")),
+}
+
+
+def missing(runtime: str) -> str | None:
+    """Say in a line what a runtime lacks and how to install it, without loading anything; None for nothing."""
+    extra, libraries = EXTRAS.get(runtime, ("", ()))
+    for library in libraries:
+        if importlib.util.find_spec(library) is None:
+            return f"runtime {runtime} needs {library}: pip install 'hddnn[{extra}]'"
+    return None
+
+
+def load(
+    runtime: str, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",), **options: Any
+) -> Runtime:
+    """Load the parts of a bundle into a runtime that uses `threads` threads; options: what its class takes more.
 
     Raises InputError when no such runtime is there or its library is not installed, BundleError when the
     bundle's files do not have the shapes of its card.
@@ -30,11 +53,10 @@ def load(runtime: str, bundle: Bundle, *, threads: int = 1, parts: Collection[st
         raise InputError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
     if threads < 1:
         raise InputError(f"a runtime needs 1 thread or more, not {threads}")
+    lacks = missing(runtime)
+    if lacks:
+        raise InputError(lacks)
     module, name = RUNTIMES[runtime]
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        wanted = "'hddnn[torch]'" if runtime == "torch" else error.name
-        raise InputError(f"runtime {runtime} needs {error.name}: pip install {wanted}") from error
-    loaded: Runtime = kind(bundle, threads=threads, parts=parts)
+    kind = getattr(importlib.import_module(module), name)
+    loaded: Runtime = kind(bundle, threads=threads, parts=parts, **options)
     return loaded

@@ -22,10 +22,20 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     return zoo.bundle(request.param)
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch", "replay"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "openvino",
+        "onnxruntime",
+        "torch",
+        pytest.param("torch-compiled", marks=pytest.mark.slow),
+        "replay",
+    ],
+)
 def kind(request: pytest.FixtureRequest) -> str:
-    if request.param == "torch":
-        pytest.importorskip("torch", reason="needs the extra torch")
+    lacks = runtimes.missing(request.param)
+    if lacks:
+        pytest.skip(lacks)
     return request.param
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.metadata import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,7 +16,9 @@ from hddnn.errors import BundleError, InputError
 
 
 def test_unknown_runtime_lists_the_valid_ones() -> None:
-    with pytest.raises(InputError, match=r"no runtime 'onnx'; there are openvino, torch, replay"):
+    with pytest.raises(
+        InputError, match=r"no runtime 'onnx'; there are openvino, onnxruntime, torch, torch-"
+    ):
         runtimes.load("onnx", zoo.bundle("mobilenet"))
 
 
@@ -28,11 +33,32 @@ def test_no_threads() -> None:
         runtimes.load("openvino", zoo.bundle("mobilenet"), threads=0)
 
 
-def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "hddnn.runtimes.torch", raising=False)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"runtime torch needs torch: pip install 'hddnn\[torch\]'"):
-        runtimes.load("torch", zoo.bundle("mobilenet"))
+@pytest.mark.parametrize(
+    ("runtime", "library", "extra"),
+    [
+        ("torch", "torch", "torch"),
+        ("torch", "onnx", "torch"),
+        ("torch-compiled", "torch", "torch"),
+        ("onnxruntime", "onnxruntime", "bench"),
+    ],
+)
+def test_missing_library_says_what_to_install(
+    runtime: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for needed in runtimes.EXTRAS[runtime][1]:
+        monkeypatch.setitem(sys.modules, needed, ModuleType(needed))
+        sys.modules[needed].__spec__ = ModuleSpec(needed, None)
+    assert runtimes.missing(runtime) is None
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(
+        InputError, match=rf"^runtime {runtime} needs {library}: pip install 'hddnn\[{extra}\]'$"
+    ):
+        runtimes.load(runtime, zoo.bundle("mobilenet"))
+
+
+def test_every_extra_is_one_of_the_packages() -> None:
+    found = metadata("hddnn").get_all("Provides-Extra") or []
+    assert {extra for extra, _ in runtimes.EXTRAS.values()} <= set(found)
 
 
 def test_import_and_openvino_bring_no_torch() -> None:
