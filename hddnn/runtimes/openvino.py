@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
+from functools import cache
 from types import ModuleType
 from typing import cast
 
@@ -25,6 +26,16 @@ finally:
         del sys.modules["openvino_telemetry"]
 
 
+@cache
+def _core() -> ov.Core:
+    """Return this process's only core, which lives as long as it does.
+
+    Each core gives signals a stack of its own and, when it goes, puts back the one that it found. Where two go
+    in the order in which they came, that is the first one's, which is gone: the next Ctrl-C ends in a crash.
+    """
+    return ov.Core()
+
+
 class OpenVINO:
     """A bundle compiled for this CPU; precision: None for what the card asks for.
 
@@ -41,7 +52,6 @@ class OpenVINO:
     ) -> None:
         self.bundle = bundle
         self.parts = checked_parts(parts)
-        self._core = ov.Core()
         self._threads = threads
         card, precision = bundle.card, precision or bundle.card.precision
         images, features, logits = card.input_shape, card.stem_shape, (len(card.labels),)
@@ -90,7 +100,7 @@ class OpenVINO:
         """Read one ONNX file and check its input and output, each (type, shape without the batch)."""
         path = self.bundle.path / f"{part}.onnx"
         try:
-            model = self._core.read_model(path)
+            model = _core().read_model(path)
         except RuntimeError as error:
             raise BundleError(f"{path} cannot be read as ONNX; get or export the bundle again") from error
         for side, ports, wanted in (("input", model.inputs, given), ("output", model.outputs, answer)):
@@ -109,7 +119,7 @@ class OpenVINO:
         if precision != "default":
             settings["INFERENCE_PRECISION_HINT"] = precision
         try:
-            return self._core.compile_model(model, "CPU", settings).create_infer_request()
+            return _core().compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as error:
             raise BundleError(
                 f"OpenVINO cannot compile {self.bundle.path}: {str(error).splitlines()[-1]}"
@@ -121,7 +131,7 @@ def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarr
 
     model: a whole ONNX file. Raises RuntimeError with OpenVINO's own reason.
     """
-    core = ov.Core()
+    core = _core()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
     return lambda batch: list(request.infer({0: batch}, share_inputs=True).to_tuple())

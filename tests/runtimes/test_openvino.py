@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,20 @@ def test_stem_of_another_network(copy: Path) -> None:
     shutil.copy(zoo.bundle("resnet34").stem_path, copy / "stem.onnx")
     with pytest.raises(BundleError, match=r"stem\.onnx: output is f32 \(batch, 64, 16, 16\)"):
         OpenVINO(rewritten(copy))
+
+
+def test_ctrl_c_is_no_crash_after_networks_are_dropped() -> None:
+    code = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may let those in the background ignore it
+from hddnn import runtimes, zoo
+first, second = (runtimes.load("openvino", zoo.bundle("mobilenet"), parts=("stem",)) for _ in range(2))
+del first
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
