@@ -133,7 +133,10 @@ def test_weights_to_begin_with_are_never_unpickled(
     assert not (tmp_path / "out").exists()
 
 
-def test_teacher_answers_once_for_each_image(few: Callable[[int], Images]) -> None:
+def test_teacher_answers_once_for_each_image(
+    few: Callable[[int], Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HDDNN_CACHE", str(tmp_path))  # where nobody has asked before
     images, bundle = few(60), zoo.bundle("wrn16_4")
     seen: list[tuple[int, int]] = []
     logits = teacher_logits(bundle, images, lambda done, total: seen.append((done, total)))
