@@ -1,0 +1,60 @@
+"""Networks of torchvision and timm, ImageNet-sized and untrained, under names of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra torch")
+
+import timm
+import torch
+from torch import nn
+from torchvision.models import shufflenet_v2_x0_5
+
+from hddnn import runtimes, zoo
+from hddnn.data import Dataset
+from hddnn.errors import BundleError
+from hddnn.own import IMAGENET_MEAN, IMAGENET_STD
+
+LABELS = [f"class {n}" for n in range(1000)]
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "torchvision": lambda: shufflenet_v2_x0_5(weights=None),
+    "timm": lambda: timm.create_model("mobilenetv3_small_050", pretrained=False),
+}
+
+
+@pytest.mark.parametrize("origin", NETWORKS)
+def test_a_network_of_imagenets_size(origin: str, sample: Dataset) -> None:
+    torch.manual_seed(0)
+    module = NETWORKS[origin]().eval()
+    made = zoo.from_torch(module, "own", labels=LABELS)
+    assert zoo.bundle("own") == made
+    assert made.card.origin["input_size"] == [224, 224]
+    assert made.card.origin["stem_op"] == "Conv"
+    images = sample.images[:3]
+    x = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    x = nn.functional.interpolate(x, (224, 224), mode="bilinear", align_corners=False)
+    mean, std = (torch.tensor(v, dtype=torch.float32).reshape(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.inference_mode():
+        expected = module((x - mean) / std).numpy()
+    runtime = runtimes.load("openvino", made, parts=("stem", "body"))
+    assert np.abs(runtime.run(images) - expected).max() < 1e-2 * np.abs(expected).max()
+    with pytest.raises(BundleError, match="runtime torch has no definition of network own"):
+        runtimes.load("torch", made)
+
+
+def test_a_module_that_answers_nan_is_refused() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.log(-self.conv(x).mean((2, 3)).abs() - 1)
+
+    with pytest.raises(BundleError, match="NaN or infinity"):
+        zoo.from_torch(Broken(), "own", labels=["a", "b", "c", "d"], input_size=(24, 24))
+    assert "own" not in zoo.names()
