@@ -27,15 +27,15 @@ _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
     ("paper's formula, s", lambda one: _seconds(one.closed_form_s)),
     ("lower bound, s", lambda one: _seconds(one.bound_s)),
     ("finish time / lower bound", lambda one: _ratio(one)),
-    ("coarse accuracy", lambda one: _number(one.coarse_accuracy, 3)),
-    ("coarse confidence, mean", lambda one: _number(one.coarse_mean_confidence, 3)),
-    ("fine accuracy", lambda one: _number(one.fine_accuracy, 3)),
-    ("fine confidence, mean", lambda one: _number(one.fine_mean_confidence, 3)),
+    ("coarse accuracy", lambda one: number(one.coarse_accuracy, 3)),
+    ("coarse confidence, mean", lambda one: number(one.coarse_mean_confidence, 3)),
+    ("fine accuracy", lambda one: number(one.fine_accuracy, 3)),
+    ("fine confidence, mean", lambda one: number(one.fine_mean_confidence, 3)),
     ("coarse response, median s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.5)),
     ("coarse response, p95 s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.95)),
     ("fine response, median s", lambda one: _quantile(one.fine_s - one.submitted_s, 0.5)),
     ("fine response, p95 s", lambda one: _quantile(one.fine_s - one.submitted_s, 0.95)),
-    ("sent up, MB", lambda one: _number(one.bytes_up.sum() / 1e6, 1) if one.bytes_up.any() else NONE),
+    ("sent up, MB", lambda one: number(one.bytes_up.sum() / 1e6, 1) if one.bytes_up.any() else NONE),
     ("batches that overran", lambda one: str(int(one.overrun.sum()))),
     ("batches answered", lambda one: f"{int((one.outcome == 'ok').sum())}/{one.sizes['batch']}"),
 )
@@ -43,7 +43,7 @@ _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
 
 def summary(cube: xr.Dataset) -> Group:
     """Return one column a scheme: times, accuracies, responses, bytes, overruns, answered batches."""
-    table = _table()
+    table = plain_table()
     table.add_column("", no_wrap=True)
     schemes = [str(name) for name in cube.scheme.values]
     for scheme in schemes:
@@ -56,7 +56,7 @@ def summary(cube: xr.Dataset) -> Group:
 
 def networks(bundles: Iterable[Bundle]) -> Group:
     """Return one row a network, and where its numbers come from."""
-    table = _table()
+    table = plain_table()
     table.collapse_padding = True
     table.add_column("network", style="bold", overflow="fold")
     table.add_column("classes", no_wrap=True)
@@ -72,13 +72,13 @@ def networks(bundles: Iterable[Bundle]) -> Group:
             Text(card.name),
             f"{len(card.labels)} {card.task}",
             f"{card.parameters:,}",
-            _number(bundle.size_bytes / 1e6, 1),
-            _number(card.accuracy.get("coarse", nan), 3),
-            _number(card.accuracy.get("fine", nan), 3),
-            _number(card.temperature if card.calibration else nan),
-            _number(card.calibration.ece_after if card.calibration else nan, 3),
-            _number(card.feature_bytes / 1e3, 1),
-            _number(card.seconds_per_image * 1e3, 3),
+            number(bundle.size_bytes / 1e6, 1),
+            number(card.accuracy.get("coarse", nan), 3),
+            number(card.accuracy.get("fine", nan), 3),
+            number(card.temperature if card.calibration else nan),
+            number(card.calibration.ece_after if card.calibration else nan, 3),
+            number(card.feature_bytes / 1e3, 1),
+            number(card.seconds_per_image * 1e3, 3),
         )
     notes = [
         "T: temperature of the confidence, fitted on held-out images",
@@ -104,7 +104,7 @@ def topology(system: Topology) -> Group:
 
 
 def _devices(system: Topology) -> Group:
-    table = _table()
+    table = plain_table()
     for heading in ("device", "tier", "network", "threads", "trust", "modelled\nms/image"):
         right = heading == "threads" or heading.startswith("modelled")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
@@ -125,7 +125,7 @@ def _devices(system: Topology) -> Group:
 
 
 def _links(system: Topology) -> Group:
-    table = _table()
+    table = plain_table()
     for heading in ("from", "to", "mode"):
         table.add_column(heading)
     for heading in ("latency s", "bandwidth Mbit/s", "jitter s"):
@@ -140,7 +140,8 @@ def _links(system: Topology) -> Group:
     return _titled(title, table, f"End devices that feed one edge device under mapping: {n_map}")
 
 
-def _table() -> Table:
+def plain_table() -> Table:
+    """Return an empty table without frames."""
     return Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
 
 
@@ -182,9 +183,10 @@ def _notes(cube: xr.Dataset) -> str:
     return "\n".join(notes)
 
 
-def _number(value: float | xr.DataArray, digits: int = 2) -> str:
-    number = float(value)
-    return NONE if np.isnan(number) else f"{number:.{digits}f}"
+def number(value: float | xr.DataArray, digits: int = 2) -> str:
+    """Return a number with so many digits behind the point; NONE for NaN."""
+    given = float(value)
+    return NONE if np.isnan(given) else f"{given:.{digits}f}"
 
 
 def _seconds(value: float | xr.DataArray) -> str:
@@ -194,7 +196,7 @@ def _seconds(value: float | xr.DataArray) -> str:
 
 
 def _ratio(one: xr.Dataset) -> str:
-    return _number(one.makespan_s / one.bound_s) if one.bound_s > 0 and not one.interrupted else NONE
+    return number(one.makespan_s / one.bound_s) if one.bound_s > 0 and not one.interrupted else NONE
 
 
 def _quantile(values: xr.DataArray, share: float) -> str:

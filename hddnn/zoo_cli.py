@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from hddnn.bench_cli import bench
 from hddnn.console import Group, one_line_errors
 from hddnn.own_cli import add, remove
 
 
 @click.group("zoo", cls=Group)
 def zoo_group() -> None:
-    """Look at the networks, and add your own."""
+    """Look at the networks, measure them, and add your own."""
 
 
 @zoo_group.command("list")
@@ -24,4 +25,5 @@ def zoo_list() -> None:
 
 
 zoo_group.add_command(add)
+zoo_group.add_command(bench)
 zoo_group.add_command(remove)

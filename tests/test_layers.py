@@ -19,8 +19,8 @@ PACKAGE = ROOT / "hddnn"
 LAYERS = (
     "_version", "errors", "checks", "machine", "places", "devices", "topology", "labels", "calibration",
     "cifar100", "folders", "data", "sample_tool", "zoo", "runtimes", "training", "equations", "timing",
-    "plan", "schemes", "clocks", "records", "own", "cubes", "tables", "plots", "engines", "api", "__init__",
-    "progress", "console", "own_cli", "zoo_cli", "train_cli", "cli", "__main__",
+    "plan", "schemes", "clocks", "records", "own", "cubes", "tables", "plots", "bench", "engines", "api",
+    "__init__", "progress", "console", "own_cli", "bench_cli", "zoo_cli", "train_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")
 MOST_LINES = 350

@@ -1,0 +1,114 @@
+"""What is measured: networks, ways to run them, threads and batch sizes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hddnn import runtimes, zoo
+from hddnn.checks import unknown
+from hddnn.errors import InputError
+from hddnn.zoo import Bundle, PartPrecision
+from hddnn.zoo.card import ONNX_ONLY
+
+#: What devices run unless their topology says otherwise.
+DEFAULT = "openvino"
+#: Share of images that must be answered as the reference does for a way to be a network's default.
+AGREES = 0.995
+CUDA = "torch-cuda"
+
+#: Way to run a network -> its runtime, and what that takes more. A stem stays in float32, as in bundles.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "openvino": ("openvino", {}),  # in the precision of the network's card
+    "openvino-f32": ("openvino", {"precision": PartPrecision(body="f32")}),
+    "openvino-bf16": ("openvino", {"precision": PartPrecision(body="bf16")}),
+    "onnxruntime": ("onnxruntime", {}),
+    "torch": ("torch", {"device": "cpu"}),
+    "torch-compiled": ("torch-compiled", {"device": "cpu"}),
+    CUDA: ("torch", {"device": "cuda"}),
+}
+#: Whose answers are the right ones to reproduce: the first of these that can run a network.
+REFERENCES = ("torch", "onnxruntime", "openvino-f32")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a measurement.
+
+    networks: names or bundles' folders; variants: of VARIANTS; threads, batch_sizes: each 1 or more; repeats:
+    rounds through all cells of a network; images: how many are answered to compare answers; least_s: wall seconds
+    that a measurement of one cell lasts at least.
+    Raises InputError for an unknown variant or an empty or impossible list, BundleError for an unknown network.
+    """
+
+    networks: tuple[str, ...]
+    variants: tuple[str, ...]
+    threads: tuple[int, ...]
+    batch_sizes: tuple[int, ...] = (1, 10, 50)
+    repeats: int = 7
+    images: int = 2000
+    least_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        for variant in self.variants:
+            if variant not in VARIANTS:
+                raise InputError(unknown("runtime", variant, VARIANTS))
+            lacks = runtimes.missing(VARIANTS[variant][0])
+            if lacks:
+                raise InputError(lacks)
+        for what, values in (
+            ("network", self.networks),
+            ("runtime", self.variants),
+            ("number of threads", self.threads),
+            ("batch size", self.batch_sizes),
+        ):
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"give each {what} once, and one at least")
+        for number in (*self.threads, *self.batch_sizes, self.repeats, self.images):
+            if number < 1:
+                raise InputError(f"threads, batch sizes, repeats and images must be 1 or more, not {number}")
+        if len({bundle.card.name for bundle in self.bundles}) < len(self.networks):
+            raise InputError("two of the networks have the same name; give each once")
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        """Return the networks' bundles."""
+        return [zoo.bundle(network) for network in self.networks]
+
+
+def default_variants() -> tuple[str, ...]:
+    """Return the ways to run a network that are installed here."""
+    there = [name for name, (runtime, _) in VARIANTS.items() if runtimes.missing(runtime) is None]
+    if not Path("/dev/nvidiactl").exists():
+        there = [name for name in there if name != CUDA]
+    return tuple(there)
+
+
+def default_threads() -> tuple[int, ...]:
+    """Return one thread, and all cores where there are more."""
+    cores = len(os.sched_getaffinity(0))
+    return (1, cores) if cores > 1 else (1,)
+
+
+def left_out(bundle: Bundle, variant: str, variants: Sequence[str]) -> str | None:
+    """Say why a network is not measured in some way; None when it is.
+
+    variants: all ways asked for. What would measure the same arithmetic twice is left out.
+    """
+    runtime, options = VARIANTS[variant]
+    if runtime.startswith("torch") and bundle.card.architecture == ONNX_ONLY:
+        return "has no torch definition"
+    if DEFAULT in variants and options.get("precision") == bundle.card.precision:
+        return f"is the precision of its card, so the same as {DEFAULT}"
+    return None
+
+
+def reference(bundle: Bundle) -> str:
+    """Return the way whose answers are a network's right ones."""
+    for variant in REFERENCES:
+        if runtimes.missing(VARIANTS[variant][0]) is None and left_out(bundle, variant, ()) is None:
+            return variant
+    raise InputError(f"nothing installed can run network {bundle.card.name}")

@@ -1,0 +1,200 @@
+"""What a bench says: a table, a verdict on the default runtime, and a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from hddnn.bench.grid import AGREES, DEFAULT, VARIANTS
+from hddnn.tables import number, plain_table
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BASE = "torch"  # what the others are compared with
+#: By way to run: a colour of Okabe and Ito's palette, a marker and a hatch.
+_STYLES = {
+    "openvino": ("#009E73", "o", ""),
+    "openvino-f32": ("#56B4E9", "s", ".."),
+    "openvino-bf16": ("#0072B2", "D", "xx"),
+    "onnxruntime": ("#E69F00", "^", "//"),
+    "torch": ("#D55E00", "v", "\\\\"),
+    "torch-compiled": ("#CC79A7", "P", "++"),
+    "torch-cuda": ("#666666", "X", "--"),
+}
+
+
+def table(cube: xr.Dataset) -> Group:
+    """Return a table for each network, a row for each runtime and number of threads, and the verdict."""
+    parts: list[Table | Text] = []
+    for name in cube.network.values:
+        parts += [Text(str(name), style="bold"), _of_network(cube.sel(network=name)), Text("")]
+    return Group(*parts, Text("\n".join(_notes(cube))))
+
+
+def _of_network(one: xr.Dataset) -> Table:
+    made = plain_table()
+    made.collapse_padding = True
+    made.add_column("runtime", no_wrap=True)
+    made.add_column("thr", justify="right", no_wrap=True)
+    for size in one.batch_size.values:
+        made.add_column(f"ms at\nbatch\n{size}", justify="right", no_wrap=True)
+    for heading in ("images\n/s", "spread\n%", f"times\n{BASE}", "memory\nMB", "agrees\n%"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    largest = one.batch_size.values[-1]
+    for threads in one.threads.values:
+        row = one.sel(threads=threads)
+        median = row.seconds_per_image.median("repeat")
+        measured = [str(v) for v in one.runtime.values if not np.isnan(median.sel(runtime=v)).all()]
+        for variant in sorted(measured, key=lambda v: float(median.sel(runtime=v, batch_size=largest))):
+            at = row.sel(runtime=variant)
+            made.add_row(
+                variant,
+                str(threads),
+                *(_milliseconds(float(seconds)) for seconds in median.sel(runtime=variant)),
+                f"{1 / float(median.sel(runtime=variant, batch_size=largest)):.0f}",
+                f"{float(spread(at.seconds_per_image).max()) * 100:.0f}",
+                number(speedup(row, variant, largest), 1),
+                f"{float(at.peak_memory) / 1e6:.0f}",
+                f"{float(at.agreement) * 100:.2f}",
+            )
+    return made
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:#.3g}"
+
+
+def spread(times: xr.DataArray) -> xr.DataArray:
+    """Return the distance of the quartiles over the median, by all dims but repeat."""
+    low, middle, high = (times.quantile(share, "repeat") for share in (0.25, 0.5, 0.75))
+    return (high - low) / middle
+
+
+def speedup(row: xr.Dataset, variant: str, batch_size: int) -> float:
+    """Return how many times as fast as torch a way is: the median of the ratios of each round; NaN without torch.
+
+    row: the cube of one network and number of threads.
+    """
+    if BASE not in row.runtime.values:
+        return float("nan")
+    times = row.seconds_per_image.sel(batch_size=batch_size)
+    return float((times.sel(runtime=BASE) / times.sel(runtime=variant)).median("repeat"))
+
+
+def fastest(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> str | None:
+    """Return the fastest CPU runtime of those whose answers agree; None where none was measured."""
+    one = cube.sel(network=name, threads=threads, batch_size=batch_size)
+    median = one.seconds_per_image.median("repeat")
+    on_cpu = [v for v in one.runtime.values if VARIANTS[v][1].get("device") != "cuda"]
+    agreeing = [v for v in on_cpu if float(one.agreement.sel(runtime=v)) >= AGREES]
+    measured = [v for v in agreeing if not np.isnan(median.sel(runtime=v))]
+    return min(measured, key=lambda v: float(median.sel(runtime=v))) if measured else None
+
+
+def _notes(cube: xr.Dataset) -> Iterator[str]:
+    """Yield the verdict on each network, and what a reader has to know."""
+    threads, size = cube.threads.values[0], cube.batch_size.values[-1]
+    where = f"{threads} thread{'s' if threads > 1 else ''}, batch {size}"
+    for name in (str(name) for name in cube.network.values):
+        best = fastest(cube, name, threads, size)
+        if best is None:
+            yield f"{name}: no runtime agrees with {cube.reference.sel(network=name).values!s}"
+            continue
+        factor = speedup(cube.sel(network=name, threads=threads), best, size)
+        times = "" if np.isnan(factor) or best == BASE else f", {factor:.1f} times as fast as {BASE}"
+        choice = "the default, is" if best == DEFAULT else "not the default, is"
+        yield f"{name}: {best}, {choice} the fastest that agrees ({where}){times}"
+    yield (
+        f"agrees: same top-1 answer as {_names(cube.reference.values)} on {cube.attrs['images_compared']} images; "
+        f"{AGREES:.1%} is asked of a default"
+    )
+    yield (
+        f"medians of {cube.sizes['repeat']} rounds; images/s: at the largest batch; spread: between the "
+        "quartiles, at the batch size with most; memory: the process's peak"
+    )
+    yield f"measured on {cube.attrs['processor']}"
+    for name, why in json.loads(cube.attrs["left_out"]).items():
+        yield from (f"left out: {name} in {variant}: {reason}" for variant, reason in why.items())
+
+
+def _names(values: np.ndarray) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values))
+
+
+def figure(cube: xr.Dataset) -> Figure:
+    """Draw time an image against batch size, and below it peak memory; a column a network."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    names = [str(name) for name in cube.network.values]
+    made = Figure(figsize=(max(4.6 * len(names), 6.5), 7.4), layout="constrained")
+    axes = made.subplots(2, len(names), squeeze=False, sharey="row", height_ratios=(2, 1))
+    for column, name in enumerate(names):
+        one = cube.sel(network=name)
+        _times(one, axes[0, column])
+        axes[0, column].set_title(name)
+        _memory(one, axes[1, column])
+    axes[0, 0].set_ylabel("time an image (ms)")
+    axes[1, 0].set_ylabel("peak memory of a process (MB)")
+    handles: list[Any] = []
+    for variant in _measured(cube):
+        colour, marker, _ = _STYLES[variant]
+        handles.append(Line2D([], [], color=colour, marker=marker, lw=2, label=variant))
+    for threads, line in zip(cube.threads.values, _lines(cube), strict=True):
+        label = f"{threads} thread{'s' if threads > 1 else ''}"
+        handles.append(Line2D([], [], color="black", ls=line, lw=2, label=label))
+    made.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+    made.suptitle(f"{cube.attrs['processor']}: medians, bars from least to most", parse_math=False)
+    return made
+
+
+def _measured(cube: xr.Dataset) -> list[str]:
+    dims = [dim for dim in cube.seconds_per_image.dims if dim != "runtime"]
+    there = cube.seconds_per_image.notnull().any(dims)
+    return [str(variant) for variant in cube.runtime.values[there.values]]
+
+
+def _lines(cube: xr.Dataset) -> list[Any]:
+    styles: list[Any] = ["-", "--", ":", "-."]
+    return [styles[i % len(styles)] for i in range(cube.sizes["threads"])]
+
+
+def _times(one: xr.Dataset, axes: Axes) -> None:
+    sizes = one.batch_size.values
+    for variant in _measured(one):
+        colour, marker, _ = _STYLES[variant]
+        for threads, line in zip(one.threads.values, _lines(one), strict=True):
+            ms = one.seconds_per_image.sel(runtime=variant, threads=threads) * 1e3
+            middle = ms.median("repeat")
+            reach = np.stack([middle - ms.min("repeat"), ms.max("repeat") - middle])
+            axes.errorbar(sizes, middle, reach, color=colour, marker=marker, ls=line, lw=1.8, ms=6, capsize=2)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("images a batch")
+    axes.grid(alpha=0.3, which="both", axis="y")
+
+
+def _memory(one: xr.Dataset, axes: Axes) -> None:
+    variants = _measured(one)
+    width = 0.8 / one.sizes["threads"]
+    for t in range(one.sizes["threads"]):
+        for place, variant in enumerate(variants):
+            colour, _, hatch = _STYLES[variant]
+            height = float(one.peak_memory.sel(runtime=variant).isel(threads=t)) / 1e6
+            axes.bar(
+                place + (t + 0.5) * width - 0.4, height, width, color=colour, hatch=hatch, ec="black", lw=0.6
+            )
+    axes.set_xticks(range(len(variants)), variants, rotation=35, ha="right")
+    axes.grid(alpha=0.3, axis="y")

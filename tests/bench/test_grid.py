@@ -1,0 +1,84 @@
+"""Which cells a bench has, and which it leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hddnn import runtimes, zoo
+from hddnn.bench import grid
+from hddnn.bench.grid import Grid
+from hddnn.errors import BundleError, InputError
+from hddnn.zoo import Bundle
+from hddnn.zoo.card import ONNX_ONLY
+
+
+def with_card(network: str, **changes: object) -> Bundle:
+    bundle = zoo.bundle(network)
+    return Bundle(bundle.path, bundle.card.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"variants": ("openvno",)}, "unknown runtime 'openvno', did you mean 'openvino'? known: openvino, "),
+        ({"variants": ()}, "give each runtime once, and one at least"),
+        ({"batch_sizes": (1, 1)}, "give each batch size once"),
+        ({"threads": (0,)}, "must be 1 or more, not 0"),
+        ({"repeats": 0}, "must be 1 or more, not 0"),
+        (
+            {"networks": ("mobilenet", str(zoo.bundle("mobilenet").path))},
+            "have the same name; give each once",
+        ),
+    ],
+    ids=["unknown", "none", "twice", "threads", "repeats", "same"],
+)
+def test_impossible_grids_are_refused(changes: dict[str, object], text: str) -> None:
+    good = Grid(("mobilenet",), ("openvino",), (1,))
+    with pytest.raises(InputError) as caught:
+        replace(good, **changes)
+    assert text in str(caught.value)
+
+
+def test_an_unknown_network_lists_the_valid_ones() -> None:
+    with pytest.raises(BundleError, match="no network 'vgg'; packaged are mobilenet, resnet34"):
+        Grid(("vgg",), ("openvino",), (1,))
+
+
+def test_what_is_not_installed_is_refused_and_not_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        runtimes, "missing", lambda name: "no torch here" if name.startswith("torch") else None
+    )
+    assert grid.default_variants() == ("openvino", "openvino-f32", "openvino-bf16", "onnxruntime")
+    with pytest.raises(InputError, match="no torch here"):
+        Grid(("mobilenet",), ("torch",), (1,))
+    assert grid.reference(zoo.bundle("mobilenet")) == "onnxruntime"
+
+
+def test_cuda_is_a_default_only_where_there_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "missing", lambda name: None)
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/nvidiactl")
+    assert "torch-cuda" in grid.default_variants()
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert "torch-cuda" not in grid.default_variants()
+
+
+def test_no_arithmetic_is_measured_twice() -> None:
+    for body, twin, other in (
+        ("f32", "openvino-f32", "openvino-bf16"),
+        ("bf16", "openvino-bf16", "openvino-f32"),
+    ):
+        bundle = with_card("mobilenet", precision=zoo.PartPrecision(body=body))
+        assert "the same as openvino" in str(grid.left_out(bundle, twin, ("openvino", twin)))
+        assert grid.left_out(bundle, twin, (twin,)) is None
+        assert grid.left_out(bundle, other, ("openvino", other)) is None
+        assert grid.left_out(bundle, "openvino", ("openvino", twin)) is None
+
+
+def test_a_network_without_a_torch_definition() -> None:
+    bundle = with_card("mobilenet", architecture=ONNX_ONLY)
+    assert grid.left_out(bundle, "torch", ("torch",)) == "has no torch definition"
+    assert grid.reference(bundle) == "onnxruntime"
+    assert grid.reference(zoo.bundle("mobilenet")) == "torch"

@@ -1,0 +1,175 @@
+"""A bench with real processes: whole cubes, runtimes that are left out, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("onnxruntime", reason="needs the extra bench")
+
+from hddnn import cubes, zoo
+from hddnn.bench import BenchObserver, Grid, measure, run
+from hddnn.cli import main
+from hddnn.errors import HddnnError
+from hddnn.zoo.card import ONNX_ONLY
+
+
+class Heard(BenchObserver):
+    def __init__(self) -> None:
+        self.total, self.steps, self.without = 0, 0, []
+
+    def began(self, steps: int) -> None:
+        self.total = steps
+
+    def step(self, text: str) -> None:
+        self.steps += 1
+
+    def left_out(self, network: str, runtime: str, reason: str) -> None:
+        self.without.append((network, runtime, reason))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Return the folder of a network that torch does not know: a packaged one under another name."""
+    folder = tmp_path / "gulls"
+    bundle = zoo.bundle("mobilenet")
+    shutil.copytree(bundle.path, folder)
+    facts = bundle.card.model_dump(exclude={"files"}) | {"name": "gulls", "architecture": ONNX_ONLY}
+    zoo.Bundle.create(folder, **facts)
+    return folder
+
+
+def test_a_whole_cube(own: Path) -> None:
+    grid = Grid((str(own),), ("openvino", "onnxruntime"), (1,), (1, 4), repeats=2, images=60, least_s=0.0)
+    heard = Heard()
+    cube = run(grid, heard)
+    assert dict(cube.sizes) == {"network": 1, "runtime": 2, "threads": 1, "batch_size": 2, "repeat": 2}
+    assert all(cube[name].notnull().all() for name in cube.data_vars)
+    assert all({"units", "long_name"} <= set(values.attrs) for values in cube.data_vars.values())
+    assert (cube.agreement >= 0.98).all()
+    assert np.allclose(cube.images_per_second * cube.seconds_per_image, 1)
+    assert (cube.peak_memory > 50e6).all()
+    assert cube.reference.values.tolist() == ["onnxruntime"]
+    assert json.loads(cube.attrs["left_out"]) == {}
+    assert heard.steps == heard.total + 1  # the reference's answers
+    assert heard.without == []
+
+
+def test_what_cannot_run_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="needs the extra torch")
+    monkeypatch.setenv("PATH", "")  # no compiler
+    monkeypatch.delenv("CXX", raising=False)
+    heard = Heard()
+    grid = Grid(("mobilenet",), ("openvino", "torch-compiled"), (1,), (1,), repeats=1, images=20, least_s=0.0)
+    cube = run(grid, heard)
+    reason = "runtime torch-compiled needs a C++ compiler: install g++"
+    assert heard.without == [("mobilenet", "torch-compiled", reason)]
+    assert json.loads(cube.attrs["left_out"]) == {"mobilenet": {"torch-compiled": reason}}
+    lost, there = cube.sel(runtime="torch-compiled"), cube.sel(runtime="openvino")
+    assert all(lost[name].isnull().all() for name in cube.data_vars)
+    assert all(there[name].notnull().all() for name in cube.data_vars)
+    assert cube.reference.values.tolist() == ["torch"]
+
+
+def test_a_damaged_network_is_one_line(own: Path) -> None:
+    (own / "body.onnx").write_bytes(b"\x08")
+    facts = json.loads((own / "card.json").read_text())
+    del facts["files"]
+    zoo.Bundle.create(own, **facts)  # whole by its card
+    grid = Grid((str(own),), ("openvino",), (1,), (1,), repeats=1, images=5)
+    with pytest.raises(HddnnError, match=r"^onnxruntime cannot run network gulls: .*body\.onnx") as caught:
+        run(grid)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_process_that_dies_says_what_it_said_last(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with measure._Remote(zoo.bundle(own), "openvino", 1) as remote:
+        assert remote.answer()["load_s"] > 0
+        os.kill(remote._process.pid, signal.SIGKILL)
+        remote._process.wait()
+        with pytest.raises(HddnnError, match=r"its process ended"):
+            remote.ask("memory")
+
+
+def test_every_round_meets_every_cell_once_in_an_order_of_its_own() -> None:
+    grid = Grid(("mobilenet",), ("openvino",), (1,), (1, 10), repeats=6)
+    cells = [(v, t) for v in range(5) for t in range(2)]
+    rounds = list(measure._rounds(grid, cells))
+    assert sorted(rounds) == sorted(product(range(6), range(2), cells))
+    assert [repeat for repeat, _, _ in rounds] == sorted(repeat for repeat, _, _ in rounds)
+    orders = {tuple(c for r, b, c in rounds if (r, b) == which) for which in product(range(6), range(2))}
+    assert len(orders) > 6
+
+
+def test_the_command_writes_cube_figure_and_verdict(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["zoo", "bench", str(own), "--runtimes", "openvino,onnxruntime", "--threads", "1"]
+    result = CliRunner().invoke(main, [*words, "--batch", "1,2", "--repeats", "1", "--images", "20"])
+    assert result.exit_code == 0, result.output
+    assert "gulls" in result.stdout
+    assert "the fastest that agrees (1 thread, batch 2)" in " ".join(result.stdout.split())
+    assert cubes.read(tmp_path / "results" / "bench.nc").sizes["batch_size"] == 2
+    assert (tmp_path / "results" / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["vgg"], "no network 'vgg'"),
+        (["--runtimes", "tensorflow"], "unknown runtime 'tensorflow'"),
+        (["--batch", "1,x"], "'1,x' is not allowed; give whole numbers, such as 1,50"),
+        (["--threads", "0"], "'0' is not allowed"),
+        (["--out", "bench.txt"], "name it with .nc (netCDF) or .zarr"),
+    ],
+    ids=["network", "runtime", "batch", "threads", "out"],
+)
+def test_wrong_usage_is_one_line(
+    words: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["zoo", "bench", *words])
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_every_process_and_writes_nothing(own: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bench.nc"
+    command = [sys.executable, "-m", "hddnn", "zoo", "bench", str(own), "--runtimes", "openvino"]
+    command += ["--repeats", "100000", "--threads", "1", "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as bench:
+        try:
+            held = _wait_for_child(bench.pid)
+            bench.send_signal(signal.SIGINT)
+            _, said = bench.communicate(timeout=30)
+        finally:
+            bench.kill()
+    assert bench.returncode == 1
+    assert said == "hddnn: stopped before any answer; nothing was written\n"
+    assert not held.is_running() or held.status() == psutil.STATUS_ZOMBIE
+    assert not out.exists()
+
+
+def _wait_for_child(pid: int) -> psutil.Process:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(pid).children():
+            if "openvino" in child.cmdline():
+                return child
+        time.sleep(0.05)
+    raise AssertionError("no network was loaded")
