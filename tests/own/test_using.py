@@ -1,0 +1,95 @@
+"""Networks of one's own from the command line to the answers of a running system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from made_networks import network, saved
+
+from hddnn import zoo
+from hddnn.cli import main
+from hddnn.data import Dataset, Job
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.labels import LabelHierarchy
+from hddnn.runtimes.openvino import OpenVINO
+from hddnn.schemes import make_plan
+from hddnn.topology import Topology
+
+FINE = [f"gull {i}" for i in range(10)]
+COARSE = [f"bird {i}" for i in range(10)]
+
+
+def hddnn(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> dict[str, Path]:
+    """Return files with the names of ten fine and ten coarse classes."""
+    files = {"fine": tmp_path / "fine.txt", "coarse": tmp_path / "coarse.txt"}
+    for level, names in (("fine", FINE), ("coarse", COARSE)):
+        files[level].write_text("\n".join(names) + "\n")
+    return files
+
+
+def test_two_networks_added_by_command_answer_in_a_system(tmp_path: Path, labels: dict[str, Path]) -> None:
+    for name, level, seed in (("birds", "coarse", 1), ("gulls", "fine", 2)):
+        file = saved(tmp_path, network(seed=seed), f"{name}.onnx")
+        done = hddnn("zoo", "add", name, "--onnx", file, "--labels", labels[level], "--task", level)
+        assert done.exit_code == 0, done.stderr
+        assert f"{name}: 10 {level} classes" in done.stdout
+        assert "images: 32x32, resized to 24x24" in done.stdout
+        assert f"use it in a topology as network: {name}" in done.stdout
+    assert {"birds", "gulls"} <= set(zoo.names())
+    listed = hddnn("zoo", "list")
+    assert "gulls" in listed.stdout
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 32, 32, 3), np.uint8)
+    fine = np.arange(60) % 10
+    data = Dataset("shore", images, fine, fine, LabelHierarchy(tuple(FINE), tuple(COARSE), np.arange(10)))
+    system = Topology.from_dict(
+        {
+            "name": "shore",
+            "devices": [
+                {"name": "camera", "tier": "end", "count": 2, "network": "birds"},
+                {"name": "gateway", "tier": "edge", "network": "gulls", "trust": "undependable"},
+            ],
+        },
+        networks=zoo.names(),
+    )
+    job = Job(data, images=60, batch_size=20)
+    with DaskEngine(system, job) as engine:
+        record = engine.execute(make_plan("end-edge", system, job, engine.costs()))
+    assert (record.outcome == "ok").all()
+    for stage, name in (("coarse", "birds"), ("fine", "gulls")):
+        expected = OpenVINO(zoo.bundle(name)).run(images).argmax(axis=1)
+        assert (record.labels[stage] == expected).all()
+
+    assert hddnn("zoo", "remove", "gulls").exit_code == 0
+    assert "gulls" not in zoo.names()
+
+
+def test_what_cannot_be_added_is_one_line(tmp_path: Path, labels: dict[str, Path]) -> None:
+    whole = saved(tmp_path)
+    half = tmp_path / "half.onnx"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    few = tmp_path / "few.txt"
+    few.write_text("one\ntwo\n")
+    given = {"--onnx": whole, "--labels": labels["fine"]}
+    for change, text in (
+        ({"--onnx": half}, "half.onnx"),
+        ({"--labels": few}, "answers 10 classes, but there are 2 labels"),
+        ({"--stem-output": "nowhere"}, "nowhere"),
+        ({"--image-size": "big"}, "'big' is no size; give height x width"),
+    ):
+        words = [word for option in {**given, **change}.items() for word in option]
+        refused = hddnn("zoo", "add", "own", *words)
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith("hddnn: ")
+        assert refused.stderr.count("\n") == 1
+        assert text in refused.stderr
+        assert "own" not in zoo.names()
