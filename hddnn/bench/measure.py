@@ -117,7 +117,7 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
     import xarray as xr
 
     observer = observer or BenchObserver()
-    sizes = {
+    sizes: dict[str, list[Any]] = {
         "network": [bundle.card.name for bundle in grid.bundles],
         "runtime": list(grid.variants),
         "threads": list(grid.threads),

@@ -32,8 +32,9 @@ BatchProgress = Callable[[int, int, int, float, float], object]
 class Trainer:
     """A network in training.
 
-    network: as built, with as many outputs as its task has classes; it is changed in place. The same network,
-    recipe, images, seed, threads and number of workers give the same weights on a CPU, in one go or resumed.
+    network: as built, with as many outputs as its task has classes; it is changed in place. precision: "f32",
+    "bf16" or "auto". The same network, recipe, images, seed, precision, threads and number of workers give the
+    same weights on a CPU, in one go or resumed.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Trainer:
         seed: int = 0,
         device: str = "cpu",
         workers: int = 0,
+        precision: str = "auto",
     ) -> None:
         self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
+        self.precision = chosen_precision(self.device, precision)
         self.epoch, self.seconds = 0, 0.0  # trained so far
         self._network = network
         self._classes = network.body.fc.out_features
@@ -64,6 +67,7 @@ class Trainer:
         self._optimizer = _optimizer(network, recipe)
         self._schedule = _schedule(self._optimizer, recipe, steps)
         self._mix = v2.CutMix(labels_getter=lambda inputs: inputs[1])
+        self._shrink = v2.Resize(recipe.small_size)
 
     @property
     def n_batches(self) -> int:
@@ -80,9 +84,11 @@ class Trainer:
         for batch, (images, rows) in enumerate(self._batches.epoch(number), 1):
             targets = self._targets[rows.to(self.device)]
             images = images.to(self.device)
+            if number <= round(self.recipe.small * self.recipe.epochs):
+                images = self._shrink(images)
             if float(torch.rand(())) < self.recipe.cutmix:
                 images, targets = self._mix(images, targets)
-            with mixed_precision(self.device):
+            with mixed_precision(self.device, self.precision):
                 logits = self._network(images.permute(0, 2, 3, 1).contiguous())
                 loss = self._objective.loss(logits, targets)
             self._optimizer.zero_grad()
@@ -108,7 +114,7 @@ class Trainer:
         with torch.inference_mode():
             for start in range(0, len(images), size):
                 pixels = images.pixels[start : start + size].to(self.device)
-                with mixed_precision(self.device):
+                with mixed_precision(self.device, self.precision):
                     out = module(pixels.permute(0, 2, 3, 1).contiguous())
                 answers.append(out[:, : self._classes].float().cpu())
         return torch.cat(answers).numpy()
@@ -157,24 +163,34 @@ class Trainer:
         self.epoch, self.seconds = epoch, seconds
 
     def _about(self) -> dict[str, Any]:
-        return {**asdict(self.recipe), "seed": self.seed, "images": len(self._targets)}
+        return {
+            **asdict(self.recipe),
+            "precision": self.precision,
+            "seed": self.seed,
+            "images": len(self._targets),
+        }
 
     def _kept(self) -> nn.Module:
         module: nn.Module = self._network if self._average is None else self._average.module
         return module
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which to compute: bfloat16 where the device has it, float32 elsewhere.
+def chosen_precision(device: torch.device, wanted: str = "auto") -> str:
+    """Return "f32" or "bf16"; "auto" is bfloat16 where the device has instructions for it.
 
-    A CPU without such instructions can emulate them, at several times float32's time.
+    A CPU without such instructions emulates them, at several times float32's time.
     """
+    if wanted != "auto":
+        return wanted
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
-        fast = bool(able.get("amx_bf16") or able.get("avx512_bf16"))
-    else:
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+        return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "f32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "f32"
+
+
+def mixed_precision(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Return the context in which to compute: "bf16" for matrix products in bfloat16, "f32" for none."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _optimizer(network: Network, recipe: Recipe) -> Optimizer:
@@ -196,7 +212,7 @@ def _schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
                 optimizer,
                 recipe.peak_rate,
                 total_steps=steps + 1,  # one is taken when it is made
-                pct_start=recipe.warm_up,
+                pct_start=max(recipe.warm_up, 2 / (steps + 1)),  # a warm-up of no step is divided by
                 cycle_momentum=False,
                 final_div_factor=1e6,
             )

@@ -50,7 +50,7 @@ class Course:
 
     start: a packaged network, a bundle's folder, or a file of weights (.safetensors, or a state dict in .pt) to
     begin with; None: random weights. device: "cpu", "cuda" or "auto". threads: of the CPU. workers: processes that
-    augment images; 0: none.
+    augment images; 0: none. precision: "f32", "bf16" or "auto", of the arithmetic.
     """
 
     network: str
@@ -60,6 +60,7 @@ class Course:
     device: str = "auto"
     threads: int = 2
     workers: int = 0
+    precision: str = "auto"
 
 
 def train(
@@ -111,9 +112,12 @@ def train_on(
         seed=course.seed,
         device=device,
         workers=course.workers,
+        precision=course.precision,
     )
     if checkpoint.exists():
         trainer.restore(checkpoint)
+    # Read now: the teacher may be the very network that this training is to replace.
+    taught_by = _taught_by(recipe)
     answers = held_out.targets(recipe.task)
     observer.began(trainer.epoch, recipe.epochs, trainer.n_batches)
     while trainer.epoch < recipe.epochs:
@@ -128,7 +132,7 @@ def train_on(
         test,
         architecture=course.network,
         task=recipe.task,
-        training=_told(course, device, len(images), trainer.seconds),
+        training=_told(course, device, len(images), trainer) | taught_by,
         # Nothing can be fitted on images that the weights may have learned from before.
         held_out=None if _may_know_held_out(course.start) else held_out,
         threads=course.threads,
@@ -198,7 +202,15 @@ def _may_know_held_out(start: str | None) -> bool:
     return Path(start).is_file() or zoo.bundle(start).card.calibration is None
 
 
-def _told(course: Course, device: str, images: int, seconds: float) -> dict[str, Any]:
+def _taught_by(recipe: Recipe) -> dict[str, Any]:
+    """Return what a card says of the teacher: a name alone may mean another network later."""
+    if recipe.teacher is None:
+        return {}
+    card = zoo.bundle(recipe.teacher).card
+    return {"taught_by": {"name": card.name, "accuracy": card.accuracy, "files": card.files}}
+
+
+def _told(course: Course, device: str, images: int, trainer: Trainer) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
     recipe = {key: value for key, value in asdict(course.recipe).items() if key not in ("task", "epochs")}
     return {
@@ -207,8 +219,9 @@ def _told(course: Course, device: str, images: int, seconds: float) -> dict[str,
         "recipe": recipe,
         "start": course.start or "random",
         "seed": course.seed,
-        "duration_s": round(seconds),
+        "duration_s": round(trainer.seconds),
         "hardware": hardware(device, course.threads),
+        "precision": trainer.precision,
         "versions": {"hddnn": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
 

@@ -44,8 +44,9 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
         replace(SMALL, optimizer="adam", schedule="constant", peak_rate=0.001),
         replace(SMALL, schedule="steps", steps=(0.5,)),
         replace(SMALL, schedule="cosine"),
+        replace(SMALL, small=0.5),
     ],
-    ids=["default", "taught", "adam", "steps", "cosine"],
+    ids=["default", "taught", "adam", "steps", "cosine", "small"],
 )
 def test_stopped_and_gone_on_is_the_same(
     few: Callable[[int], Images], tmp_path: Path, recipe: Recipe
@@ -86,6 +87,30 @@ def test_same_seed_same_weights_other_seed_other_weights(few: Callable[[int], Im
         made.append(weights(one))
     assert equal(made[0], made[1])
     assert not equal(made[0], made[2])
+
+
+def test_the_first_epochs_images_are_small(few: Callable[[int], Images]) -> None:
+    made = trainer(few(96), replace(SMALL, epochs=4, small=0.5, small_size=12))
+    sides: list[tuple[int, ...]] = []
+    made._network.register_forward_pre_hook(lambda module, given: sides.append(tuple(given[0].shape[1:])))
+    for _ in range(4):
+        made.run_epoch()
+    assert sides == [(12, 12, 3)] * 6 + [(32, 32, 3)] * 6
+
+
+def test_precision_is_the_wanted_one(few: Callable[[int], Images]) -> None:
+    types = {"f32": torch.float32, "bf16": torch.bfloat16}
+    for precision, dtype in types.items():
+        torch.manual_seed(0)
+        made = Trainer(build("mobilenet", 20), SMALL, few(64), precision=precision)
+        assert made.precision == precision
+        seen: list[torch.dtype] = []
+        made._network.body.fc.register_forward_hook(
+            lambda module, given, out, seen=seen: seen.append(out.dtype)
+        )
+        made.run_epoch()
+        assert set(seen) == {dtype}
+    assert trainer(few(64)).precision in types
 
 
 def test_it_learns(few: Callable[[int], Images]) -> None:
@@ -134,6 +159,10 @@ def test_a_checkpoint_of_another_training(few: Callable[[int], Images], tmp_path
         trainer(few(96), replace(SMALL, epochs=3)).restore(path)
     with pytest.raises(InputError, match=r"seed 0 there, 1 here"):
         trainer(few(96), seed=1).restore(path)
+    here = trainer(few(96)).precision
+    other = "f32" if here == "bf16" else "bf16"
+    with pytest.raises(InputError, match=rf"precision {here} there, {other} here"):
+        Trainer(build("mobilenet", 20), SMALL, few(96), precision=other).restore(path)
 
 
 def test_progress_counts_batches(few: Callable[[int], Images]) -> None:

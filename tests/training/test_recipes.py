@@ -55,8 +55,18 @@ def test_the_rate_rises_to_its_peak_and_ends_as_planned(name: str, way: str) -> 
         assert rates[-1] < 0.01 * one.peak_rate
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4, 9])
+def test_few_steps_are_enough(steps: int) -> None:
+    optimizer = _optimizer(torch.nn.Linear(1, 1), recipe("mobilenet"))
+    schedule = _schedule(optimizer, recipe("mobilenet"), steps)
+    for _ in range(steps):
+        assert 0 < optimizer.param_groups[0]["lr"] <= recipe("mobilenet").peak_rate
+        optimizer.step()
+        schedule.step()
+
+
 def test_unknown_names_list_the_valid_ones() -> None:
-    with pytest.raises(InputError, match=r"^no recipe 'best'; there are default, paper$"):
+    with pytest.raises(InputError, match=r"^no recipe 'best'; there are default, short, paper$"):
         recipe("mobilenet", "best")
     with pytest.raises(InputError, match=r"^no recipe for network 'vgg'; there are mobilenet, resnet34"):
         recipe("vgg")

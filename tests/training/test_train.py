@@ -149,6 +149,21 @@ def test_teacher_answers_once_for_each_image(
     assert replay.store_path(bundle).exists()
 
 
+def test_the_card_says_whose_answers_were_learned(
+    sets: tuple[Images, Images, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))
+    recipe = replace(TINY, epochs=1, teacher="wrn16_4")
+    taught = train_on(Course("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
+    teacher = zoo.bundle("wrn16_4").card
+    assert taught.card.training["taught_by"] == {
+        "name": "wrn16_4", "accuracy": teacher.accuracy, "files": teacher.files
+    }  # fmt: skip
+    alone = train_on(Course("mobilenet", TINY, device="cpu", threads=1), tmp_path / "alone", *sets)
+    assert "taught_by" not in alone.card.training
+    assert alone.card.training["precision"] in ("f32", "bf16")
+
+
 def test_a_teacher_of_other_classes_is_refused(few: Callable[[int], Images]) -> None:
     with pytest.raises(InputError, match="teacher mobilenet does not answer the fine classes"):
         teacher_logits(zoo.bundle("mobilenet"), few(60))
