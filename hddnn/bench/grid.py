@@ -101,9 +101,17 @@ def left_out(bundle: Bundle, variant: str, variants: Sequence[str]) -> str | Non
     runtime, options = VARIANTS[variant]
     if runtime.startswith("torch") and bundle.card.architecture == ONNX_ONLY:
         return "has no torch definition"
-    if DEFAULT in variants and options.get("precision") == bundle.card.precision:
+    if DEFAULT in variants and options.get("precision") == _here(bundle.card.precision):
         return f"is the precision of its card, so the same as {DEFAULT}"
     return None
+
+
+def _here(precision: PartPrecision) -> PartPrecision:
+    """Return a precision with what `default` is on this CPU in its place."""
+    from hddnn.runtimes.openvino import default_precision
+
+    parts = precision.model_dump()
+    return PartPrecision(**{part: default_precision() if p == "default" else p for part, p in parts.items()})
 
 
 def reference(bundle: Bundle) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from hddnn.errors import BundleError
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
 from hddnn.zoo import Bundle, PartPrecision
+from hddnn.zoo.card import Precision
 
 # Importing openvino reports the import to its makers over the network and writes an identity into the user's
 # home. While its reporting library cannot be found it does neither; who has loaded that library wants it.
@@ -34,6 +35,12 @@ def _core() -> ov.Core:
     in the order in which they came, that is the first one's, which is gone: the next Ctrl-C ends in a crash.
     """
     return ov.Core()
+
+
+def default_precision() -> Precision:
+    """Return what the card's precision `default` is on this CPU: "bf16" where it has instructions for it."""
+    chosen = _core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    return "bf16" if chosen == ov.Type.bf16 else "f32"
 
 
 class OpenVINO:

@@ -11,6 +11,7 @@ from hddnn import runtimes, zoo
 from hddnn.bench import grid
 from hddnn.bench.grid import Grid
 from hddnn.errors import BundleError, InputError
+from hddnn.runtimes import openvino
 from hddnn.zoo import Bundle
 from hddnn.zoo.card import ONNX_ONLY
 
@@ -65,11 +66,12 @@ def test_cuda_is_a_default_only_where_there_is_a_device(monkeypatch: pytest.Monk
     assert "torch-cuda" not in grid.default_variants()
 
 
-def test_no_arithmetic_is_measured_twice() -> None:
-    for body, twin, other in (
-        ("f32", "openvino-f32", "openvino-bf16"),
-        ("bf16", "openvino-bf16", "openvino-f32"),
-    ):
+@pytest.mark.parametrize("default", ["f32", "bf16"])
+def test_no_arithmetic_is_measured_twice(default: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "default_precision", lambda: default)
+    pairs = {"f32": ("openvino-f32", "openvino-bf16"), "bf16": ("openvino-bf16", "openvino-f32")}
+    for body in ("f32", "bf16", "default"):
+        twin, other = pairs[default if body == "default" else body]
         bundle = with_card("mobilenet", precision=zoo.PartPrecision(body=body))
         assert "the same as openvino" in str(grid.left_out(bundle, twin, ("openvino", twin)))
         assert grid.left_out(bundle, twin, (twin,)) is None

@@ -13,7 +13,7 @@ import pytest
 from hddnn import runtimes, zoo
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
-from hddnn.runtimes.openvino import OpenVINO
+from hddnn.runtimes.openvino import OpenVINO, default_precision
 from hddnn.zoo import Bundle, PartPrecision
 
 
@@ -95,3 +95,13 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_the_default_precision_is_what_this_cpu_then_uses(sample: Dataset) -> None:
+    images = sample.images[:50]
+    bundle = zoo.bundle("mobilenet")
+    made = {
+        body: OpenVINO(bundle, precision=PartPrecision(body=body)).run(images)
+        for body in ("default", default_precision())
+    }
+    assert np.array_equal(*made.values())
