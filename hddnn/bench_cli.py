@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hddnn.bench.measure import BenchObserver
 from hddnn.console import Interrupts, one_line_errors
 
 POSITIVE = click.IntRange(min=1)
@@ -28,43 +24,6 @@ class Numbers(click.ParamType):
         if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
             self.fail(f"'{value}' is not allowed; give whole numbers, such as 1,50", param, ctx)
         return tuple(int(part) for part in parts)
-
-
-class BenchBar(BenchObserver):
-    """One bar for all steps, where there is a terminal; enter it around the bench."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._bar: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def began(self, steps: int) -> None:
-        self._bar = self._progress.add_task("", total=steps)
-
-    def step(self, text: str) -> None:
-        if self._bar is not None:
-            self._progress.update(self._bar, advance=1, description=text)
-
-    def left_out(self, network: str, runtime: str, reason: str) -> None:
-        self._console.print(f"{network} in {runtime} is left out: {reason}", soft_wrap=True, markup=False)
 
 
 @click.command("bench")
@@ -118,6 +77,7 @@ def bench(
         from hddnn import cubes, plots, zoo
         from hddnn.bench import Grid, report, run
         from hddnn.bench.grid import default_threads, default_variants
+        from hddnn.bench.progress import BenchBar
 
         cubes.check_path(out)
         named = tuple(name.strip() for name in runtimes.split(",")) if runtimes else default_variants()

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from hddnn.api import Observer
+from hddnn.bars import Bars
 from hddnn.engines.base import Engine
 from hddnn.records import Stage
 
 
-class TerminalProgress(Observer):
+class TerminalProgress(Bars, Observer):
     """One bar for the start of the devices, and one for each scheme's batches; enter it around the run.
 
     On a console that is no terminal (a file, a pipe) there are no bars, but one line when a step has ended.
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description:<22}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            console=console,
-            disable=not console.is_terminal,
         )
         self._bars: dict[str, TaskID] = {}
         self._began_s: dict[str, float] = {}
         self._coarse: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._failed: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def preparing(self, network: str, done: int, total: int) -> None:
         name = f"answers of {network}"
@@ -90,5 +78,4 @@ class TerminalProgress(Observer):
 
     def _end(self, name: str, text: str) -> None:
         self._progress.stop_task(self._bars[name])
-        if self._progress.disable:
-            self._console.print(f"{name}: {text}, {monotonic() - self._began_s[name]:.1f} s", soft_wrap=True)
+        self.say(f"{name}: {text}, {monotonic() - self._began_s[name]:.1f} s")

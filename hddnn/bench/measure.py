@@ -42,6 +42,9 @@ class BenchObserver:
     def began(self, steps: int) -> None:
         """Hear that so many steps are to be done: a network loaded, or one cell measured once."""
 
+    def network(self, name: str) -> None:
+        """Hear whose turn has come."""
+
     def step(self, text: str) -> None:
         """Hear what the next step is."""
 
@@ -130,6 +133,7 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
     reasons: dict[str, dict[str, str]] = {}
     observer.began(_steps(grid))
     for n, bundle in enumerate(grid.bundles):
+        observer.network(bundle.card.name)
         rows = {name: array[n] for name, array in values.items()}
         reasons[bundle.card.name] = _measure(bundle, grid, rows, observer)
     values["images_per_second"] = 1 / values["seconds_per_image"]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hddnn.bars import Bars
 from hddnn.training.train import TrainingObserver
 
 
-class TrainingBars(TrainingObserver):
+class TrainingBars(Bars, TrainingObserver):
     """One bar for the teacher's answers and one for all epochs; enter it around the training."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description:<18}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -24,9 +22,7 @@ class TrainingBars(TrainingObserver):
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
-            console=console,
-            disable=not console.is_terminal,
-            speed_estimate_period=600,
+            speed_s=600,
         )
         self._teacher: TaskID | None = None
         self._bar: TaskID | None = None
@@ -34,21 +30,12 @@ class TrainingBars(TrainingObserver):
         self._held_out = ""
         self.done = 0  # epochs
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
     def teacher(self, name: str, done: int, total: int) -> None:
         if self._teacher is None:
             self._teacher = self._progress.add_task(f"answers of {name}", total=total, note="")
         self._progress.update(self._teacher, completed=done)
         if done == total:
-            self._say(f"answers of {name}: {total} images")
+            self.say(f"answers of {name}: {total} images")
 
     def began(self, epoch: int, epochs: int, batches: int) -> None:
         self._epochs, self.done = epochs, epoch
@@ -66,13 +53,9 @@ class TrainingBars(TrainingObserver):
     def epoch(self, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
         self.done = epoch
         self._held_out = f"  held out {accuracy:.3f}"
-        self._say(f"epoch {epoch} of {epochs}: loss {loss:.3f}{self._held_out}")
+        self.say(f"epoch {epoch} of {epochs}: loss {loss:.3f}{self._held_out}")
 
     def bundling(self) -> None:
         if self._bar is not None:
             self._progress.update(self._bar, description="measuring")
-        self._say("making and measuring the bundle")
-
-    def _say(self, text: str) -> None:
-        if self._progress.disable:
-            self._console.print(text, soft_wrap=True)
+        self.say("making and measuring the bundle")

@@ -28,10 +28,13 @@ from hddnn.zoo.card import ONNX_ONLY
 
 class Heard(BenchObserver):
     def __init__(self) -> None:
-        self.total, self.steps, self.without = 0, 0, []
+        self.total, self.steps, self.without, self.networks = 0, 0, [], []
 
     def began(self, steps: int) -> None:
         self.total = steps
+
+    def network(self, name: str) -> None:
+        self.networks.append(name)
 
     def step(self, text: str) -> None:
         self.steps += 1
@@ -64,7 +67,7 @@ def test_a_whole_cube(own: Path) -> None:
     assert cube.reference.values.tolist() == ["onnxruntime"]
     assert json.loads(cube.attrs["left_out"]) == {}
     assert heard.steps == heard.total + 1  # the reference's answers
-    assert heard.without == []
+    assert (heard.networks, heard.without) == (["gulls"], [])
 
 
 def test_what_cannot_run_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +163,7 @@ def test_ctrl_c_ends_every_process_and_writes_nothing(own: Path, tmp_path: Path)
         finally:
             bench.kill()
     assert bench.returncode == 1
-    assert said == "hddnn: stopped before any answer; nothing was written\n"
+    assert said == "measuring gulls\nhddnn: stopped before any answer; nothing was written\n"
     assert not held.is_running() or held.status() == psutil.STATUS_ZOMBIE
     assert not out.exists()
 
