@@ -97,6 +97,11 @@ def test_bare_import_is_light() -> None:
     assert set(HEAVY).isdisjoint(loaded.split())
 
 
+def test_the_command_line_is_light() -> None:
+    loaded, _ = fresh_process("import hddnn.cli, sys; print(*sorted(sys.modules))")
+    assert {*HEAVY, "numpy", "pydantic", "xarray"}.isdisjoint(loaded.split())
+
+
 def test_bare_import_is_quick() -> None:
     # Wide, for a busy machine; a benchmark measures the figure itself.
     bare, with_hddnn = (median(fresh_process(code)[1] for _ in range(5)) for code in ("", "import hddnn"))
