@@ -29,7 +29,7 @@ class Numbers(click.ParamType):
 @click.command("bench")
 @click.argument("networks", metavar="[NETWORK]...", nargs=-1)
 @click.option(
-    "--runtimes", metavar="A,B,...", help="Ways to run them; see below.  [default: those installed]"
+    "--runtimes", metavar="A,B,...", help="Ways to run them; see above.  [default: those installed]"
 )
 @click.option("--threads", type=Numbers(), help="Threads of each.  [default: 1, and all cores]")
 @click.option("--batch", "batch_sizes", type=Numbers(), default="1,10,50", show_default=True, help="Images.")

@@ -91,6 +91,66 @@ def networks(bundles: Iterable[Bundle]) -> Group:
     return _titled("Networks", table, "\n".join(notes))
 
 
+def network(bundle: Bundle) -> Group:
+    """Return all that a network's card says, a fact a row."""
+    card = bundle.card
+    table = plain_table()
+    table.show_header = False
+    table.add_column("", style="bold", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for fact, value in _facts(bundle):
+        table.add_row(fact, Text(value))
+    return _titled(card.name, table, "")
+
+
+def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    card, told, origin = bundle.card, bundle.card.training, bundle.card.origin
+    yield "answers", f"{len(card.labels)} {card.task} classes: {', '.join(card.labels[:4])}, ..."
+    yield (
+        "images",
+        f"{_shape(card.input_shape)} RGB, mean {_shape(card.mean, ', ')}, std {_shape(card.std, ', ')}",
+    )
+    yield (
+        "features",
+        f"{_shape(card.stem_shape)}, {card.feature_bytes:,} bytes for {card.raw_bytes:,} of the image",
+    )
+    yield "parameters", f"{card.parameters:,}, {card.stem_parameters:,} of them in the stem"
+    yield "size", f"{bundle.size_bytes / 1e6:.1f} MB in {bundle.path}"
+    for level, share in card.accuracy.items():
+        yield f"{level} accuracy", f"{share:.4f}"
+    yield "precision", f"stem {card.precision.stem}, body {card.precision.body}"
+    for precision, share in card.agreement.items():
+        yield f"answers in {precision}", f"{share:.2%} as the torch network's"
+    yield (
+        "time",
+        f"{card.seconds_per_image * 1e3:.3f} ms an image on {card.measured_on or 'an unknown machine'}",
+    )
+    if card.calibration is None:
+        yield "temperature", "1, never fitted: its confidence may be far off"
+    else:
+        fit = card.calibration
+        yield "temperature", f"{card.temperature:g}, fitted on {fit.images:,} {fit.source}"
+        yield "calibration error", f"{fit.ece_before:.3f} before, {fit.ece_after:.3f} after"
+    for fact, value in {**told, **origin}.items():
+        yield _words(fact), _told(value)
+
+
+def _told(value: object) -> str:
+    """Return a fact of a training as it is read: names and values of what has parts, but no hashes."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    parts = ((name, part) for name, part in value.items() if name != "files")
+    return ", ".join(f"{_words(name)} {_told(part)}" for name, part in parts)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _shape(values: Iterable[float], mark: str = " x ") -> str:
+    return mark.join(f"{value:g}" for value in values)
+
+
 def _by_place(what: str, places: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each machine, with the networks it is true of unless it is true of all."""
     for place in dict.fromkeys(places.values()):

@@ -24,6 +24,16 @@ def zoo_list() -> None:
     Console().print(tables.networks(zoo.bundle(name) for name in zoo.names()))
 
 
+@zoo_group.command("show")
+@click.argument("network", metavar="NETWORK")
+@one_line_errors
+def zoo_show(network: str) -> None:
+    """Tell all that a network's card says: NETWORK is a name or a bundle's folder."""
+    from hddnn import tables, zoo
+
+    Console().print(tables.network(zoo.bundle(network)))
+
+
 zoo_group.add_command(add)
 zoo_group.add_command(bench)
 zoo_group.add_command(remove)

@@ -14,7 +14,7 @@ from hddnn import tables, zoo
 from hddnn.calibration import Calibrated
 from hddnn.data import Job
 from hddnn.topology import Topology
-from hddnn.zoo import Bundle, Card
+from hddnn.zoo import Bundle, Calibration, Card
 
 
 def text_of(what: RenderableType, width: int = 80) -> str:
@@ -186,3 +186,30 @@ def test_a_topology_without_links_or_times() -> None:
 
 def test_many_devices_fit() -> None:
     text_of(tables.topology(packaged_system(1000, 100, 10)))
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_all_that_a_card_says_is_shown(name: str) -> None:
+    card = zoo.bundle(name).card
+    text = text_of(tables.network(zoo.bundle(name)), width=120)
+    assert text.splitlines()[0].strip() == name
+    for fact in (f"{card.parameters:,}", *(f"{share:.4f}" for share in card.accuracy.values())):
+        assert fact in text
+    assert f"epochs {card.training['epochs']}" in " ".join(text.split())
+    assert str(card.training["data"]) in text
+    text_of(tables.network(zoo.bundle(name)), width=80)
+
+
+def test_a_card_without_a_temperature_says_so() -> None:
+    assert "never fitted" in text_of(
+        tables.network(with_card(PACKAGED[0], calibration=None, temperature=1.0))
+    )
+    fit = Calibrated(
+        1.5, images=5, test_images=9, ece_before=0.21, ece_after=0.012, nll_before=2, nll_after=1
+    )
+    fitted = with_card(
+        PACKAGED[0], temperature=fit.temperature, calibration=Calibration(**fit.facts("birds"))
+    )
+    found = cells(text_of(tables.network(fitted)))
+    assert found["temperature"] == ["1.5,", "fitted", "on", "5", "birds"]
+    assert found["calibration error"] == ["0.210", "before,", "0.012", "after"]
