@@ -91,6 +91,14 @@ def test_confidence_on_the_sample(bundle: Bundle, on_sample: np.ndarray, sample:
     assert calibration_error(bundle, on_sample, sample, card.temperature) <= most
 
 
+def test_a_later_answer_is_a_better_one() -> None:
+    """Waiting must be worth it: the cloud's answer against the edge's, both as the cards say."""
+    end, edge, cloud = (zoo.bundle(name).card.accuracy for name in NEEDED)
+    assert end["coarse"] > 0.70
+    assert cloud["fine"] >= edge["fine"] + 0.08
+    assert cloud["coarse"] > end["coarse"]
+
+
 @pytest.mark.slow
 def test_accuracy_on_the_test_set(bundle: Bundle, on_test_set: np.ndarray, test_set: Dataset) -> None:
     # Another CPU's arithmetic may answer a few images otherwise.
