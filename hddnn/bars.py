@@ -34,4 +34,4 @@ class Bars:
     def say(self, text: str) -> None:
         """Print a line where there are no bars."""
         if self._progress.disable:
-            self._console.print(text, soft_wrap=True)
+            self._console.print(text, soft_wrap=True, markup=False)

@@ -73,7 +73,7 @@ def bench(
       hddnn zoo bench
       hddnn zoo bench mobilenet --runtimes openvino,torch --threads 1 --batch 50
     """
-    with Interrupts():
+    with Interrupts() as interrupts:
         from hddnn import cubes, plots, zoo
         from hddnn.bench import Grid, report, run
         from hddnn.bench.grid import default_threads, default_variants
@@ -86,8 +86,9 @@ def bench(
         )
         with BenchBar(Console(stderr=True)) as bar:
             cube = run(grid, bar)
-        Console().print(report.table(cube))
+        interrupts.hold()
         cubes.write(cube, out)
         picture = out.with_suffix(".png")
         plots.save(report.figure(cube), picture)
+        Console().print(report.table(cube))
         click.echo(f"cube: {out}   figure: {picture}")

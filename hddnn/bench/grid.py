@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hddnn import runtimes, zoo
 from hddnn.checks import unknown
+from hddnn.data import load_dataset
 from hddnn.errors import InputError
 from hddnn.zoo import Bundle, PartPrecision
 from hddnn.zoo.card import ONNX_ONLY
@@ -40,7 +42,7 @@ class Grid:
 
     networks: names or bundles' folders; variants: of VARIANTS; threads, batch_sizes: each 1 or more; repeats:
     rounds through all cells of a network; images: how many are answered to compare answers; least_s: wall seconds
-    that a measurement of one cell lasts at least.
+    that a measurement of one cell lasts at least. Threads and batch sizes are put in order.
     Raises InputError for an unknown variant or an empty or impossible list, BundleError for an unknown network.
     """
 
@@ -70,10 +72,15 @@ class Grid:
         for number in (*self.threads, *self.batch_sizes, self.repeats, self.images):
             if number < 1:
                 raise InputError(f"threads, batch sizes, repeats and images must be 1 or more, not {number}")
+        there = len(load_dataset())
+        if self.images > there:
+            raise InputError(f"there are {there} packaged images to compare answers on, not {self.images}")
         if len({bundle.card.name for bundle in self.bundles}) < len(self.networks):
             raise InputError("two of the networks have the same name; give each once")
+        for name in ("threads", "batch_sizes"):
+            object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
 
-    @property
+    @cached_property
     def bundles(self) -> list[Bundle]:
         """Return the networks' bundles."""
         return [zoo.bundle(network) for network in self.networks]

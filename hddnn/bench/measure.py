@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from hddnn import cubes
 from hddnn.bench.grid import Grid, left_out, reference
+from hddnn.bench.remote import Failed, Remote
+from hddnn.data import load_dataset
 from hddnn.errors import HddnnError
 from hddnn.machine import processor
 from hddnn.zoo import Bundle
 
 if TYPE_CHECKING:
     import xarray as xr
-
-_END_S = 5.0  # for a process to end by itself when it is no longer needed
-# Compiling takes as long, without a pool of processes that outlives its use.
-_ENVIRONMENT = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 DIMS = ("network", "runtime", "threads", "batch_size", "repeat")
 _VARIABLES = {
@@ -49,65 +46,7 @@ class BenchObserver:
         """Hear what the next step is."""
 
     def left_out(self, network: str, runtime: str, reason: str) -> None:
-        """Hear that a network cannot be measured in a runtime after all."""
-
-
-class _Failed(HddnnError):
-    """A process could not load or run its network."""
-
-
-class _Remote:
-    """The other end of hddnn.bench.process: a network held by a process of its own, ended on exit."""
-
-    def __init__(self, bundle: Bundle, variant: str, threads: int) -> None:
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed on exit, with the process
-        command = [sys.executable, "-m", "hddnn.bench.process", str(bundle.path), variant, str(threads)]
-        # A session of its own, so that Ctrl-C reaches this process alone, which then ends the others.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=os.environ | _ENVIRONMENT,
-            start_new_session=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is not None:
-                self._process.kill()
-            self._process.communicate(timeout=_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-        finally:
-            self._errors.close()
-
-    def answer(self) -> dict[str, Any]:
-        """Return the next line; raises _Failed with the reason when there is none."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            said = self._errors.read().split("\n")
-            last = next((text.strip() for text in reversed(said) if text.strip()), "it said nothing")
-            raise _Failed(f"its process ended ({last})")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise _Failed(answer["error"])
-        return answer
-
-    def ask(self, do: str, **what: Any) -> Any:
-        """Return the one value of the answer to a question."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # answer() says why it ended
-            print(json.dumps({"do": do, **what}), file=self._process.stdin, flush=True)
-        (value,) = self.answer().values()
-        return value
+        """Hear that a network cannot be measured in a runtime after all; its further steps are left out."""
 
 
 def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
@@ -133,9 +72,17 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
     reasons: dict[str, dict[str, str]] = {}
     observer.began(_steps(grid))
     for n, bundle in enumerate(grid.bundles):
-        observer.network(bundle.card.name)
-        rows = {name: array[n] for name, array in values.items()}
-        reasons[bundle.card.name] = _measure(bundle, grid, rows, observer)
+        name = bundle.card.name
+        observer.network(name)
+        with tempfile.TemporaryDirectory(prefix="hddnn-bench-") as folder, ExitStack() as stack:
+            images = Path(folder) / "images.npy"
+            np.save(images, images_of(bundle.card.input_shape, max(grid.images, *grid.batch_sizes)))
+            rows = {variable: array[n] for variable, array in values.items()}
+            one = _Network(bundle, grid, images, rows, observer)
+            one.load(stack)
+            one.time()
+            one.weigh()
+            reasons[name] = one.reasons
     values["images_per_second"] = 1 / values["seconds_per_image"]
     data = {
         name: (dims, values[name], {"units": units, "long_name": text})
@@ -151,69 +98,104 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
     return xr.Dataset(data, coords, {**cubes.environment(), **attributes})
 
 
+def images_of(shape: Sequence[int], count: int) -> np.ndarray:
+    """Return the packaged images, resized and repeated as needed: uint8 (count, *shape)."""
+    images = load_dataset().images
+    images = images[np.arange(count) % len(images)]
+    if images.shape[1:] == tuple(shape):
+        return images
+    size = (shape[1], shape[0])
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images]
+    )
+
+
 def _steps(grid: Grid) -> int:
     ways = sum(left_out(b, v, grid.variants) is None for b in grid.bundles for v in grid.variants)
-    return ways * len(grid.threads) * (1 + grid.repeats * len(grid.batch_sizes))
+    return len(grid.bundles) + ways * len(grid.threads) * (1 + grid.repeats * len(grid.batch_sizes))
 
 
-def _measure(
-    bundle: Bundle, grid: Grid, rows: dict[str, np.ndarray], observer: BenchObserver
-) -> dict[str, str]:
-    """Fill one network's part of each variable; return why runtimes were left out, by runtime."""
-    name = bundle.card.name
-    reasons: dict[str, str] = {}
-    right = _answers_of_reference(bundle, grid, observer)
-    with ExitStack() as stack:
-        holders: dict[tuple[int, int], _Remote] = {}
+class _Network:
+    """The measurement of one network: fills `rows`, its part of each variable, and `reasons` by runtime."""
+
+    def __init__(
+        self, bundle: Bundle, grid: Grid, images: Path, rows: dict[str, np.ndarray], observer: BenchObserver
+    ) -> None:
+        self.reasons: dict[str, str] = {}
+        self._bundle, self._grid, self._images = bundle, grid, images
+        self._rows, self._observer = rows, observer
+        self._held: dict[tuple[int, int], Remote] = {}  # by the numbers of variant and threads
+
+    def load(self, stack: ExitStack) -> None:
+        """Start all processes; what cannot load its network, or run it once, is left out."""
+        grid, name = self._grid, self._bundle.card.name
+        right = self._right_answers()
         for v, variant in enumerate(grid.variants):
-            why = left_out(bundle, variant, grid.variants)
+            why = left_out(self._bundle, variant, grid.variants)
             if why is not None:
-                reasons[variant] = why
+                self.reasons[variant] = why
                 continue
             try:
                 for t, threads in enumerate(grid.threads):
-                    observer.step(f"{name}: loading {variant}, {_threads(threads)}")
-                    holder = stack.enter_context(_Remote(bundle, variant, threads))
-                    rows["load_s"][v, t] = holder.answer()["load_s"]
+                    self._observer.step(f"{name}: loading {variant}, {_threads(threads)}")
+                    held = stack.enter_context(Remote(self._bundle, variant, threads, self._images))
+                    self._held[v, t] = held
+                    self._rows["load_s"][v, t] = held.answer()["load_s"]
+                    # All do the same, so that their memory can be compared; the threads change no answer.
+                    classes = np.array(held.ask("answers", images=grid.images if t == 0 else 50))
                     if t == 0:
-                        classes = np.array(holder.ask("answers", images=grid.images))
-                        rows["agreement"][v] = np.mean(classes == right)
+                        self._rows["agreement"][v] = np.mean(classes == right)
                     for batch_size in grid.batch_sizes:  # a runtime may prepare for each
-                        holder.ask("time", batch_size=batch_size, least_s=0.0)
-                    holders[v, t] = holder
-            except _Failed as failed:
-                holders = {cell: holder for cell, holder in holders.items() if cell[0] != v}
-                rows["load_s"][v] = rows["agreement"][v] = np.nan
-                reasons[variant] = str(failed)
-                observer.left_out(name, variant, str(failed))
-        for repeat, b, (v, t) in _rounds(grid, list(holders)):
-            threads, batch_size = grid.threads[t], grid.batch_sizes[b]
-            observer.step(
-                f"{name}: {grid.variants[v]}, {_threads(threads)}, batch {batch_size}, round {repeat + 1}"
+                        held.ask("time", batch_size=batch_size, least_s=0.0)
+            except Failed as failed:
+                self._leave_out(v, str(failed))
+
+    def time(self) -> None:
+        """Measure all cells in rounds."""
+        grid, name = self._grid, self._bundle.card.name
+        for repeat, b, (v, t) in rounds(grid, list(self._held)):
+            if (v, t) not in self._held:
+                continue
+            threads, size = grid.threads[t], grid.batch_sizes[b]
+            self._observer.step(
+                f"{name}: {grid.variants[v]}, {_threads(threads)}, batch {size}, round {repeat + 1}"
             )
             try:
-                taken_s = holders[v, t].ask("time", batch_size=batch_size, least_s=grid.least_s)
-            except _Failed as failed:
-                raise HddnnError(f"network {name} failed in {grid.variants[v]}: {failed}") from failed
-            rows["seconds_per_image"][v, t, b, repeat] = taken_s
-        for (v, t), holder in holders.items():
-            rows["peak_memory"][v, t] = holder.ask("memory")
-    return reasons
+                taken_s = self._held[v, t].ask("time", batch_size=size, least_s=grid.least_s)
+            except Failed as failed:
+                self._leave_out(v, str(failed))
+            else:
+                self._rows["seconds_per_image"][v, t, b, repeat] = taken_s
+
+    def weigh(self) -> None:
+        """Ask all processes for the most memory that they held."""
+        for (v, t), held in list(self._held.items()):
+            try:
+                self._rows["peak_memory"][v, t] = held.ask("memory")
+            except Failed as failed:
+                self._leave_out(v, str(failed))
+
+    def _right_answers(self) -> np.ndarray:
+        """Return the reference's classes of the images that are compared, int64 (N,)."""
+        variant, name = reference(self._bundle), self._bundle.card.name
+        self._observer.step(f"{name}: answers of {variant}")
+        with Remote(self._bundle, variant, max(self._grid.threads), self._images) as remote:
+            try:
+                remote.answer()
+                return np.array(remote.ask("answers", images=self._grid.images))
+            except Failed as failed:
+                raise HddnnError(f"{variant} cannot run network {name}: {failed}") from failed
+
+    def _leave_out(self, v: int, reason: str) -> None:
+        variant = self._grid.variants[v]
+        self._held = {cell: held for cell, held in self._held.items() if cell[0] != v}
+        for row in self._rows.values():
+            row[v] = np.nan
+        self.reasons[variant] = reason
+        self._observer.left_out(self._bundle.card.name, variant, reason)
 
 
-def _answers_of_reference(bundle: Bundle, grid: Grid, observer: BenchObserver) -> np.ndarray:
-    """Return the reference's classes of the images that are compared, int64 (N,)."""
-    variant = reference(bundle)
-    observer.step(f"{bundle.card.name}: answers of {variant}")
-    with _Remote(bundle, variant, max(grid.threads)) as holder:
-        try:
-            holder.answer()
-            return np.array(holder.ask("answers", images=grid.images))
-        except _Failed as failed:
-            raise HddnnError(f"{variant} cannot run network {bundle.card.name}: {failed}") from failed
-
-
-def _rounds(grid: Grid, cells: list[tuple[int, int]]) -> Iterator[tuple[int, int, tuple[int, int]]]:
+def rounds(grid: Grid, cells: list[tuple[int, int]]) -> Iterator[tuple[int, int, tuple[int, int]]]:
     """Yield (repeat, batch size's number, cell): in each round every batch size, its cells in a new order."""
     order = np.random.default_rng(0)
     for repeat in range(grid.repeats):

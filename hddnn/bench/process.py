@@ -1,9 +1,10 @@
 """A process that holds one network in one runtime, and is told over its standard input what to measure.
 
-    python -m hddnn.bench.process BUNDLE VARIANT THREADS
+    python -m hddnn.bench.process BUNDLE VARIANT THREADS IMAGES
 
-Each line in is a JSON object with `do`, each line out the JSON answer to it; it ends with its input. A process of
-its own, because memory and the number of threads are a process's: one figure would be another's otherwise.
+IMAGES is an .npy file, uint8 (N, H, W, 3). Each line in is a JSON object with `do`, each line out the JSON answer
+to it; it ends with its input. A process of its own, because memory and the number of threads are a process's: one
+figure would be another's otherwise.
 """
 
 from __future__ import annotations
@@ -20,19 +21,10 @@ import numpy as np
 
 from hddnn import runtimes, zoo
 from hddnn.bench.grid import VARIANTS
-from hddnn.data import load_dataset
 from hddnn.errors import HddnnError
 from hddnn.runtimes import Runtime
 
 _BATCH = 50  # of the images whose answers are compared
-
-
-def sample_images(shape: tuple[int, ...], count: int) -> np.ndarray:
-    """Return images to run, uint8 (count, *shape): the packaged ones, or random ones for other sizes."""
-    data = load_dataset()
-    if data.images.shape[1:] != shape:
-        return np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
-    return data.images[np.arange(count) % len(data)]
 
 
 def peak_bytes() -> int:
@@ -60,12 +52,12 @@ def timed(network: Runtime, batch: np.ndarray, least_s: float) -> float:
 class Holder:
     """Answers what a bench asks of one loaded network."""
 
-    def __init__(self, bundle: str, variant: str, threads: int) -> None:
+    def __init__(self, bundle: str, variant: str, threads: int, images: str) -> None:
         runtime, options = VARIANTS[variant]
         start = time.perf_counter()
         self._network = runtimes.load(runtime, zoo.bundle(bundle), threads=threads, **options)
         self._load_s = time.perf_counter() - start
-        self._shape = self._network.bundle.card.input_shape
+        self._images = np.load(images, mmap_mode="r")
 
     def loaded(self) -> dict[str, Any]:
         """Return how long loading took, library included."""
@@ -73,41 +65,40 @@ class Holder:
 
     def answers(self, images: int) -> dict[str, Any]:
         """Return the likeliest class of each of the first so many images."""
-        given = sample_images(self._shape, images)
-        parts = [self._network.run(given[i : i + _BATCH]) for i in range(0, images, _BATCH)]
-        return {"classes": np.concatenate(parts).argmax(1).tolist()}
+        batches = (self._images[i : min(i + _BATCH, images)] for i in range(0, images, _BATCH))
+        return {"classes": [int(c) for batch in batches for c in self._network.run(batch).argmax(1)]}
 
     def time(self, batch_size: int, least_s: float) -> dict[str, Any]:
         """Return the seconds an image at a batch size."""
-        return {"seconds_per_image": timed(self._network, sample_images(self._shape, batch_size), least_s)}
+        return {"seconds_per_image": timed(self._network, self._images[:batch_size], least_s)}
 
     def memory(self) -> dict[str, Any]:
         """Return the process's peak memory so far."""
         return {"peak_bytes": peak_bytes()}
 
 
-def serve(given: TextIO, out: TextIO, bundle: str, variant: str, threads: int) -> None:
+def serve(given: TextIO, out: TextIO, bundle: str, variant: str, threads: int, images: str) -> None:
     """Load the network and answer lines until there are no more; an error of hddnn's is an answer, too."""
 
     def say(answer: dict[str, Any]) -> None:
         print(json.dumps(answer), file=out, flush=True)
 
     try:
-        holder = Holder(bundle, variant, threads)
+        holder = Holder(bundle, variant, threads, images)
         say(holder.loaded())
         for line in given:
             asked = json.loads(line)
             say(getattr(holder, asked.pop("do"))(**asked))
     except (HddnnError, RuntimeError) as error:  # torch and OpenVINO raise the latter
-        say({"error": str(error).splitlines()[0]})
+        say({"error": next(iter(str(error).splitlines()), type(error).__name__)})
 
 
 def main() -> None:
     # What a library prints goes to standard error; standard output is for answers only.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    bundle, variant, threads = sys.argv[1:]
-    serve(sys.stdin, out, bundle, variant, int(threads))
+    bundle, variant, threads, images = sys.argv[1:]
+    serve(sys.stdin, out, bundle, variant, int(threads), images)
 
 
 if __name__ == "__main__":

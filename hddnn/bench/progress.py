@@ -23,6 +23,7 @@ class BenchBar(Bars, BenchObserver):
             TextColumn("{task.description}", markup=False),
         )
         self._bar: TaskID | None = None
+        self._begun = 0  # steps
 
     def began(self, steps: int) -> None:
         self._bar = self._progress.add_task("", total=steps)
@@ -32,7 +33,8 @@ class BenchBar(Bars, BenchObserver):
 
     def step(self, text: str) -> None:
         if self._bar is not None:
-            self._progress.update(self._bar, advance=1, description=text)
+            self._progress.update(self._bar, completed=self._begun, description=text)
+        self._begun += 1
 
     def left_out(self, network: str, runtime: str, reason: str) -> None:
         self._console.print(f"{network} in {runtime} is left out: {reason}", soft_wrap=True, markup=False)

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hddnn.bench.grid import AGREES, DEFAULT, VARIANTS
+from hddnn.bench.grid import AGREES, CUDA, DEFAULT, VARIANTS
 from hddnn.tables import number, plain_table
 
 if TYPE_CHECKING:
@@ -90,14 +90,20 @@ def speedup(row: xr.Dataset, variant: str, batch_size: int) -> float:
     return float((times.sel(runtime=BASE) / times.sel(runtime=variant)).median("repeat"))
 
 
-def fastest(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> str | None:
-    """Return the fastest CPU runtime of those whose answers agree; None where none was measured."""
+def on_cpu(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> dict[str, float]:
+    """Return the median seconds an image by CPU runtime, of those that were measured."""
     one = cube.sel(network=name, threads=threads, batch_size=batch_size)
     median = one.seconds_per_image.median("repeat")
-    on_cpu = [v for v in one.runtime.values if VARIANTS[v][1].get("device") != "cuda"]
-    agreeing = [v for v in on_cpu if float(one.agreement.sel(runtime=v)) >= AGREES]
-    measured = [v for v in agreeing if not np.isnan(median.sel(runtime=v))]
-    return min(measured, key=lambda v: float(median.sel(runtime=v))) if measured else None
+    names = [str(v) for v in one.runtime.values if VARIANTS[str(v)][1].get("device") != "cuda"]
+    return {v: float(median.sel(runtime=v)) for v in names if not np.isnan(median.sel(runtime=v))}
+
+
+def fastest(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> str | None:
+    """Return the fastest CPU runtime of those whose answers agree; None where none was measured."""
+    times = on_cpu(cube, name, threads, batch_size)
+    share = cube.agreement.sel(network=name)
+    agreeing = [v for v in times if float(share.sel(runtime=v)) >= AGREES]
+    return min(agreeing, key=times.__getitem__) if agreeing else None
 
 
 def _notes(cube: xr.Dataset) -> Iterator[str]:
@@ -107,7 +113,8 @@ def _notes(cube: xr.Dataset) -> Iterator[str]:
     for name in (str(name) for name in cube.network.values):
         best = fastest(cube, name, threads, size)
         if best is None:
-            yield f"{name}: no runtime agrees with {cube.reference.sel(network=name).values!s}"
+            if on_cpu(cube, name, threads, size):
+                yield f"{name}: no runtime agrees with {cube.reference.sel(network=name).values!s}"
             continue
         factor = speedup(cube.sel(network=name, threads=threads), best, size)
         times = "" if np.isnan(factor) or best == BASE else f", {factor:.1f} times as fast as {BASE}"
@@ -122,6 +129,8 @@ def _notes(cube: xr.Dataset) -> Iterator[str]:
         "quartiles, at the batch size with most; memory: the process's peak"
     )
     yield f"measured on {cube.attrs['processor']}"
+    if CUDA in _measured(cube):
+        yield f"{CUDA}: its memory is the host's, and its threads change little"
     for name, why in json.loads(cube.attrs["left_out"]).items():
         yield from (f"left out: {name} in {variant}: {reason}" for variant, reason in why.items())
 

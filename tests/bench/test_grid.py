@@ -29,12 +29,13 @@ def with_card(network: str, **changes: object) -> Bundle:
         ({"batch_sizes": (1, 1)}, "give each batch size once"),
         ({"threads": (0,)}, "must be 1 or more, not 0"),
         ({"repeats": 0}, "must be 1 or more, not 0"),
+        ({"images": 2001}, "there are 2000 packaged images to compare answers on, not 2001"),
         (
             {"networks": ("mobilenet", str(zoo.bundle("mobilenet").path))},
             "have the same name; give each once",
         ),
     ],
-    ids=["unknown", "none", "twice", "threads", "repeats", "same"],
+    ids=["unknown", "none", "twice", "threads", "repeats", "images", "same"],
 )
 def test_impossible_grids_are_refused(changes: dict[str, object], text: str) -> None:
     good = Grid(("mobilenet",), ("openvino",), (1,))
@@ -84,3 +85,8 @@ def test_a_network_without_a_torch_definition() -> None:
     assert grid.left_out(bundle, "torch", ("torch",)) == "has no torch definition"
     assert grid.reference(bundle) == "onnxruntime"
     assert grid.reference(zoo.bundle("mobilenet")) == "torch"
+
+
+def test_threads_and_batch_sizes_are_in_order() -> None:
+    grid = Grid(("mobilenet",), ("openvino",), (4, 1), (50, 1, 10))
+    assert (grid.threads, grid.batch_sizes) == ((1, 4), (1, 10, 50))

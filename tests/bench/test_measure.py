@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,9 @@ pytest.importorskip("onnxruntime", reason="needs the extra bench")
 
 from hddnn import cubes, zoo
 from hddnn.bench import BenchObserver, Grid, measure, run
+from hddnn.bench.remote import Failed, Remote
 from hddnn.cli import main
+from hddnn.data import load_dataset
 from hddnn.errors import HddnnError
 from hddnn.zoo.card import ONNX_ONLY
 
@@ -66,7 +67,7 @@ def test_a_whole_cube(own: Path) -> None:
     assert (cube.peak_memory > 50e6).all()
     assert cube.reference.values.tolist() == ["onnxruntime"]
     assert json.loads(cube.attrs["left_out"]) == {}
-    assert heard.steps == heard.total + 1  # the reference's answers
+    assert heard.steps == heard.total
     assert (heard.networks, heard.without) == (["gulls"], [])
 
 
@@ -97,19 +98,79 @@ def test_a_damaged_network_is_one_line(own: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_process_that_dies_says_what_it_said_last(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with measure._Remote(zoo.bundle(own), "openvino", 1) as remote:
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    np.save(tmp_path / "images.npy", measure.images_of((32, 32, 3), 50))
+    return tmp_path / "images.npy"
+
+
+def test_a_process_that_dies_says_what_it_said_last(own: Path, images: Path) -> None:
+    with Remote(zoo.bundle(own), "openvino", 1, images) as remote:
         assert remote.answer()["load_s"] > 0
-        os.kill(remote._process.pid, signal.SIGKILL)
+        remote._process.kill()
         remote._process.wait()
-        with pytest.raises(HddnnError, match=r"its process ended"):
+        with pytest.raises(Failed, match=r"^its process ended \(it said nothing\)$"):
             remote.ask("memory")
+    with (
+        Remote(zoo.bundle(own), "nowhere", 1, images) as remote,
+        pytest.raises(Failed, match=r"^its process ended \(KeyError: 'nowhere'\)$"),
+    ):
+        remote.answer()
+
+
+def test_a_process_that_dies_in_a_round_is_left_out(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, times = Remote.ask, []
+
+    def ask_once(self: Remote, do: str, **what: object) -> object:
+        if do == "time" and what["least_s"] and "onnxruntime" in self._process.args:
+            times.append(do)
+            if len(times) == 2:
+                self._kill()
+                self._process.wait()
+        return ask(self, do, **what)
+
+    monkeypatch.setattr(Remote, "ask", ask_once)
+    heard = Heard()
+    grid = Grid((str(own),), ("openvino", "onnxruntime"), (1,), (1,), repeats=3, images=5, least_s=1e-6)
+    cube = run(grid, heard)
+    assert heard.without == [("gulls", "onnxruntime", "its process ended (it said nothing)")]
+    assert all(cube[name].sel(runtime="onnxruntime").isnull().all() for name in cube.data_vars)
+    assert all(cube[name].sel(runtime="openvino").notnull().all() for name in cube.data_vars)
+
+
+def test_on_an_error_a_process_goes_with_its_children_and_its_files(
+    own: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In Python's place, something that starts a child, as torch starts a compiler, and waits.
+    script = tmp_path / "python"
+    script.write_text('#!/bin/sh\nsleep 600 &\necho "{\\"child\\": $!}"\ncat\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    remote = Remote(zoo.bundle(own), "openvino", 1, images)
+    place, child = Path(remote._place.name), psutil.Process(remote.answer()["child"])
+    assert place.is_dir()
+    remote.__exit__(KeyboardInterrupt)
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert not place.exists()
+
+
+def test_images_are_the_packaged_ones_resized_where_a_network_takes_others() -> None:
+    packaged = load_dataset().images
+    assert np.array_equal(measure.images_of((32, 32, 3), 2001)[[0, 2000]], packaged[[0, 0]])
+    other = measure.images_of((64, 48, 3), 3)
+    assert (other.shape, other.dtype) == ((3, 64, 48, 3), np.uint8)
+    # Still the same picture: its mean by channel, and its brighter half.
+    assert other.mean((1, 2)) == pytest.approx(packaged[:3].mean((1, 2)), abs=2)
+    top, bottom = (packaged[0].mean((1, 2))[half].mean() for half in (slice(16), slice(16, 32)))
+    assert other[0][:32].mean() == pytest.approx(top, abs=2)
+    assert other[0][32:].mean() == pytest.approx(bottom, abs=2)
 
 
 def test_every_round_meets_every_cell_once_in_an_order_of_its_own() -> None:
     grid = Grid(("mobilenet",), ("openvino",), (1,), (1, 10), repeats=6)
     cells = [(v, t) for v in range(5) for t in range(2)]
-    rounds = list(measure._rounds(grid, cells))
+    rounds = list(measure.rounds(grid, cells))
     assert sorted(rounds) == sorted(product(range(6), range(2), cells))
     assert [repeat for repeat, _, _ in rounds] == sorted(repeat for repeat, _, _ in rounds)
     orders = {tuple(c for r, b, c in rounds if (r, b) == which) for which in product(range(6), range(2))}

@@ -86,6 +86,9 @@ def test_the_verdict_says_when_the_default_is_not_the_best() -> None:
     other = " ".join(said(made(WAYS | {"onnxruntime": (0.0009, 1.0)})).split())
     assert "net: onnxruntime, not the default, is the fastest that agrees" in other
     assert "net: no runtime agrees with torch" in said(made({"openvino": (0.1, 0.9)}))
+    on_gpu = said(made({"torch-cuda": (0.1, 1.0)}))  # none was measured on the CPU
+    assert "agrees with" not in on_gpu
+    assert "its memory is the host's" in on_gpu
 
 
 def test_what_was_left_out_is_told() -> None:
