@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError
+from hddnn.places import check_place
 from hddnn.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
 
 if TYPE_CHECKING:
@@ -160,15 +160,7 @@ def check_path(path: Path) -> None:
         raise InputError(f"{path} is a folder; name a file")
     if path.suffix == ".zarr" and path.exists() and not _is_zarr(path):
         raise InputError(f"{path} is there and is no zarr store; name another, it would be replaced")
-    # The folders that are not there yet will be made in the nearest one that is.
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    if not there.is_dir():
-        raise InputError(f"cannot write to {path}: {there} is not a folder")
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {there}: {error.strerror}") from None
+    check_place(path)
     if path.exists() and not os.access(path, os.W_OK):
         raise InputError(f"cannot replace {path}: permission denied")
 

@@ -64,3 +64,8 @@ class JobInterrupted(JobIncomplete):
     def __init__(self, cube: xr.Dataset | None) -> None:
         super().__init__("stopped before the end")
         self.cube = cube
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a foreign error says, or its kind where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -21,7 +21,7 @@ import numpy as np
 
 from hddnn import runtimes, zoo
 from hddnn.bench.grid import VARIANTS
-from hddnn.errors import HddnnError
+from hddnn.errors import HddnnError, first_line
 from hddnn.runtimes import Runtime
 
 _BATCH = 50  # of the images whose answers are compared
@@ -90,7 +90,7 @@ def serve(given: TextIO, out: TextIO, bundle: str, variant: str, threads: int, i
             asked = json.loads(line)
             say(getattr(holder, asked.pop("do"))(**asked))
     except (HddnnError, RuntimeError) as error:  # torch and OpenVINO raise the latter
-        say({"error": next(iter(str(error).splitlines()), type(error).__name__)})
+        say({"error": first_line(error)})
 
 
 def main() -> None:

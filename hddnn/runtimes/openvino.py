@@ -37,16 +37,34 @@ def _core() -> ov.Core:
     return ov.Core()
 
 
+_TYPES: dict[Precision, ov.Type] = {"f32": ov.Type.f32, "bf16": ov.Type.bf16}
+
+
 def default_precision() -> Precision:
     """Return what the card's precision `default` is on this CPU: "bf16" where it has instructions for it."""
     chosen = _core().get_property("CPU", "INFERENCE_PRECISION_HINT")
-    return "bf16" if chosen == ov.Type.bf16 else "f32"
+    return next((name for name, kind in _TYPES.items() if kind == chosen), "default")  # f16, on some
+
+
+def can_compute(precision: Precision) -> bool:
+    """Return whether this CPU computes in a precision when asked to, be it by emulation."""
+    if precision == "default":
+        return True
+    tiny = ov.opset13.parameter([1, 1], ov.Type.f32)
+    model = ov.Model([ov.opset13.relu(tiny)], [tiny], "tiny")
+    return _means(_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}), precision)
+
+
+def _means(compiled: ov.CompiledModel, precision: Precision) -> bool:
+    """Return whether a model was compiled in this precision: what a CPU lacks is silently float32."""
+    return precision == "default" or compiled.get_property("INFERENCE_PRECISION_HINT") == _TYPES[precision]
 
 
 class OpenVINO:
     """A bundle compiled for this CPU; precision: None for what the card asks for.
 
-    Raises BundleError when a file is not ONNX or does not have the shapes that the card states.
+    Raises BundleError when a file is not ONNX or does not have the shapes that the card states, or when this CPU
+    does not compute in the precision.
     """
 
     def __init__(
@@ -116,7 +134,7 @@ class OpenVINO:
                 raise BundleError(f"{path}: {side} is {_show(found)}, but the card says {_show([wanted])}")
         return model
 
-    def _compile(self, model: ov.Model, precision: str) -> ov.InferRequest:
+    def _compile(self, model: ov.Model, precision: Precision) -> ov.InferRequest:
         settings: dict[str, object] = {
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": 1,
@@ -126,11 +144,14 @@ class OpenVINO:
         if precision != "default":
             settings["INFERENCE_PRECISION_HINT"] = precision
         try:
-            return _core().compile_model(model, "CPU", settings).create_infer_request()
+            compiled = _core().compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise BundleError(
                 f"OpenVINO cannot compile {self.bundle.path}: {str(error).splitlines()[-1]}"
             ) from error
+        if not _means(compiled, precision):
+            raise BundleError(f"this CPU does not compute in {precision}; take precision default or f32")
+        return compiled.create_infer_request()
 
 
 def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarray]]:

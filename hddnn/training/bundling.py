@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hddnn.calibration import calibrate
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
 from hddnn.runtimes import Runtime
-from hddnn.runtimes.openvino import OpenVINO
+from hddnn.runtimes.openvino import OpenVINO, can_compute
 from hddnn.training.images import Images
 from hddnn.zoo import Bundle, PartPrecision
 from hddnn.zoo.card import Precision
@@ -37,19 +36,20 @@ def make_bundle(
     held_out: Images | None = None,
     threads: int = 2,
 ) -> Bundle:
-    """Export a network to a bundle in `out`, which appears whole or not at all, and replaces an older one.
+    """Export a network to a bundle in `out`, which is not there yet, and appears whole or not at all.
 
     data: what accuracy is measured on; held_out: images the network never learned from, which the temperature is
     fitted on; None: no temperature.
-    Raises BundleError when the files do not reproduce the network.
+    Raises BundleError when the files do not reproduce the network, or `out` has come to be there.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         made = Path(folder) / out.name
         _write(network, made, data, architecture, task, training, held_out, threads)
-        if out.exists():
-            shutil.rmtree(out)
-        made.rename(out)
+        try:
+            made.rename(out)
+        except OSError as error:
+            raise BundleError(f"{out} is there by now; the bundle was not written") from error
     return Bundle.open(out)
 
 
@@ -72,8 +72,11 @@ def _write(
     reference = _torch_answers(network, data.images).argmax(1)
     agreement, logits = {}, {}
     # The stem stays in float32: it is cheap, and what it loses nothing behind it can restore. `default` is
-    # measured as bfloat16, which it means on the CPUs that have it; others emulate it, slowly.
-    for name, precision in (("f32", PartPrecision(body="f32")), ("default", PartPrecision(body="bf16"))):
+    # measured as bfloat16, which it means on the CPUs that have it; some others emulate it, slowly.
+    tried = [("f32", PartPrecision(body="f32"))]
+    if can_compute("bf16"):  # else nobody knows what it would answer, and the body stays in float32
+        tried.append(("default", PartPrecision(body="bf16")))
+    for name, precision in tried:
         runtime = OpenVINO(draft, threads=threads, precision=precision)
         logits[name] = in_batches(runtime, data.images)
         agreement[name] = float(np.mean(logits[name].argmax(1) == reference))
@@ -81,7 +84,7 @@ def _write(
         raise BundleError(
             f"{path.name} as exported agrees with its torch network on {agreement['f32']:.2%} of the images only"
         )
-    body: Precision = "default" if agreement["default"] >= AGREEMENT_DEFAULT else "f32"
+    body: Precision = "default" if agreement.get("default", 0.0) >= AGREEMENT_DEFAULT else "f32"
     chosen = PartPrecision(body=body)
     if held_out is not None:
         runtime = OpenVINO(draft, threads=threads, precision=chosen)

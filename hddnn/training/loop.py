@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import v2
 
-from hddnn.errors import InputError
+from hddnn.errors import HddnnError, InputError, first_line
 from hddnn.training.images import Batches, Images
 from hddnn.training.objective import Objective, narrow_head, widen_head
 from hddnn.training.recipes import Recipe
@@ -33,8 +33,9 @@ class Trainer:
     """A network in training.
 
     network: as built, with as many outputs as its task has classes; it is changed in place. precision: "f32",
-    "bf16" or "auto". The same network, recipe, images, seed, precision, threads and number of workers give the
-    same weights on a CPU, in one go or resumed.
+    "bf16" or "auto". origin: what else decides the weights; a checkpoint is of the training with the same. The
+    same network, recipe, images, seed, precision, threads and number of workers give the same weights on a CPU, in
+    one go or resumed.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class Trainer:
         device: str = "cpu",
         workers: int = 0,
         precision: str = "auto",
+        origin: Mapping[str, str | int | None] | None = None,
     ) -> None:
         self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
         self.precision = chosen_precision(self.device, precision)
+        self._origin = dict(origin or {})
         self.epoch, self.seconds = 0, 0.0  # trained so far
         self._network = network
         self._classes = network.body.fc.out_features
@@ -127,7 +130,10 @@ class Trainer:
         return self._network
 
     def save(self, path: Path) -> None:
-        """Write all that the next epochs depend on; the file is the old one or the new one, never half of one."""
+        """Write all that the next epochs depend on; the file is the old one or the new one, never half of one.
+
+        Raises HddnnError when it cannot be written, as on a full disk.
+        """
         state: dict[str, Any] = {
             "about": self._about(),
             "epoch": self.epoch,
@@ -137,34 +143,44 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, temporary)
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch wraps what its writer meets
+            raise HddnnError(f"cannot write {path} ({first_line(error)})") from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def restore(self, path: Path) -> None:
         """Go on where `save` was called; raises InputError when the file is not of this training."""
         try:
             state = torch.load(path, weights_only=True, map_location=self.device)
-            about, epoch, seconds = state["about"], int(state["epoch"]), float(state["seconds"])
+            about = dict(state["about"])
         except Exception as error:  # pickle, zip and key errors share no base
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{path} is no checkpoint that can be read ({text}); delete it") from error
+            raise InputError(
+                f"{path} is no checkpoint that can be read ({first_line(error)}); delete it"
+            ) from error
         wanted = self._about()
         different = [key for key in wanted if about.get(key) != wanted[key]]
         if different:
             shown = ", ".join(f"{key} {about.get(key)} there, {wanted[key]} here" for key in different)
             raise InputError(f"{path} is of another training: {shown}; delete it, or train as it was begun")
-        self._network.load_state_dict(state["network"])
-        if self._average is not None:
-            self._average.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        self.epoch, self.seconds = epoch, seconds
+        try:
+            self._network.load_state_dict(state["network"])
+            if self._average is not None:
+                self._average.load_state_dict(state["average"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+            self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} is a damaged checkpoint ({first_line(error)}); delete it") from error
 
     def _about(self) -> dict[str, Any]:
         return {
             **asdict(self.recipe),
+            **self._origin,
             "precision": self.precision,
             "seed": self.seed,
             "images": len(self._targets),

@@ -46,13 +46,13 @@ class Objective:
         recipe, n = self.recipe, len(self.widths)
         answers = logits.float().split(self.widths, 1)
         targets = rows.split(self.widths * (2 if self.taught else 1), 1)
-        by_labels = sum(_cross_entropy(a, t) for a, t in zip(answers, targets[:n], strict=True))
+        by_labels = sum(F.cross_entropy(a, t) for a, t in zip(answers, targets[:n], strict=True))
         if not self.taught:
             return torch.as_tensor(by_labels)
         # The square keeps the gradients' size independent of the temperature (Hinton et al. 2015, section 2).
         soft = recipe.teacher_temperature
         by_teacher = sum(
-            soft**2 * _cross_entropy(a / soft, t) for a, t in zip(answers, targets[n:], strict=True)
+            soft**2 * F.cross_entropy(a / soft, t) for a, t in zip(answers, targets[n:], strict=True)
         )
         return (1 - recipe.teacher_weight) * by_labels + recipe.teacher_weight * by_teacher
 
@@ -84,7 +84,3 @@ def narrow_head(network: Network, classes: int) -> None:
 
 def _smoothed(labels: Tensor, classes: int, smoothing: float) -> Tensor:
     return F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-
-
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(logits, targets)

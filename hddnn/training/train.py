@@ -14,7 +14,8 @@ from torch import Tensor
 from hddnn import machine, zoo
 from hddnn._version import __version__
 from hddnn.data import Dataset, load_dataset
-from hddnn.errors import InputError
+from hddnn.errors import InputError, first_line
+from hddnn.places import check_place
 from hddnn.training.bundling import make_bundle
 from hddnn.training.images import Images, load_training_images, split
 from hddnn.training.loop import Trainer
@@ -81,6 +82,7 @@ def train(
     """
     if out.exists():
         raise InputError(f"{out} is there already; choose another --out, or remove it")
+    check_place(out)
     test = load_dataset("cifar100", data_root, download=download)
     images, held_out = split(load_training_images(data_root, test.labels))
     return train_on(course, out, images, held_out, test, resume=resume, observer=observer)
@@ -102,8 +104,12 @@ def train_on(
     checkpoint = checkpoint_path(out)
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} is of a training that was stopped; go on with --resume, or remove it")
+    if resume and not checkpoint.exists():
+        raise InputError(f"there is no {checkpoint} to go on with; begin without --resume, or see to --out")
     device = chosen_device(course.device)
     torch.set_num_threads(course.threads)
+    # Read now: they may be the very networks that this training is to replace.
+    taught_by, blank = _taught_by(recipe), not _may_know_held_out(course.start)
     trainer = Trainer(
         _begin(course, images),
         recipe,
@@ -113,11 +119,17 @@ def train_on(
         device=device,
         workers=course.workers,
         precision=course.precision,
+        origin={
+            "network": course.network,
+            "start": course.start,
+            "answers of": zoo.bundle(recipe.teacher).digest[:12] if recipe.teacher else None,
+            "device": device,
+            "threads": course.threads,
+            "workers": course.workers,
+        },
     )
     if checkpoint.exists():
         trainer.restore(checkpoint)
-    # Read now: the teacher may be the very network that this training is to replace.
-    taught_by = _taught_by(recipe)
     answers = held_out.targets(recipe.task)
     observer.began(trainer.epoch, recipe.epochs, trainer.n_batches)
     while trainer.epoch < recipe.epochs:
@@ -134,7 +146,7 @@ def train_on(
         task=recipe.task,
         training=_told(course, device, len(images), trainer) | taught_by,
         # Nothing can be fitted on images that the weights may have learned from before.
-        held_out=None if _may_know_held_out(course.start) else held_out,
+        held_out=held_out if blank else None,
         threads=course.threads,
     )
     checkpoint.unlink(missing_ok=True)
@@ -165,6 +177,8 @@ def _begin(course: Course, images: Images) -> Network:
         network.load_plain(_read_state(path))
     else:
         bundle = zoo.bundle(course.start)
+        if bundle.card.labels != images.labels.levels[course.recipe.task]:
+            raise InputError(f"{course.start} answers other classes than {course.network} is to learn")
         for module, file in ((network.stem, bundle.stem_path), (network.body, bundle.body_path)):
             load_weights(module, read_weights(file))
     return network
@@ -179,8 +193,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         return dict(torch.load(path, weights_only=True, map_location="cpu"))
     except Exception as error:  # those of pickle, zip files and safetensors share no base
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} holds no weights that can be read ({text})") from error
+        raise InputError(f"{path} holds no weights that can be read ({first_line(error)})") from error
 
 
 def _taught(recipe: Recipe, images: Images, observer: TrainingObserver) -> np.ndarray | None:

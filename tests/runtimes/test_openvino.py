@@ -13,7 +13,8 @@ import pytest
 from hddnn import runtimes, zoo
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
-from hddnn.runtimes.openvino import OpenVINO, default_precision
+from hddnn.runtimes import openvino
+from hddnn.runtimes.openvino import OpenVINO, can_compute, default_precision
 from hddnn.zoo import Bundle, PartPrecision
 
 
@@ -105,3 +106,15 @@ def test_the_default_precision_is_what_this_cpu_then_uses(sample: Dataset) -> No
         for body in ("default", default_precision())
     }
     assert np.array_equal(*made.values())
+
+
+def test_a_precision_that_this_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_compute("f32")
+    assert can_compute("default")
+    # As where OpenVINO takes float32 in its place without a word.
+    monkeypatch.setitem(openvino._TYPES, "bf16", "something else")
+    assert not can_compute("bf16")
+    with pytest.raises(
+        BundleError, match=r"^this CPU does not compute in bf16; take precision default or f32$"
+    ):
+        OpenVINO(zoo.bundle("mobilenet"), precision=PartPrecision(body="bf16"))

@@ -43,7 +43,7 @@ def test_card_is_measured(
     assert (card.name, card.architecture, card.training["epochs"]) == ("own", "wrn16_4", 0)
     assert (card.parameters, card.stem_parameters, card.stem_shape) == (2_772_020, 432, (16, 32, 32))
     assert card.agreement["f32"] >= 0.999
-    assert (card.precision.body == "default") == (card.agreement["default"] >= 0.995)
+    assert (card.precision.body == "default") == (card.agreement.get("default", 0) >= 0.995)
     runtime = OpenVINO(made)
     logits = in_batches(runtime, data.images)
     # Near, not equal: where `default` was chosen it was measured in bfloat16, which this CPU may not have.
@@ -66,6 +66,26 @@ def test_a_bundle_that_is_not_the_network_is_refused(
     with pytest.raises(BundleError, match=r"^own as exported agrees with its torch network on \d"):
         make_bundle(network, tmp_path / "own", data, **facts)
     assert not list(tmp_path.iterdir())  # not even in part
+
+
+def test_what_this_cpu_cannot_measure_is_not_claimed(
+    network: Network, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundling, "can_compute", lambda precision: False)
+    facts = {"architecture": "wrn16_4", "task": "fine", "training": {}}
+    card = make_bundle(network, tmp_path / "own", data, threads=1, **facts).card
+    assert set(card.agreement) == {"f32"}
+    assert card.precision.body == "f32"
+
+
+def test_nothing_that_is_there_is_replaced(network: Network, data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine").write_text("kept")
+    facts = {"architecture": "wrn16_4", "task": "fine", "training": {}}
+    few = Dataset("few", data.images[:2], data.coarse[:2], data.fine[:2], data.labels)
+    with pytest.raises(BundleError, match="own is there by now"):
+        make_bundle(network, tmp_path / "own", few, threads=1, **facts)
+    assert [path.name for path in tmp_path.rglob("*")] == ["own", "mine"]
 
 
 def test_coarse_accuracy_sums_fine_probabilities() -> None:

@@ -68,7 +68,6 @@ def test_images_are_cropped_and_flipped_each_in_its_own_way(few: Callable[[int],
     plain = Batches(same, replace(RECIPE, crop=False, flip=False), seed=0)
     assert epoch(plain, 1)[0].unique(dim=0).shape[0] == 1
     flipped = epoch(Batches(same, replace(RECIPE, crop=False), seed=0), 1)[0].unique(dim=0)
-    assert sorted(x.sum() for x in (flipped - one.pixels).abs().flatten(1)) != [0, 0]
     assert torch.equal(flipped.sum(3).sort(0).values, one.pixels.sum(3).repeat(2, 1, 1))
 
 

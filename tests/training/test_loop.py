@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hddnn.errors import InputError
+from hddnn.errors import HddnnError, InputError
 from hddnn.training.images import Images
-from hddnn.training.loop import Trainer
+from hddnn.training.loop import Trainer, chosen_precision
 from hddnn.training.recipes import RECIPES, Recipe
 from hddnn.zoo.networks import build
 
@@ -110,7 +110,18 @@ def test_precision_is_the_wanted_one(few: Callable[[int], Images]) -> None:
         )
         made.run_epoch()
         assert set(seen) == {dtype}
-    assert trainer(few(64)).precision in types
+
+
+@pytest.mark.parametrize(
+    ("able", "chosen"),
+    [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_f": True}, "f32"), ({}, "f32")],
+)
+def test_precision_follows_the_processor(
+    able: dict[str, bool], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert chosen_precision(torch.device("cpu")) == chosen
+    assert chosen_precision(torch.device("cpu"), "f32") == "f32"
 
 
 def test_it_learns(few: Callable[[int], Images]) -> None:
@@ -163,6 +174,29 @@ def test_a_checkpoint_of_another_training(few: Callable[[int], Images], tmp_path
     other = "f32" if here == "bf16" else "bf16"
     with pytest.raises(InputError, match=rf"precision {here} there, {other} here"):
         Trainer(build("mobilenet", 20), SMALL, few(96), precision=other).restore(path)
+
+
+def test_a_checkpoint_that_lacks_something(few: Callable[[int], Images], tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    trainer(few(96)).save(path)
+    state = torch.load(path, weights_only=True)
+    for lost in ("network", "optimizer", "epoch"):
+        torch.save({key: value for key, value in state.items() if key != lost}, path)
+        with pytest.raises(InputError, match=rf"is a damaged checkpoint \('{lost}'\); delete it"):
+            trainer(few(96)).restore(path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing(
+    few: Callable[[int], Images], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(HddnnError, match=r"cannot write .*No space left"):
+        trainer(few(64)).save(tmp_path / "checkpoint")
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_counts_batches(few: Callable[[int], Images]) -> None:

@@ -102,6 +102,52 @@ def test_stopped_and_resumed_makes_the_same_bundle(
     assert runtimes.load("torch", made).run(sets[2].images[:2]).shape == (2, 20)
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"start": "mobilenet"}, "start None there, mobilenet here"),
+        ({"network": "wrn16_4"}, "network mobilenet there, wrn16_4 here"),
+        ({"threads": 2}, "threads 1 there, 2 here"),
+    ],
+    ids=["start", "network", "threads"],
+)
+def test_a_checkpoint_of_another_course_is_refused(
+    sets: tuple[Images, Images, Dataset], tmp_path: Path, change: dict[str, object], text: str
+) -> None:
+    course = Course("mobilenet", TINY, device="cpu", threads=1)
+    with pytest.raises(KeyboardInterrupt):
+        train_on(course, tmp_path / "out", *sets, observer=Told(stop_at=4))
+    assert checkpoint_path(tmp_path / "out").exists()
+    with pytest.raises(InputError, match=text):
+        train_on(replace(course, **change), tmp_path / "out", *sets, resume=True)
+
+
+def test_nothing_to_go_on_with_is_said(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
+    course = Course("mobilenet", TINY, device="cpu", threads=1)
+    with pytest.raises(InputError, match=r"there is no .*out\.checkpoint to go on with"):
+        train_on(course, tmp_path / "out", *sets, resume=True)
+
+
+def test_a_start_with_other_classes_is_refused(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
+    folder = shutil.copytree(zoo.bundle("mobilenet").path, tmp_path / "turned")
+    facts = zoo.bundle("mobilenet").card.model_dump(exclude={"files"})
+    Bundle.create(folder, **facts | {"labels": facts["labels"][::-1]})
+    course = Course("mobilenet", TINY, start=str(folder), device="cpu", threads=1)
+    with pytest.raises(InputError, match="answers other classes than mobilenet is to learn"):
+        train_on(course, tmp_path / "out", *sets)
+
+
+def test_workers_change_nothing_of_an_exact_resume(
+    sets: tuple[Images, Images, Dataset], tmp_path: Path
+) -> None:
+    course = Course("mobilenet", TINY, device="cpu", threads=1, workers=2)
+    whole = train_on(course, tmp_path / "whole", *sets)
+    with pytest.raises(KeyboardInterrupt):
+        train_on(course, tmp_path / "parts", *sets, observer=Told(stop_at=4))
+    parts = train_on(course, tmp_path / "parts", *sets, resume=True)
+    assert whole.card.files == parts.card.files
+
+
 def test_no_epochs_bundle_what_they_start_with(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
     packaged = zoo.bundle("mobilenet")
     course = Course("mobilenet", replace(TINY, epochs=0), start="mobilenet", device="cpu", threads=1)
