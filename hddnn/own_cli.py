@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hddnn.console import one_line_errors
+from hddnn.console import Interrupts, one_line_errors
 
 
 class Size(click.ParamType):
@@ -68,7 +68,11 @@ FILE = click.Path(path_type=Path)
     show_default=True,
     help="Which classes of a data set it answers: coarse for end devices, fine for edge devices and clouds.",
 )
-@click.option("--image-size", type=Size(), help="Size of the images that arrive.  [default: 32x32]")
+@click.option(
+    "--image-size",
+    type=Size(),
+    help="Size of the images that arrive; data sets have 32x32.  [default: 32x32]",
+)
 @click.option(
     "--input-size", type=Size(), help="Size that they are resized to.  [default: what the network takes]"
 )
@@ -94,6 +98,11 @@ def add(name: str, file: Path, data: str | None, data_root: Path | None, **optio
     Example:
       hddnn zoo add gulls --onnx gulls.onnx --labels gulls.txt --mean 0.5 --std 0.5
     """
+    with Interrupts():  # a SIGTERM, too, leaves nothing half in the store
+        _add(name, file, data, data_root, **options)
+
+
+def _add(name: str, file: Path, data: str | None, data_root: Path | None, **options: Any) -> None:
     from hddnn.data import load_dataset
     from hddnn.errors import InputError
     from hddnn.own import from_onnx

@@ -105,7 +105,8 @@ def network(bundle: Bundle) -> Group:
 
 def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     card, told, origin = bundle.card, bundle.card.training, bundle.card.origin
-    yield "answers", f"{len(card.labels)} {card.task} classes: {', '.join(card.labels[:4])}, ..."
+    more = ", ..." if len(card.labels) > 4 else ""
+    yield "answers", f"{len(card.labels)} {card.task} classes: {', '.join(card.labels[:4])}{more}"
     yield (
         "images",
         f"{_shape(card.input_shape)} RGB, mean {_shape(card.mean, ', ')}, std {_shape(card.std, ', ')}",
@@ -132,7 +133,8 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield "temperature", f"{card.temperature:g}, fitted on {fit.images:,} {fit.source}"
         yield "calibration error", f"{fit.ece_before:.3f} before, {fit.ece_after:.3f} after"
     for fact, value in {**told, **origin}.items():
-        yield _words(fact), _told(value)
+        if value != "":
+            yield _words(fact), _told(value)
 
 
 def _told(value: object) -> str:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from hddnn.bench_cli import bench
 from hddnn.console import Group, one_line_errors
+from hddnn.errors import BundleError
 from hddnn.own_cli import add, remove
 
 
@@ -21,7 +22,15 @@ def zoo_list() -> None:
     """List the networks, what they answer and how well."""
     from hddnn import tables, zoo
 
-    Console().print(tables.networks(zoo.bundle(name) for name in zoo.names()))
+    bundles, broken = [], []
+    for name in zoo.names():
+        try:
+            bundles.append(zoo.bundle(name))
+        except BundleError as error:
+            broken.append(f"{error} (hddnn zoo remove {name})")
+    Console().print(tables.networks(bundles))
+    if broken:
+        raise BundleError("; ".join(broken))
 
 
 @zoo_group.command("show")

@@ -60,7 +60,9 @@ def from_onnx(
 
     path = Path(file)
     network = reading.understood(reading.read(path), str(path))
-    origin = {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    # A name need not be text, but the card is.
+    source = os.fsencode(path.name).decode(errors="replace")
+    origin = {"source": source, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     size = _size(network, input_size, facts)
     run = checking.original(network, _threads())
     return _add(network, run, name, facts, size, stem_output, data=data, replace=replace, origin=origin)

@@ -58,7 +58,9 @@ def original(network: Network, threads: int) -> Original:
             return run(images)
         # Made for one batch size: each image fills a batch of its own.
         each = [run(np.repeat(image[None], network.batch, axis=0)) for image in images]
-        return [np.concatenate([one[:1] for one in outputs]) for outputs in zip(*each, strict=True)]
+        return [
+            np.concatenate([np.atleast_1d(one)[:1] for one in outputs]) for outputs in zip(*each, strict=True)
+        ]
 
     return answer
 
@@ -79,9 +81,7 @@ def ask(network: Network, run: Original, facts: Facts, size: tuple[int, int]) ->
     try:
         outputs = run(network.laid_out(prepared(images, facts, size)))
     except RuntimeError as error:
-        raise BundleError(
-            f"{network.where} cannot answer a batch of {len(images)} ({_reason(error)}); {ANY_BATCH}"
-        ) from error
+        raise BundleError(_cannot_run(network, run, facts, size, images, error)) from error
     shapes = [np.shape(output) for output in outputs]
     fits = [i for i, shape in enumerate(shapes) if _classes(shape) == len(facts.labels)]
     if len(outputs) > 1 and len(fits) != 1:
@@ -117,6 +117,25 @@ def ask(network: Network, run: Original, facts: Facts, size: tuple[int, int]) ->
         )
     sums_to_one = bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3))
     return Answers(images, number, values, sums_to_one)
+
+
+def _cannot_run(
+    network: Network,
+    run: Original,
+    facts: Facts,
+    size: tuple[int, int],
+    images: np.ndarray,
+    error: RuntimeError,
+) -> str:
+    """Say whether it is the batch that a network cannot take, or the images."""
+    try:
+        run(network.laid_out(prepared(images[:1], facts, size)))
+    except RuntimeError:
+        return (
+            f"{network.where} cannot take images of {'x'.join(map(str, size))} ({_reason(error)}); "
+            "give the size that it was made for: --input-size (input_size=)"
+        )
+    return f"{network.where} cannot answer a batch of {len(images)} ({_reason(error)}); {ANY_BATCH}"
 
 
 def check(bundle: Bundle, answers: Answers, network: Network, threads: int) -> None:
@@ -166,6 +185,9 @@ def seconds_per_image(bundle: Bundle) -> float:
 
 def grader(data: Dataset, facts: Facts, name: str) -> Grader:
     """Return how a network's answers to a data set are judged. Raises DataError when the two do not fit."""
+    shown, arriving = ("x".join(map(str, size)) for size in (data.images.shape[1:3], facts.image_size))
+    if shown != arriving:
+        raise DataError(f"the images of data set {data.name} are {shown}, but network {name} gets {arriving}")
     try:
         return Grader.of(facts.task, facts.labels, data)
     except DataError as error:

@@ -13,9 +13,20 @@ from difflib import get_close_matches
 import onnx
 
 from hddnn.errors import BundleError
-from hddnn.own.reading import FLOATS, shape_of
+from hddnn.own.reading import FLOATS, PLACES, shape_of
 
 CONVOLUTIONS = ("Conv", "QLinearConv", "FusedConv")
+#: Operators whose weights mix channels or places. Others scale, shift or resize: an image stays an image.
+_MIXING = (
+    *CONVOLUTIONS,
+    "ConvInteger",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "MatMulInteger",
+    "QLinearMatMul",
+    "Einsum",
+)
 _SHOWN = 8
 
 
@@ -73,7 +84,8 @@ def choose(graph: onnx.GraphProto, source: str, target: str, wanted: str | None,
     graph: with the shapes of its tensors inferred. Raises BundleError listing the tensors that would do.
     """
     found = alive(graph, source, target)
-    shapes = {value.name: value for value in graph.value_info}
+    # A tensor inside may be an output, too; the answers themselves are nothing to cut at.
+    shapes = {value.name: value for value in (*graph.value_info, *graph.output) if value.name != target}
     weighed = _with_weights_before(graph, source)
     made_by = {name: node.op_type for node in graph.node for name in node.output}
     fits = {}
@@ -111,17 +123,19 @@ def choose(graph: onnx.GraphProto, source: str, target: str, wanted: str | None,
 
 
 def _with_weights_before(graph: onnx.GraphProto, source: str) -> set[str]:
-    """Return the tensors that images reach through a node with float weights of its own."""
-    weights = {tensor.name for tensor in graph.initializer if tensor.data_type in FLOATS and tensor.dims}
+    """Return the tensors that images reach through a node that mixes them by weights of its own."""
+    weights = {tensor.name for tensor in graph.initializer if tensor.data_type not in PLACES and tensor.dims}
     depends, weighed = {source}, set[str]()
     for node in graph.node:
         used = set(uses(node))
         if not depends.isdisjoint(used):
             depends.update(node.output)
-            if used & (weights | weighed):
+            if used & weighed or (node.op_type in _MIXING and used & weights):
                 weighed.update(node.output)
         elif used & weights:
-            weights.update(node.output)  # such as weights stored in half size and cast
+            weights.update(
+                node.output
+            )  # such as weights stored in half size and cast, or in 8 bits and scaled
     return weighed
 
 

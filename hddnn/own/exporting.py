@@ -52,6 +52,8 @@ def export(module: nn.Module, size: tuple[int, int], stem: str | None) -> Export
     Raises BundleError when torch cannot run or export it.
     """
     where = type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise BundleError(f"{where} is no torch module; build the network, and load its weights into it")
     images = _images(module, np.zeros((2, 3, *size), np.float32))
     with _evaluating(module):
         _try(module, images, stem, where)
@@ -96,7 +98,7 @@ def _try(module: nn.Module, images: Tensor, stem: str | None, where: str) -> Non
     try:
         with torch.inference_mode():
             module(images)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # a foreign forward may raise anything
         raise BundleError(f"{where} cannot take images {tuple(images.shape)}: {reason(error)}") from error
     finally:
         if hook is not None:

@@ -17,6 +17,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+_MOST = 1e4  # of a mean or a spread, and of one over a spread: far beyond any that is meant
+_MOST_PIXELS = 4096  # of a side: an image of so many is 50 MB, and its features are more
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the user tells of a network.
@@ -39,16 +43,24 @@ class Facts:
         for what, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
                 raise BundleError(f"{what} is {_listed(values)}; it must be 3 numbers, one for each channel")
+            if max(map(abs, values)) > _MOST:
+                raise BundleError(f"{what} is {_listed(values)}; it is of images scaled to 0..1")
         if min(self.std) <= 0:
             raise BundleError(f"std is {_listed(self.std)}; it must be above 0")
+        if min(self.std) < 1 / _MOST:
+            raise BundleError(f"std is {_listed(self.std)}; it is of images scaled to 0..1")
 
 
 def check_size(size: Sequence[int], what: str) -> None:
     """Raise BundleError unless `size` is a height and a width in pixels."""
+    if isinstance(size, int):
+        raise BundleError(f"{what} is {size}; give height x width in pixels, such as (32, 32)")
     if len(size) != 2 or min(size) < 1:
         raise BundleError(
             f"{what} is {'x'.join(map(str, size))}; give height x width in pixels, such as 32x32"
         )
+    if max(size) > _MOST_PIXELS:
+        raise BundleError(f"{what} is {'x'.join(map(str, size))}; a side has at most {_MOST_PIXELS} pixels")
 
 
 def read_labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
@@ -68,6 +80,8 @@ def read_labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
         lines = text.split("\n") if text else []
     else:
         where, lines = "labels", list(labels)
+        if not all(isinstance(line, str) for line in lines):
+            raise BundleError("labels: must be text; give the name of each class")
     names = tuple(line.strip() for line in lines)
     if not names:
         raise BundleError(f"{where}: holds no label; give one name a line, in the order of the outputs")

@@ -13,14 +13,12 @@ from hddnn.errors import BundleError
 from hddnn.own.batches import BATCH
 from hddnn.own.cutting import Cut, needed, uses
 from hddnn.own.facts import Facts
-from hddnn.own.reading import Network, reason
+from hddnn.own.reading import PLACES, Network, reason
 
 _PREFIX = "network/"  # before all names that come with the network, so that none is one of ours
 _LEAST = 1e-30  # the probability that stands for 0 where its logarithm is taken
 #: What may stand between a Softmax and the output: it moves numbers and changes none.
 _MOVES = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast")
-#: Types of constants that say where numbers go, and are no weights.
-_PLACES = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, TensorProto.STRING)
 
 
 def without_softmax(graph: onnx.GraphProto, output: str) -> str | None:
@@ -114,7 +112,7 @@ def weights(*models: onnx.ModelProto) -> int:
             for name in node.input[3:5]
         }
         for tensor in model.graph.initializer:
-            is_weight = tensor.name.startswith(_PREFIX) and tensor.dims and tensor.data_type not in _PLACES
+            is_weight = tensor.name.startswith(_PREFIX) and tensor.dims and tensor.data_type not in PLACES
             if is_weight and tensor.name not in counted:
                 found[tensor.name] = math.prod(tensor.dims)
     return sum(found.values())

@@ -22,6 +22,8 @@ FLOATS: dict[int, type[np.floating]] = {
     TensorProto.FLOAT16: np.float16,
     TensorProto.DOUBLE: np.float64,
 }
+#: Types of constants that say where numbers go, and are no weights.
+PLACES = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL, TensorProto.STRING)
 #: What starts a pickle, or the zip file that torch.save puts one into.
 _PICKLES = (b"\x80", b"PK")
 
@@ -46,7 +48,8 @@ class Network:
     def laid_out(self, images: np.ndarray) -> np.ndarray:
         """Return images, float32 (B, 3, H, W), as the network takes them."""
         images = images if self.channels_first else images.transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(images, self.dtype)
+        with np.errstate(over="ignore"):  # what is too large for the type becomes infinite, and is then found
+            return np.ascontiguousarray(images, self.dtype)
 
 
 def read(file: Path) -> onnx.ModelProto:
@@ -76,7 +79,7 @@ def read(file: Path) -> onnx.ModelProto:
 
 def understood(model: onnx.ModelProto, where: str) -> Network:
     """Check a model and find its images; changes the model. Raises BundleError."""
-    if not model.graph.node:
+    if not model.graph.node or not model.graph.output:
         raise BundleError(f"{where} holds no network; get or export it again")
     if model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:
         raise BundleError(f"{where} has more than 2 GB of weights, the most that one ONNX file can hold")
@@ -84,7 +87,13 @@ def understood(model: onnx.ModelProto, where: str) -> Network:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker's own class, or that of shape inference
         raise BundleError(f"{where} is no valid ONNX file ({reason(error)}); export it again") from error
-    model = _plain(model, where)
+    try:
+        model = _plain(model, where)
+        broken = [tensor.name for tensor in model.graph.initializer if _holds_nan(tensor)]
+    except (ValueError, LookupError, TypeError) as error:  # what the checker does not see
+        raise BundleError(f"{where} is a damaged ONNX file ({reason(error)}); export it again") from error
+    if broken:
+        raise BundleError(f"{where}: weight {broken[0]} holds NaN; train or export the network again")
     graph = model.graph
     held = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in held]
@@ -103,14 +112,11 @@ def understood(model: onnx.ModelProto, where: str) -> Network:
         )
     if kind not in FLOATS:
         raise BundleError(
-            f"{where}: input {images.name} is {TensorProto.DataType.Name(kind).lower()}; it must be float, "
+            f"{where}: input {images.name} is {_kind_name(kind)}; it must be float, "
             "float16 or double: export the network without what makes pixels ready for it"
         )
     first = shape[1] == 3
     height, width = shape[2:] if first else shape[1:3]
-    for tensor in graph.initializer:
-        if tensor.data_type in FLOATS and np.isnan(numpy_helper.to_array(tensor)).any():
-            raise BundleError(f"{where}: weight {tensor.name} holds NaN; train or export the network again")
     return Network(
         model,
         where,
@@ -128,6 +134,15 @@ def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
         return None
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
+
+
+def _holds_nan(tensor: TensorProto) -> bool:
+    return tensor.data_type in FLOATS and bool(np.isnan(numpy_helper.to_array(tensor)).any())
+
+
+def _kind_name(kind: int) -> str:
+    names = {number: name.lower() for name, number in TensorProto.DataType.items()}
+    return names.get(kind, f"of the unknown type {kind}")
 
 
 def reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hddnn.errors import BundleError
+from hddnn.errors import BundleError, first_line
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
 from hddnn.zoo import Bundle
 
@@ -87,7 +87,9 @@ def _session(path: Path, threads: int, given: Port, answer: Port) -> ort.Inferen
             ort.InferenceSession(path, first, providers=["CPUExecutionProvider"])
             session = ort.InferenceSession(simple, _options(threads), providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no base class of their own
-            raise BundleError(f"{path} cannot be read as ONNX; get or export the bundle again") from error
+            raise BundleError(
+                f"{path} cannot be read as ONNX ({first_line(error)}); get or export the bundle again"
+            ) from error
     for side, ports, wanted in (
         ("input", session.get_inputs(), given),
         ("output", session.get_outputs(), answer),

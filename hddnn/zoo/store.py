@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hddnn.checks import unknown
@@ -15,7 +15,7 @@ from hddnn.places import networks_dir
 
 PACKAGED = Path(__file__).parent / "bundles"
 # A name becomes a folder, a part of task keys, and stands in topology files, where a "/" would make it a path.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def packaged_names() -> tuple[str, ...]:
@@ -36,11 +36,18 @@ def folder_of(name: str) -> Path:
 def check_free(name: str, *, replace: bool = False) -> None:
     """Raise BundleError when an own network cannot have this name; replace: an own one may give way."""
     if not _NAME.fullmatch(name):
-        raise BundleError(f"'{name}' is no network's name; use letters, digits, '.', '_' and '-'")
+        raise BundleError(
+            f"'{name}' is no network's name; use letters, digits, '.', '_' and '-', at most 100 of them"
+        )
     if name in packaged_names():
         raise BundleError(f"'{name}' is a packaged network; give yours another name")
-    if name in own_names() and not replace:
-        raise BundleError(f"there is a network '{name}' already; replace it with --replace (replace=True)")
+    if name in own_names():
+        if not replace:
+            raise BundleError(
+                f"there is a network '{name}' already; replace it with --replace (replace=True)"
+            )
+    elif folder_of(name).exists():
+        raise BundleError(f"{folder_of(name)} is in the way, and no network; delete it")
 
 
 @contextmanager
@@ -51,22 +58,26 @@ def kept(name: str, *, replace: bool = False) -> Iterator[Path]:
     written.
     """
     check_free(name, replace=replace)
-    fresh, old = _aside(name), _aside(name)
+    fresh, old, moved, placed = _aside(name), _aside(name), False, False
     try:
         fresh.mkdir(parents=True)
         yield fresh
         if replace and name in own_names():
             folder_of(name).rename(old)
+            moved = True
         check_free(name)  # another process may have been quicker
         fresh.rename(folder_of(name))
+        placed = True
     except OSError as error:
         raise BundleError(
             f"cannot keep a network in {fresh.parent} ({error.strerror or error}); set HDDNN_NETWORKS to a folder "
             "that you may write to"
         ) from error
     finally:
-        if old.exists() and not folder_of(name).exists():
-            old.rename(folder_of(name))
+        # Asked of nothing on the disk, which may be what has failed.
+        if moved and not placed:
+            with suppress(OSError):
+                old.rename(folder_of(name))
         for folder in (fresh, old):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -91,5 +102,8 @@ def _aside(name: str) -> Path:
 
 
 def _names_in(place: Path) -> tuple[str, ...]:
-    found = (card.parent.name for card in place.glob("*/card.json"))
+    try:
+        found = [card.parent.name for card in place.glob("*/card.json")]
+    except OSError:  # a store that this user may not look into has nothing for them
+        return ()
     return tuple(sorted(name for name in found if _NAME.fullmatch(name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -220,7 +221,7 @@ def test_data_of_other_classes_is_refused_before_the_network_is_run(tmp_path: Pa
     with pytest.raises(
         DataError, match="data set sample and network own do not fit: the network has no fine class"
     ):
-        add(tmp_path, data=sample)
+        add(tmp_path, size=("h", "w"), image_size=(32, 32), data=sample)
 
 
 def test_missing_onnx_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,3 +240,31 @@ def test_the_zoo_offers_it_without_loading_what_it_needs() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
     with pytest.raises(AttributeError, match="no attribute 'from_keras'"):
         zoo.from_keras  # noqa: B018
+
+
+def test_data_of_another_size_is_refused_before_the_network_is_run(tmp_path: Path, sample: Dataset) -> None:
+    with pytest.raises(
+        DataError, match="the images of data set sample are 32x32, but network own gets 24x24"
+    ):
+        add(tmp_path, data=sample)
+
+
+def test_a_scalar_beside_the_answers_of_a_fixed_batch(tmp_path: Path) -> None:
+    model = network(batch=1)
+    model.graph.node.append(onnx.helper.make_node("ReduceMax", ["scores"], ["most"], keepdims=0))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("most", onnx.TensorProto.FLOAT, []))
+    made = from_onnx(saved(tmp_path, model), "own", labels=LABELS, image_size=(24, 24))
+    np.testing.assert_allclose(OpenVINO(made).run(IMAGES), expected(network()), atol=1e-5)
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    file = saved(tmp_path).rename(tmp_path / os.fsdecode(b"gull\xff.onnx"))
+    made = from_onnx(file, "own", labels=LABELS, image_size=(24, 24))
+    assert made.card.origin["source"] == "gull\N{REPLACEMENT CHARACTER}.onnx"
+
+
+def test_images_of_a_size_that_a_network_cannot_take(tmp_path: Path) -> None:
+    with pytest.raises(
+        BundleError, match=r"cannot take images of 2x2 .*; give the size that it was made for"
+    ):
+        add(tmp_path, size=("h", "w"), image_size=(2, 2))

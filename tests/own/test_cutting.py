@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_networks import network
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from hddnn.errors import BundleError
 from hddnn.own.batches import for_any_batch
@@ -132,3 +133,54 @@ def test_a_network_without_a_convolution() -> None:
         BundleError, match="own has no convolution that splits it; name a tensor that does: none"
     ):
         chosen(model)
+
+
+def with_before(*nodes: onnx.NodeProto, last: str, **weights: np.ndarray) -> onnx.ModelProto:
+    """Return the plain network with nodes between its images and its first convolution."""
+    model = network()
+    model.graph.node[0].input[0] = last
+    held = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    model.graph.initializer.extend(held)
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *rest])
+    return model
+
+
+SCALED = with_before(
+    helper.make_node("Sub", ["x", "mean_"], ["centred"]),
+    helper.make_node("Div", ["centred", "std_"], ["normal"]),
+    last="normal",
+    mean_=np.full((1, 3, 1, 1), 0.5, np.float32),
+    std_=np.full((1, 3, 1, 1), 0.2, np.float32),
+)
+RESIZED = with_before(
+    helper.make_node("Resize", ["x", "", "scales"], ["normal"]),
+    last="normal",
+    scales=np.ones(4, np.float32),
+)
+
+
+@pytest.mark.parametrize("model", [SCALED, RESIZED], ids=["scaled", "resized"])
+def test_images_scaled_or_resized_are_images_still(model: onnx.ModelProto) -> None:
+    assert chosen(onnx.ModelProto.FromString(model.SerializeToString())) == "first"
+    with pytest.raises(BundleError, match=r"'normal': no weights lie before it.*split it are first, relu, "):
+        chosen(onnx.ModelProto.FromString(model.SerializeToString()), "normal")
+
+
+def test_weights_in_8_bits_are_weights() -> None:
+    model = network()
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    w1 = numpy_helper.to_array(held["w1"])
+    held["w1"].CopyFrom(numpy_helper.from_array(np.round(w1 * 50).clip(-127, 127).astype(np.int8), "w1"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1 / 50), "scale"))
+    model.graph.node[0].input[1] = "w1:float"
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["w1", "scale"], ["w1:float"]))
+    assert chosen(model) == "first"
+
+
+def test_a_tensor_that_is_an_output_too_can_be_cut_at() -> None:
+    model = network()
+    model.graph.output.append(helper.make_tensor_value_info("first", TensorProto.FLOAT, ["b", 8, 11, 11]))
+    assert chosen(model) == "first"
+    assert chosen(onnx.ModelProto.FromString(model.SerializeToString()), "first") == "first"

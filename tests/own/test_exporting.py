@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="needs the extra torch")
 import timm
 import torch
 from torch import nn
-from torchvision.models import shufflenet_v2_x0_5
+from torchvision.models import VisionTransformer, shufflenet_v2_x0_5
 
 from hddnn import runtimes, zoo
 from hddnn.data import Dataset
@@ -57,4 +57,13 @@ def test_a_module_that_answers_nan_is_refused() -> None:
 
     with pytest.raises(BundleError, match="NaN or infinity"):
         zoo.from_torch(Broken(), "own", labels=["a", "b", "c", "d"], input_size=(24, 24))
+    assert "own" not in zoo.names()
+
+
+def test_what_is_no_module_or_cannot_take_the_images() -> None:
+    with pytest.raises(BundleError, match="OrderedDict is no torch module; build the network, and load its"):
+        zoo.from_torch(shufflenet_v2_x0_5(weights=None).state_dict(), "own", labels=LABELS)
+    fussy = VisionTransformer(32, 16, 1, 1, 8, 8, num_classes=3)  # asserts the size of its images
+    with pytest.raises(BundleError, match=r"cannot take images \(2, 3, 224, 224\): Wrong image height"):
+        zoo.from_torch(fussy, "own", labels=["a", "b", "c"])
     assert "own" not in zoo.names()

@@ -58,8 +58,17 @@ def test_wrong_labels_files(tmp_path: Path, content: bytes | None, said: str) ->
         ({"mean": (0.5,)}, "mean is 0.5; it must be 3 numbers"),
         ({"std": (0.5, 0.5, float("nan"))}, "std is 0.5, 0.5, nan; it must be 3 numbers"),
         ({"std": (0.5, 0.0, 0.5)}, "std is 0.5, 0, 0.5; it must be above 0"),
+        ({"std": (0.5, 1e-300, 0.5)}, "std is 0.5, 1e-300, 0.5; it is of images scaled to 0..1"),
+        ({"mean": (1e300, 0.0, 0.0)}, r"mean is 1e\+300, 0, 0; it is of images scaled"),
+        ({"image_size": (10**7, 32)}, "size is 10000000x32; a side has at most 4096 pixels"),
+        ({"image_size": 32}, r"the images' size is 32; give height x width in pixels, such as \(32, 32\)"),
     ],
 )
 def test_wrong_facts(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(BundleError, match=said):
         Facts(("cat",), **wrong)
+
+
+def test_labels_that_are_no_text() -> None:
+    with pytest.raises(BundleError, match="labels: must be text; give the name of each class"):
+        read_labels(range(3))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +173,28 @@ def test_more_than_a_file_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx.checker, "MAXIMUM_PROTOBUF", 1000)
     with pytest.raises(BundleError, match="own has more than 2 GB of weights"):
         understood(network(), "own")
+
+
+def damaged(change: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
+    model = network()
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.graph.initializer[0].dims.__setitem__(0, 7), "is a damaged ONNX file"),
+        (lambda m: m.graph.node.append(helper.make_node("Constant", [], ["kc"])), "is a damaged ONNX file"),
+        (lambda m: m.graph.ClearField("output"), "holds no network"),
+        (
+            lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 33),
+            "input x is of the unknown type 33; it must be float",
+        ),
+    ],
+    ids=["dims", "constant", "outputs", "type"],
+)
+def test_what_the_checker_lets_pass(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], object], said: str
+) -> None:
+    assert said in refused(saved(tmp_path, damaged(change)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hddnn.cli import main
 from hddnn.data import Dataset, Job
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.labels import LabelHierarchy
+from hddnn.own import checking
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.schemes import make_plan
 from hddnn.topology import Topology
@@ -93,3 +96,13 @@ def test_what_cannot_be_added_is_one_line(tmp_path: Path, labels: dict[str, Path
         assert refused.stderr.count("\n") == 1
         assert text in refused.stderr
         assert "own" not in zoo.names()
+
+
+def test_a_sigterm_leaves_nothing_in_the_store(
+    tmp_path: Path, labels: dict[str, Path], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "check", lambda *args: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = hddnn("zoo", "add", "own", "--onnx", saved(tmp_path), "--labels", labels["fine"])
+    assert stopped.exit_code == 1
+    assert stopped.stderr.startswith("hddnn: stopped")
+    assert not list(store.iterdir())
