@@ -32,8 +32,8 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "way",
     default="default",
     show_default=True,
-    metavar="default|short|paper",
-    help="How: short for an afternoon on two cores, paper for the settings of the paper's section 4.3.",
+    metavar="default|short|refine|paper",
+    help="How: short for an afternoon on two cores, refine to go on from --start, paper as in its section 4.3.",
 )
 @click.option(
     "--epochs",

@@ -44,7 +44,7 @@ def tiny(sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     ("args", "text"),
     [
         (["vgg"], "no recipe for network 'vgg'; there are mobilenet, resnet34, wrn16_4, wrn28_10"),
-        (["mobilenet", "--recipe", "best"], "no recipe 'best'; there are default, short, paper"),
+        (["mobilenet", "--recipe", "best"], "no recipe 'best'; there are default, short, refine, paper"),
         (["mobilenet", "--epochs", "0"], "--epochs 0 trains nothing; give --start"),
         (["mobilenet", "--epochs", "-1"], "-1 is not in the range x>=0"),
         (["mobilenet", "--data-root", "nowhere"], "nowhere/cifar-100-python/test: no such file"),

@@ -73,6 +73,15 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "wrn16_4": replace(_SHORT_WIDE, teacher="wrn16_4"),
         "wrn28_10": _SHORT_WIDE,
     },
+    # To go on from weights that are good already (--start).
+    "refine": {
+        "mobilenet": Recipe(
+            "coarse", 8, 128, 0.03, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.1, teacher="wrn16_4"
+        ),
+        "resnet34": Recipe("fine", 8, 128, 0.03, label_smoothing=0.0, cutmix=0.1, teacher="wrn16_4"),
+        "wrn16_4": Recipe("fine", 8, 128, 0.03, label_smoothing=0.0, teacher="wrn16_4"),
+        "wrn28_10": Recipe("fine", 8, 128, 0.03, cutmix=0.3),
+    },
     # Section 4.3. Left out: the whitening of whole images (ZCA) before its WRN, a 3072 x 3072 product that each
     # end device would have to make; the mean and spread of each channel stand in its place.
     "paper": {

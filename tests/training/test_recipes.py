@@ -66,7 +66,7 @@ def test_few_steps_are_enough(steps: int) -> None:
 
 
 def test_unknown_names_list_the_valid_ones() -> None:
-    with pytest.raises(InputError, match=r"^no recipe 'best'; there are default, short, paper$"):
+    with pytest.raises(InputError, match=r"^no recipe 'best'; there are default, short, refine, paper$"):
         recipe("mobilenet", "best")
     with pytest.raises(InputError, match=r"^no recipe for network 'vgg'; there are mobilenet, resnet34"):
         recipe("vgg")
