@@ -3,7 +3,9 @@
 Temperature scaling divides a network's logits by one number T before the softmax. Answers stay what they were;
 of images answered with confidence 0.8, about 80 % should then be right. Source of the method and of the expected
 calibration error: Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, sections
-3 and 4.2.
+3 and 4.2. T is not the likeliest one, but the one at which a network is as sure as it is right: Clarte, Loureiro,
+Krzakala and Zdeborova, "Expectation consistency for calibration of neural networks", UAI 2023. No T fits all that
+a network says which learned from a teacher's answers and mixed images, and the likeliest one makes it too sure.
 """
 
 from __future__ import annotations
@@ -98,36 +100,31 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature at which the images' right classes are likeliest, LEAST to MOST.
+    """Return the temperature at which the mean confidence is the share of right answers, LEAST to MOST.
 
     logits: float (N, classes); labels: int (N,), the right classes.
-    The negative log likelihood is convex in 1/T, so its slope there is 0 at most once, and halving finds it. Where
-    the likelihood only rises towards a bound (as when every answer is right) the answer is that bound; where it
-    does not depend on T (logits without differences, a single class) it is 1.
+    The mean confidence only falls with T, so halving finds it. Where none between the bounds will do (as when
+    every answer is right) the answer is the nearer bound; where confidence does not depend on T (logits without
+    differences, a single class) it is 1.
     Raises InputError for arrays that do not fit each other, no images, labels without a class, and logits that
     are not finite.
     """
     logits, labels = _checked(logits, labels)
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    if not shifted.any():
+    if not np.ptp(logits, axis=1).any():
         return 1.0
-    right = shifted[np.arange(len(labels)), labels].mean()
+    right = float(np.mean(logits.argmax(axis=1) == labels))
 
-    def slope(inverse: float) -> float:
-        """Return the derivative of the mean negative log likelihood by 1/T: expected less right logit."""
-        odds = np.exp(shifted * inverse)
-        return float(((odds * shifted).sum(axis=1) / odds.sum(axis=1)).mean() - right)
+    def too_sure(temperature: float) -> bool:
+        return float(probabilities(logits, temperature).max(axis=1).mean()) > right
 
-    if slope(1 / LEAST) <= 0:
+    if not too_sure(LEAST):
         return LEAST
-    if slope(1 / MOST) >= 0:
+    if too_sure(MOST):
         return MOST
     low, high = np.log(LEAST), np.log(MOST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        # A positive slope in 1/T: the likelihood falls with 1/T, so T has to be larger.
-        low, high = (middle, high) if slope(np.exp(-middle)) > 0 else (low, middle)
+        low, high = (middle, high) if too_sure(np.exp(middle)) else (low, middle)
     return float(np.exp((low + high) / 2))
 
 

@@ -16,7 +16,6 @@ from hddnn.calibration import (
     calibrate,
     expected_calibration_error,
     fit_temperature,
-    negative_log_likelihood,
     probabilities,
     top1,
 )
@@ -57,14 +56,28 @@ def test_scaling_the_logits_scales_the_temperature(
         assert other == pytest.approx(one * scale, rel=1e-6)
 
 
-@given(answers(), st.floats(LEAST, MOST))
-def test_no_temperature_is_likelier_than_the_fitted_one(
-    given_answers: tuple[np.ndarray, np.ndarray], other: float
+@given(answers())
+def test_at_the_fitted_temperature_answers_are_as_sure_as_right(
+    given_answers: tuple[np.ndarray, np.ndarray],
 ) -> None:
     logits, labels = given_answers
-    fitted = negative_log_likelihood(logits, labels, fit_temperature(logits, labels))
-    for temperature in (1.0, other):
-        assert fitted <= negative_log_likelihood(logits, labels, temperature) + 1e-9
+    temperature = fit_temperature(logits, labels)
+    sure = probabilities(logits, temperature).max(axis=1).mean()
+    right = np.mean(logits.argmax(axis=1) == labels)
+    if temperature == LEAST:
+        assert sure <= right
+    elif temperature == MOST:
+        assert sure >= right
+    elif np.ptp(logits, axis=1).any():
+        assert sure == pytest.approx(right, abs=1e-6)
+
+
+def test_answers_of_a_network_that_is_sure_in_two_ways() -> None:
+    """No temperature fits both halves; the fitted one still leaves top answers as sure as right on the whole."""
+    (sharp, sharp_labels), (flat, flat_labels) = drawn(5000, 10, 3.0, seed=1), drawn(5000, 10, 0.6, seed=2)
+    logits, labels = np.concatenate([sharp, flat]), np.concatenate([sharp_labels, flat_labels])
+    sure = probabilities(logits, fit_temperature(logits, labels)).max(axis=1)
+    assert sure.mean() == pytest.approx(np.mean(logits.argmax(axis=1) == labels), abs=1e-6)
 
 
 @given(answers(), st.floats(LEAST, MOST))
