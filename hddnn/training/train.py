@@ -109,7 +109,8 @@ def train_on(
     device = chosen_device(course.device)
     torch.set_num_threads(course.threads)
     # Read now: they may be the very networks that this training is to replace.
-    taught_by, blank = _taught_by(recipe), not _may_know_held_out(course.start)
+    taught_by, start = _taught_by(recipe), _told_start(course.start)
+    blank = not _may_know_held_out(course.start)
     trainer = Trainer(
         _begin(course, images),
         recipe,
@@ -144,7 +145,7 @@ def train_on(
         test,
         architecture=course.network,
         task=recipe.task,
-        training=_told(course, device, len(images), trainer) | taught_by,
+        training=_told(course, device, len(images), trainer) | {"start": start} | taught_by,
         # Nothing can be fitted on images that the weights may have learned from before.
         held_out=held_out if blank else None,
         threads=course.threads,
@@ -230,13 +231,22 @@ def _told(course: Course, device: str, images: int, trainer: Trainer) -> dict[st
         "data": f"{images} of CIFAR-100's training images",
         "epochs": course.recipe.epochs,
         "recipe": recipe,
-        "start": course.start or "random",
         "seed": course.seed,
         "duration_s": round(trainer.seconds),
         "hardware": hardware(device, course.threads),
         "precision": trainer.precision,
         "versions": {"hddnn": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
+
+
+def _told_start(start: str | None) -> str | dict[str, Any]:
+    """Return what a card says of the weights that a training began with: of a bundle, how those were made."""
+    if start is None:
+        return "random"
+    if Path(start).is_file():
+        return Path(start).name
+    card = zoo.bundle(start).card
+    return {"name": card.name, "accuracy": card.accuracy, "training": card.training}
 
 
 def hardware(device: str, threads: int) -> str:

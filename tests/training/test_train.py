@@ -156,7 +156,10 @@ def test_no_epochs_bundle_what_they_start_with(sets: tuple[Images, Images, Datas
         before, after = read_weights(theirs), read_weights(mine)
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
-    assert made.card.training["start"] == str(packaged.path)
+    start = made.card.training["start"]
+    assert (start["name"], start["accuracy"]) == ("raw", packaged.card.accuracy)
+    assert start["training"]["epochs"] == packaged.card.training["epochs"]  # the whole history
+    assert str(tmp_path) not in made.card.model_dump_json()
     assert made.card.calibration is None  # the weights may have learned from the held-out images
 
 

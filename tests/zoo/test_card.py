@@ -40,7 +40,7 @@ def test_packaged_bundle(name: str, sample: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("name", "level", "least"),
-    [("mobilenet", "coarse", 0.69), ("resnet34", "fine", 0.58), ("resnet34", "coarse", 0.70),
+    [("mobilenet", "coarse", 0.75), ("resnet34", "fine", 0.60), ("resnet34", "coarse", 0.72),
      ("wrn16_4", "fine", 0.74), ("wrn16_4", "coarse", 0.84)],
 )  # fmt: skip
 def test_accuracy_is_that_of_the_trained_weights(name: str, level: str, least: float) -> None:
