@@ -1,7 +1,7 @@
 """Measure what the README shows, and put it there: its tables and its picture.
 
 Every block between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced by the output of a command run here
-and now, so that no number there is typed in by hand. Takes ten minutes; nothing else should be running.
+and now, so that no number there is typed in by hand. Takes half an hour; nothing else should be running.
 
     python scenarios/readme.py            # all
     python scenarios/readme.py run        # one block
@@ -24,15 +24,17 @@ from hddnn.machine import processor
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = ("pipelining", "overhead", "throughput", "start_up", "client_memory")
-NAMES = ("run", *SCENARIOS, "machine")
+#: Blocks that a command of hddnn's own fills; each writes a picture beside its cube.
+COMMANDS = {"run": ["run"], "bench": ["zoo", "bench"]}
+NAMES = (*COMMANDS, *SCENARIOS, "machine")
 
 
 def measured(name: str, folder: Path) -> str:
     """Return what the command of a block prints."""
     cube = str(folder / f"{name}.nc")
     command = [sys.executable, str(ROOT / "scenarios" / f"{name}.py"), "--out", cube]
-    if name == "run":
-        command = [sys.executable, "-m", "hddnn", "run", "--out", cube]
+    if name in COMMANDS:
+        command = [sys.executable, "-m", "hddnn", *COMMANDS[name], "--out", cube]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "COLUMNS": "110"}
     )
@@ -68,9 +70,9 @@ def main(names: tuple[str, ...]) -> None:
             if count != 1:
                 raise click.ClickException(f"README.md has {count} blocks {name}; it needs one")
             readme.write_text(text)
-            if name == "run":
+            if name in COMMANDS:
                 (ROOT / "docs").mkdir(exist_ok=True)
-                (ROOT / "docs" / "run.png").write_bytes((Path(folder) / "run.png").read_bytes())
+                (ROOT / "docs" / f"{name}.png").write_bytes((Path(folder) / f"{name}.png").read_bytes())
 
 
 if __name__ == "__main__":
