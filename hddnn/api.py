@@ -14,6 +14,8 @@ from hddnn.clocks import check_time_scale
 from hddnn.data import Job
 from hddnn.engines.base import Engine
 from hddnn.errors import DataError, InputError, JobInterrupted, TopologyError
+from hddnn.faults import FaultSchedule
+from hddnn.policies import POLICIES, PolicySettings
 from hddnn.records import Grader, Progress, Record, Stage
 from hddnn.schemes import SCHEMES, make_plan
 from hddnn.timing import CostTable, closed_form_s, lower_bound_s
@@ -63,6 +65,10 @@ def run(
     compute: Compute = "real",
     time_scale: float = 1.0,
     n_map: int | None = None,
+    policy: str = "monitor",
+    settings: PolicySettings | None = None,
+    faults: FaultSchedule | str = "",
+    heartbeat_s: float = 0.25,
     address: str | None = None,
     dashboard: bool = False,
     observer: Observer | None = None,
@@ -74,6 +80,10 @@ def run(
     compute: "real" runs the networks; "replay" returns their stored answers, computed first where missing.
     time_scale: wall seconds for each second of the scenario; applies to all modelled times.
     n_map: end devices for each edge device under Mapping, instead of the topology's or eq. 7's.
+    policy: what is done about devices that fail: "none", "reassign", "monitor" or "hedge" (see hddnn.policies);
+    settings: its numbers.
+    faults: what is made to go wrong, under each scheme anew, such as "crash:end-3@12" (see hddnn.faults).
+    heartbeat_s: wall seconds between two heartbeats of a device.
     address: a Dask scheduler whose workers are the devices; by default they are started on this machine.
     dashboard: start Dask's dashboard with the local scheduler.
 
@@ -87,8 +97,14 @@ def run(
     if isinstance(topology, str):
         topology = Topology.load(topology, networks=zoo.names())
     names = list(SCHEMES) if schemes is None else list(schemes)
+    if isinstance(faults, str):
+        faults = FaultSchedule.load(faults, seed=job.seed)
+    faults.check(topology)
+    settings = settings or PolicySettings()
     _check_options(names, engine, compute, time_scale, address, dashboard)
+    _check_resilience(engine, policy, faults, heartbeat_s, address)
     _check_fit(topology, job, names, n_map)
+    resilience = {"policy": policy, "settings": settings, "faults": faults, "heartbeat_s": heartbeat_s}
     records: dict[str, Record] = {}
     closed_form: dict[str, float] = {}
     bound: dict[str, float] = {}
@@ -97,7 +113,9 @@ def run(
         if compute == "replay":
             _prepare_answers(topology, job, observer)
         observer.starting(len(topology.devices))
-        with _engine(topology, job, engine, compute, time_scale, address, dashboard, observer) as running:
+        with _engine(
+            topology, job, engine, compute, time_scale, resilience, address, dashboard, observer
+        ) as running:
             costs = running.costs()
             observer.started(running)
             for name in names:
@@ -112,6 +130,14 @@ def run(
         interrupted = True  # between two schemes, or while the devices start or end
 
     attributes = _attributes(topology, job, engine, compute, time_scale)
+    if engine == "dask":
+        attributes |= {
+            "policy": policy,
+            "fallback": settings.fallback,
+            "timeout_s": settings.timeout_s,
+            "heartbeat_s": heartbeat_s,
+            "faults": str(faults),
+        }
     stopped = interrupted or any(record.interrupted for record in records.values())
     if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
         raise JobInterrupted(None)
@@ -147,6 +173,20 @@ def _check_options(
         for what, is_given in given.items():
             if is_given:
                 raise InputError(f"engine closed runs no device, so {what} means nothing; take engine dask")
+
+
+def _check_resilience(
+    engine: str, policy: str, faults: FaultSchedule, heartbeat_s: float, address: str | None
+) -> None:
+    """Raise InputError for what cannot be done about faults, or made of them."""
+    if policy not in POLICIES:
+        raise InputError(unknown("policy", policy, list(POLICIES)))
+    if not 0.01 <= heartbeat_s < float("inf"):
+        raise InputError(f"heartbeat is {heartbeat_s:g} s; give 0.01 s or more")
+    if len(faults) and engine == "closed":
+        raise InputError("engine closed knows of no faults; take engine dask")
+    if len(faults) and address is not None:
+        raise InputError("faults are made on devices of this machine only; leave the address out")
 
 
 def _check_fit(topology: Topology, job: Job, schemes: list[str], n_map: int | None) -> None:
@@ -193,6 +233,7 @@ def _engine(
     engine: EngineName,
     compute: Compute,
     time_scale: float,
+    resilience: dict[str, Any],
     address: str | None,
     dashboard: bool,
     observer: Observer,
@@ -212,6 +253,7 @@ def _engine(
         address=address,
         dashboard=dashboard,
         on_ready=observer.device_ready,
+        **resilience,
     )
 
 

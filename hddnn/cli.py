@@ -108,6 +108,54 @@ def main() -> None:
     help="For the jitter of links.",
 )
 @click.option(
+    "--faults",
+    default="",
+    metavar="TEXT|FILE.yaml",
+    help="Make devices fail, under each scheme anew: crash:end-3@12 (after 12 tasks), hang:end-4@5s+2s, "
+    "slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
+)
+@click.option(
+    "--policy",
+    default="monitor",
+    show_default=True,
+    metavar="none|reassign|monitor|hedge",
+    help="What is done about that: nothing, the paper's two ways, or monitor and second copies of what is late.",
+)
+@click.option(
+    "--fallback",
+    default="coarse",
+    show_default=True,
+    metavar="edge|coarse|fail",
+    help="When no device of an upper tier is left: an edge device answers, the coarse answer has to do, or "
+    "the batch fails.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="S",
+    help="Seconds of the scenario after which a try at a dead device is given up.",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=float,
+    metavar="S",
+    help="End the job after so many seconds of the scenario.  [default: three times the predicted time with "
+    "policy none]",
+)
+@click.option(
+    "--heartbeat",
+    "heartbeat_s",
+    type=float,
+    default=0.25,
+    show_default=True,
+    metavar="S",
+    help="Wall seconds between two heartbeats of a device.",
+)
+@click.option(
     "--address",
     metavar="tcp://HOST:PORT",
     help="Join the devices behind this Dask scheduler instead of starting them here.",
@@ -152,10 +200,14 @@ def _run(
     end_devices: int | None,
     n_map: str | None,
     seed: int,
+    fallback: Any,
+    timeout_s: float,
+    deadline_s: float | None,
     **options: Any,
 ) -> None:
     from hddnn import api, cubes, plots, tables, zoo
     from hddnn.data import Job, load_dataset
+    from hddnn.policies import PolicySettings
     from hddnn.progress import TerminalProgress
     from hddnn.topology import Topology
 
@@ -169,11 +221,12 @@ def _run(
         number = _whole(n_map, "--n-map")
     job = Job(load_dataset(data, data_root, download=download), images=images, batch_size=batch, seed=seed)
     names = [name.strip() for name in schemes.split(",")]
+    settings = PolicySettings(fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s)
     interrupted = False
     try:
         # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
         with TerminalProgress(Console(stderr=True, quiet=options["engine"] == "closed")) as progress:
-            cube = api.run(system, job, names, n_map=number, observer=progress, **options)
+            cube = api.run(system, job, names, n_map=number, settings=settings, observer=progress, **options)
     except JobInterrupted as stop:
         if stop.cube is None:
             raise KeyboardInterrupt from None
@@ -184,12 +237,13 @@ def _run(
     picture = out.with_suffix(".png")
     plots.save(plots.run_figure(cube), picture)
     click.echo(f"cube: {out}   figure: {picture}")
-    unanswered = int((cube.outcome != "ok").sum())
+    # A coarse answer alone is one, where the user asked for that.
+    unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
     if interrupted:
         ran = ", ".join(str(name) for name in cube.scheme.values)
         fail(f"stopped; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE)
     if unanswered:
-        reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok"})
+        reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok", "coarse-only"})
         fail(
             f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])})",
             INCOMPLETE,

@@ -40,15 +40,22 @@ _BATCH_VARIABLES = {
     "coarse_confidence": ("1", "mean confidence of the batch's coarse answers"),
     "fine_confidence": ("1", "mean confidence of the batch's fine answers"),
     "bytes_up": ("byte", "payload sent from the end device to the upper device"),
-    "attempts": ("1", "times the batch was released"),
+    "attempts": ("1", "times the batch was sent to an end device"),
+    "duplicates": ("1", "answers that came after the first, dropped"),
+    "wasted_s": ("s", "device time spent on those"),
     "overrun": ("1", "whether a device took longer than its modelled time"),
     "link_emulated_s": ("s", "part of the link's delay that was waited"),
     "link_real_s": ("s", "real movement of the payload"),
     "encoded": ("1", "whether features instead of images were sent up"),
-    "outcome": ("1", "ok, lost, or failed and why"),
+    "outcome": ("1", "ok, coarse-only, lost, or failed and why"),
     "end_device": ("1", "device that gave the coarse answer"),
     "upper_device": ("1", "device that gave the fine answer; empty for none"),
-    "path": ("1", "devices the batch was routed over, in order"),
+    "path": ("1", "devices the batch was answered by or, where it was not, routed over, in order"),
+}
+_DEVICE_VARIABLES = {
+    "fault_s": ("s", "first fault made on the device, from job start"),
+    "left_s": ("s", "device first found gone, from job start"),
+    "detected_s": ("s", "from its first fault to its being found gone"),
 }
 _SCHEME_VARIABLES = {
     "makespan_s": ("s", "job start to the last answer at the client"),
@@ -58,7 +65,6 @@ _SCHEME_VARIABLES = {
     "fine_accuracy": ("1", "share of right fine answers among those given"),
     "coarse_mean_confidence": ("1", "mean confidence of the coarse answers given"),
     "fine_mean_confidence": ("1", "mean confidence of the fine answers given"),
-    "duplicates": ("1", "late second answers, dropped"),
     "interrupted": ("1", "whether the run was stopped before its end"),
     "n_map": ("1", "end devices that feed one edge device; NaN where the scheme has no such number"),
 }
@@ -73,10 +79,10 @@ def from_records(
 ) -> xr.Dataset:
     """Return the cube of one job's records, by scheme.
 
-    Dims: scheme, batch, and image for `coarse_label` and `fine_label`, the classes of the data set that were
-    answered (-1: no answer, -2: a class that the data set does not have), and their confidence. Times are seconds
-    of scenario time. A confidence is the network's probability of its answer, at the temperature of its card; an
-    engine that predicts has none (NaN).
+    Dims: scheme, batch, device, and image for `coarse_label` and `fine_label`, the classes of the data set that
+    were answered (-1: no answer, -2: a class that the data set does not have), and their confidence. Times are
+    seconds of scenario time. A confidence is the network's probability of its answer, at the temperature of its
+    card; an engine that predicts has none (NaN).
     """
     import xarray as xr
 
@@ -91,13 +97,15 @@ def from_records(
     for stage in ("coarse", "fine"):
         batch[f"{stage}_correct"] = stack([r.correct[stage] for r in rows])
         batch[f"{stage}_confidence"] = stack([r.batch_confidence(stage) for r in rows])
-    for name in ("bytes_up", "attempts", "overrun", "link_emulated_s", "link_real_s"):
+    for name in (
+        "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "link_emulated_s", "link_real_s"
+    ):  # fmt: skip
         batch[name] = stack([getattr(r, name) for r in rows])
-    batch["encoded"] = stack([r.plan.encoded for r in rows])
+    batch["encoded"] = stack([r.encoded for r in rows])
     batch["outcome"] = _text(stack([r.outcome for r in rows]))
     names = np.array([device.name for device in first.plan.topology.devices] + [""])  # index -1 is no device
-    batch["end_device"] = stack([names[r.plan.end] for r in rows])
-    batch["upper_device"] = stack([names[r.plan.upper] for r in rows])
+    batch["end_device"] = stack([names[r.end] for r in rows])
+    batch["upper_device"] = stack([names[r.upper] for r in rows])
     arrow = np.where(batch["upper_device"] == "", "", " > ")
     batch["path"] = np.char.add(np.char.add(batch["end_device"], arrow), batch["upper_device"])
     scheme = {
@@ -108,7 +116,6 @@ def from_records(
         "fine_accuracy": [r.accuracy("fine") for r in rows],
         "coarse_mean_confidence": [r.mean_confidence("coarse") for r in rows],
         "fine_mean_confidence": [r.mean_confidence("fine") for r in rows],
-        "duplicates": [r.duplicates for r in rows],
         "interrupted": [r.interrupted for r in rows],
         "n_map": [np.nan if r.plan.n_map is None else float(r.plan.n_map) for r in rows],
     }
@@ -122,6 +129,10 @@ def from_records(
         data[name] = (("scheme", "batch"), batch[name], {"units": units, "long_name": long_name})
     for name, (units, long_name) in _SCHEME_VARIABLES.items():
         data[name] = (("scheme",), np.array(scheme[name]), {"units": units, "long_name": long_name})
+    device = {"fault_s": [r.fault_s for r in rows], "left_s": [r.left_s for r in rows]}
+    device["detected_s"] = [r.left_s - r.fault_s for r in rows]
+    for name, (units, long_name) in _DEVICE_VARIABLES.items():
+        data[name] = (("scheme", "device"), stack(device[name]), {"units": units, "long_name": long_name})
     for stage in ("coarse", "fine"):
         attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
         data[f"{stage}_label"] = (("scheme", "image"), stack([r.labels[stage] for r in rows]), attrs)
@@ -134,6 +145,7 @@ def from_records(
         "scheme": ("scheme", np.array(schemes), {"units": "1", "long_name": "where images are sent"}),
         "batch": ("batch", np.arange(len(first.plan.sizes)), batch_attributes),
         "batch_images": ("batch", first.plan.sizes, sizes_attributes),
+        "device": ("device", names[:-1], {"units": "1", "long_name": "device of the topology"}),
     }
     return xr.Dataset(data, coords, {**environment(), **attributes})
 

@@ -6,6 +6,7 @@ HddnnError
 │   ├── DataError         a data set or an image cannot be read or does not fit
 │   ├── BundleError       a network's files are missing, damaged or do not fit
 │   ├── PlanError         a plan breaks a rule of its topology
+│   ├── FaultError        a fault schedule cannot be read, or names a device that is not there
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
 └── JobIncomplete         the job ended with unanswered batches (exit code 1)
     └── JobInterrupted    the user stopped it; carries the cube of what finished
@@ -45,6 +46,10 @@ class BundleError(InputError):
 
 class PlanError(InputError):
     """A plan sends a batch where the topology does not allow it."""
+
+
+class FaultError(InputError):
+    """A fault schedule cannot be read, makes no sense, or names a device that the topology does not have."""
 
 
 class ClusterError(InputError):

@@ -23,8 +23,9 @@ NO_ANSWER = -1  # label of an image that got no answer
 UNKNOWN_CLASS = -2  # the network's answer is a class that the data set does not have
 
 OK, LOST = "ok", "lost"
+COARSE_ONLY = "coarse-only"  # its upper tier was gone, and the job was told to make do with the coarse answer
 
-Stage = Literal["coarse", "fine", "failed"]
+Stage = Literal["coarse", "fine", "coarse-only", "failed"]
 
 #: Called as each answer arrives: (stage, batch number, whether that was the batch's last).
 Progress = Callable[[Stage, int, bool], None]
@@ -49,6 +50,13 @@ class Answer:
     expected_correct: float = np.nan
     confidence: np.ndarray | None = None
 
+    @property
+    def busy_s(self) -> float:
+        """Return the time that the device spent on it, 0 when it does not say."""
+        stage = "upper" if "upper_done" in self.steps else "end"
+        done_s, started_s = self.steps.get(f"{stage}_done", 0.0), self.steps.get(f"{stage}_started", 0.0)
+        return done_s - started_s
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -59,7 +67,12 @@ class Record:
     labels: {"coarse"|"fine": int32 (I,)}, classes of the data set, NO_ANSWER or UNKNOWN_CLASS.
     confidence: {"coarse"|"fine": float32 (I,)}, the network's calibrated probability of each label; NaN where
     there is none: no such answer, or an engine that predicts.
-    outcome: object (N,) of "ok", "lost" or "failed: reason".
+    end, upper: int32 (N,), the devices that answered, by index into the topology; where nobody did, the planned
+    ones. attempts: int32 (N,), times a batch was sent; duplicates: int32 (N,), answers that came after the first;
+    wasted_s: float (N,), device seconds spent on those.
+    outcome: object (N,) of "ok", "coarse-only", "lost" or "failed: reason".
+    fault_s, left_s: float (D,), by device: when its first fault began, and when it was first found gone; NaN:
+    never.
     """
 
     plan: Plan
@@ -68,13 +81,18 @@ class Record:
     correct: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     confidence: dict[str, np.ndarray]
+    end: np.ndarray
+    upper: np.ndarray
     bytes_up: np.ndarray
     attempts: np.ndarray
+    duplicates: np.ndarray
+    wasted_s: np.ndarray
     overrun: np.ndarray
     link_emulated_s: np.ndarray
     link_real_s: np.ndarray
     outcome: np.ndarray
-    duplicates: int = 0
+    fault_s: np.ndarray
+    left_s: np.ndarray
     interrupted: bool = False
     makespan_s: float = field(default=np.nan)
 
@@ -82,6 +100,12 @@ class Record:
     def complete(self) -> bool:
         """Tell whether every batch was answered."""
         return bool((self.outcome == OK).all())
+
+    @property
+    def encoded(self) -> np.ndarray:
+        """Return whether features instead of the images went up, bool (N,), on the way that each batch went."""
+        dependable = np.array([device.dependable for device in self.plan.topology.devices] + [True])
+        return ~dependable[self.upper]  # -1, no device, is the last
 
     def accuracy(self, stage: str) -> float:
         """Return the share of right answers among the images that got this answer; NaN if none did."""
@@ -155,7 +179,11 @@ class Recorder:
         self._overrun = np.zeros(n, bool)
         self._link_emulated_s, self._link_real_s = np.zeros(n), np.zeros(n)
         self._outcome: np.ndarray = np.full(n, "", object)
-        self._duplicates = 0
+        self._duplicates, self._wasted_s = np.zeros(n, np.int32), np.zeros(n)
+        self._went = {"coarse": plan.end.copy(), "fine": plan.upper.copy()}
+        devices = plan.topology.devices
+        self._index = {device.name: index for index, device in enumerate(devices)}
+        self._fault_s, self._left_s = np.full(len(devices), np.nan), np.full(len(devices), np.nan)
 
     def submitted(self, batch: int, at_s: float) -> None:
         """Note that a batch was released to its end device, for the first time or again."""
@@ -170,8 +198,10 @@ class Recorder:
     def answered(self, stage: Literal["coarse", "fine"], batch: int, at_s: float, answer: Answer) -> bool:
         """Note an answer that reached the client at at_s; return False when it is a duplicate."""
         if not np.isnan(self._steps[stage][batch]) or self._outcome[batch]:
-            self._duplicates += 1
+            self._duplicates[batch] += 1
+            self._wasted_s[batch] += answer.busy_s
             return False
+        self._went[stage][batch] = self._index[answer.device]
         for step, seconds in answer.steps.items():
             self._steps[step][batch] = seconds
         self._steps[stage][batch] = at_s
@@ -194,11 +224,26 @@ class Recorder:
         self._tell(stage, batch)
         return True
 
-    def failed(self, batch: int, reason: str) -> None:
+    def ended_as(self, batch: int, outcome: str) -> None:
         """End a batch without its last answer; an ended batch stays as it is."""
         if not self._outcome[batch]:
-            self._end(batch, f"failed: {reason}")
-            self._tell("failed", batch)
+            self._end(batch, outcome)
+            self._tell("coarse-only" if outcome == COARSE_ONLY else "failed", batch)
+
+    def fault(self, device: str, at_s: float) -> None:
+        """Note that something goes wrong with a device from now on; its first fault counts."""
+        index = self._index[device]
+        self._fault_s[index] = np.fmin(self._fault_s[index], at_s)
+
+    def left(self, device: str, at_s: float) -> None:
+        """Note that a device was found gone; the first time counts."""
+        index = self._index[device]
+        self._left_s[index] = np.fmin(self._left_s[index], at_s)
+
+    @property
+    def resent(self) -> bool:
+        """Tell whether any batch was sent more than once."""
+        return bool((self._attempts > 1).any())
 
     def ended(self, batch: int) -> bool:
         """Tell whether the batch has its last answer or has failed."""
@@ -215,6 +260,8 @@ class Recorder:
             correct=self._correct,
             labels=self._labels,
             confidence=self._confidence,
+            end=self._went["coarse"],
+            upper=self._went["fine"],
             bytes_up=self._bytes_up,
             attempts=self._attempts,
             overrun=self._overrun,
@@ -222,6 +269,9 @@ class Recorder:
             link_real_s=self._link_real_s,
             outcome=self._outcome,
             duplicates=self._duplicates,
+            wasted_s=self._wasted_s,
+            fault_s=self._fault_s,
+            left_s=self._left_s,
             interrupted=interrupted,
             makespan_s=float(np.nanmax(answers)) if np.isfinite(answers).any() else float("nan"),
         )

@@ -40,6 +40,16 @@ _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
     ("batches answered", lambda one: f"{int((one.outcome == 'ok').sum())}/{one.sizes['batch']}"),
 )
 
+#: Rows that are shown when something went wrong with a device.
+_FAULT_ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
+    ("of coarse classes only", lambda one: str(int((one.outcome == "coarse-only").sum()))),
+    ("sent again", lambda one: str(int((one.attempts - 1).clip(min=0).sum()))),
+    ("answered twice", lambda one: str(int(one.duplicates.sum()))),
+    ("device time wasted on that, s", lambda one: _seconds(one.wasted_s.sum())),
+    ("devices found gone", lambda one: str(int(one.left_s.notnull().sum()))),
+    ("found after, at most s", lambda one: _quantile(one.detected_s, 1.0)),
+)
+
 
 def summary(cube: xr.Dataset) -> Group:
     """Return one column a scheme: times, accuracies, responses, bytes, overruns, answered batches."""
@@ -49,7 +59,8 @@ def summary(cube: xr.Dataset) -> Group:
     for scheme in schemes:
         table.add_column(Text(scheme), justify="right", overflow="fold")
     rows = [cube.sel(scheme=scheme) for scheme in schemes]
-    for label, cell in _ROWS:
+    trouble = bool((cube.attempts > 1).any() or (cube.outcome != "ok").any() or cube.left_s.notnull().any())
+    for label, cell in _ROWS + (_FAULT_ROWS if trouble or cube.attrs.get("faults") else ()):
         table.add_row(label, *(cell(row) for row in rows))
     return _titled(_about(cube), table, _notes(cube))
 
@@ -242,6 +253,8 @@ def _notes(cube: xr.Dataset) -> str:
     if bool(cube.interrupted.any()):
         names = ", ".join(str(name) for name in cube.scheme.values[cube.interrupted.values])
         notes.append(f"Stopped during {names}: its numbers are of the batches answered until then.")
+    if cube.attrs.get("faults"):
+        notes.append(f"Faults made: {cube.attrs['faults']}; policy {cube.attrs['policy']}.")
     return "\n".join(notes)
 
 

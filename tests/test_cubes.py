@@ -38,7 +38,7 @@ def partial(job: Job, scheme: str, answered: int, *, interrupted: bool = False) 
         if batch % 2 == 0:
             recorder.answered("fine", batch, 2.0 + batch, Answer(upper, labels, {}, confidence=sure))
     if not interrupted:
-        recorder.failed(answered - 1, "device edge-1 left (its process ended)")
+        recorder.ended_as(answered - 1, "failed: device edge-1 left (its process ended)")
     return recorder.finish(interrupted=interrupted)
 
 
@@ -76,10 +76,10 @@ def test_a_file_gives_the_cube_back(cube: xr.Dataset, tmp_path: Path, suffix: st
 
 
 def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
-    assert cube.sizes == {"scheme": 4, "batch": 9, "image": 170}
+    assert cube.sizes == {"scheme": 4, "batch": 9, "device": 4, "image": 170}
     for name in (
         "submitted_s", "coarse_s", "fine_s", "end_device", "upper_device", "coarse_correct", "fine_correct",
-        "bytes_up", "attempts", "overrun", "outcome", "path", "coarse_confidence", "fine_confidence",
+        "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "outcome", "path", "coarse_confidence", "fine_confidence",
         "end_received_s", "end_started_s", "end_done_s", "upper_received_s", "upper_started_s", "upper_done_s",
     ):  # fmt: skip
         assert cube[name].dims == ("scheme", "batch"), name
@@ -88,6 +88,8 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
         "coarse_mean_confidence", "fine_mean_confidence",
     ):  # fmt: skip
         assert cube[name].dims == ("scheme",), name
+    for name in ("fault_s", "left_s", "detected_s"):
+        assert cube[name].dims == ("scheme", "device"), name
     for name in ("coarse_label", "fine_label", "coarse_label_confidence", "fine_label_confidence"):
         assert cube[name].dims == ("scheme", "image"), name
     for name, variable in cube.variables.items():

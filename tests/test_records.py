@@ -106,7 +106,7 @@ def test_every_batch_ends_exactly_once(events: list[tuple[str, int, float]]) -> 
     it = recorder(progress=lambda stage, batch, _: told.append((stage, batch)))
     for stage, batch, at_s in events:
         if stage == "failed":
-            it.failed(batch, "test")
+            it.ended_as(batch, "failed: test")
         else:
             it.answered(stage, batch, at_s, fine(0, 1) if stage == "fine" else coarse(1, 1))  # type: ignore[arg-type]
     ends = [(stage, batch) for stage, batch in told if stage != "coarse"]
@@ -120,4 +120,6 @@ def _check(record: Record, ends: dict[int, str], dropped: int) -> None:
         expected = {"fine": OK, "failed": "failed: test", None: LOST}[ends.get(batch)]
         assert record.outcome[batch] == expected
         assert np.isnan(record.steps["fine"][batch]) == (ends.get(batch) != "fine")
-    assert record.duplicates <= dropped  # a second failure is no answer, so not every drop is a duplicate
+    assert (
+        record.duplicates.sum() <= dropped
+    )  # a second failure is no answer, so not every drop is a duplicate

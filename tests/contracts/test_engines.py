@@ -65,7 +65,11 @@ def record(request: pytest.FixtureRequest, engine: Engine) -> Record:
 def test_every_batch_is_answered_once(record: Record) -> None:
     assert record.complete
     assert (record.attempts == 1).all()
-    assert record.duplicates == 0
+    assert (record.duplicates == 0).all()
+    assert (record.wasted_s == 0).all()
+    assert np.isnan(record.left_s).all()
+    assert (record.end == record.plan.end).all()
+    assert (record.upper == record.plan.upper).all()
     assert not record.interrupted
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from hddnn import runtimes, zoo
 from hddnn._version import __version__
 from hddnn.calibration import top1
 from hddnn.clocks import DeviceClock, LinkClock
+from hddnn.engines.dask.afflictions import Afflictions, wait_until
 from hddnn.engines.dask.messages import (
-    DROP,
+    AFFLICT,
+    FORGET,
     HELLO,
     MEASURE,
     PUSH,
@@ -30,6 +33,7 @@ from hddnn.engines.dask.messages import (
     Payload,
     UpperOrder,
     answer_message,
+    dropped_message,
 )
 from hddnn.runtimes import Runtime
 from hddnn.topology import Link
@@ -68,6 +72,7 @@ class Device(WorkerPlugin):
         self._parcels: dict[str, np.ndarray] = {}
         self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
         self._clock = DeviceClock(spec.time_scale)
+        self.afflictions = Afflictions(spec.device.name)
 
     # ---- called by the worker
 
@@ -87,8 +92,15 @@ class Device(WorkerPlugin):
         rng = np.random.default_rng([spec.seed, *own.name.encode()])
         # A link that costs nothing stands for one that is real, and for an end device, which has none.
         self._link = LinkClock(spec.link or Link(source="end", target="cloud"), spec.time_scale, rng)
-        handlers = {HELLO: self.hello, MEASURE: self.measure, PUSH: self.push, DROP: self.drop}
-        worker.handlers.update(handlers)
+        worker.handlers.update(
+            {
+                HELLO: self.hello,
+                MEASURE: self.measure,
+                PUSH: self.push,
+                FORGET: self.forget,
+                AFFLICT: self.afflictions.set,
+            }
+        )
 
     def _load(self, runtime: str, network: str, part: str) -> Runtime:
         return runtimes.load(runtime, zoo.bundle(network), threads=self.spec.device.threads, parts=(part,))
@@ -125,9 +137,11 @@ class Device(WorkerPlugin):
         """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
         self._parcels[parcel] = images
 
-    def drop(self, job: str) -> None:
-        """Forget what is left of a job."""
-        self._parcels = {name: images for name, images in self._parcels.items() if not name.startswith(job)}
+    def forget(self, parcels: str) -> None:
+        """Forget the images whose parcel's name begins so."""
+        self._parcels = {
+            name: images for name, images in self._parcels.items() if not name.startswith(parcels)
+        }
 
     # ---- called by tasks, in the worker's task thread
 
@@ -136,31 +150,59 @@ class Device(WorkerPlugin):
         received_s = self._in_hand_s.pop(order.key, time.monotonic())
         parcel = self._parcels.pop(order.parcel)
         stem = self._stems[order.stem] if order.stem else None
-        modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
-        encode_s = self.spec.device.seconds_per_image.get(f"{order.stem}:stem", 0.0)
+        encode_s = self.afflictions.slowed_s(
+            self.spec.device.seconds_per_image.get(f"{order.stem}:stem", 0.0)
+        )
+        modelled_s = self._modelled_s() if order.coarse else 0.0
         temperature = self._network.bundle.card.temperature
         payloads, first = [], 0
         for batch, size in zip(order.batches, order.sizes, strict=True):
             images = parcel[first : first + size]
             first += size
+            if self.afflictions.loses():
+                self._worker.log_event(order.topic, dropped_message(order.job, batch, self.spec.device.name))
+                continue
             start_s = self._clock.begin(received_s)
-            answer = top1(self._network.run(images), temperature)
+            answer = self._run(self._network.run, images, temperature) if order.coarse else None
             told_s = time.monotonic()
-            if modelled_s is None:
+            if answer is not None and modelled_s is None:
                 self._tell_coarse(order, batch, answer, received_s, start_s, told_s, overrun=False)
             array = images if stem is None else stem.stem(images)
             # A modelled time covers both: the true run of network and stem has to fit into it.
             total_s = None if modelled_s is None else size * (modelled_s + encode_s)
             finish = self._clock.finish(start_s, total_s, time.monotonic())
-            if modelled_s is not None:
-                told_s = max(told_s, start_s + size * modelled_s * self.spec.time_scale)
-                sleep_until(told_s)
+            done_s = finish.done_s
+            if answer is not None and modelled_s is not None:
+                due_s = max(told_s, start_s + size * modelled_s * self.spec.time_scale)
+                told_s = wait_until(due_s)
+                done_s += told_s - due_s
                 self._tell_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun)
-            sleep_until(finish.done_s)
+            done_s = self._until(done_s)
             if order.goes_up:
                 n_bytes = array.nbytes if stem is None else size * stem.bundle.card.feature_bytes
-                payloads.append(Payload(batch, array, stem is not None, finish.done_s, n_bytes))
+                payloads.append(Payload(batch, array, stem is not None, done_s, n_bytes))
         return payloads
+
+    def _run(
+        self, network: Callable[[np.ndarray], np.ndarray], array: np.ndarray, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return top-1 answers and their confidence; slower than that, where the device is to be slow."""
+        begun_s = time.monotonic()
+        answer = top1(network(array), temperature)
+        if self._modelled_s() is None:
+            self.afflictions.drag(time.monotonic() - begun_s)
+        return answer
+
+    def _modelled_s(self) -> float | None:
+        """Return what the device's network should take for an image, None when it runs at its own speed."""
+        modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
+        return None if modelled_s is None else self.afflictions.slowed_s(modelled_s)
+
+    def _until(self, done_s: float) -> float:
+        """Wait until a step's end, hold the device until then, and return when that was over."""
+        over_s = wait_until(done_s)
+        self._clock.free_s = max(self._clock.free_s, over_s)
+        return over_s
 
     def _tell_coarse(
         self,
@@ -181,17 +223,22 @@ class Device(WorkerPlugin):
     def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
         """Receive each payload over the emulated link, answer it, and tell the client at once."""
         in_hand_s = self._in_hand_s.pop(order.key, time.monotonic())
-        modelled_s = self.spec.device.seconds_per_image.get(self.spec.device.network)
         for payload in payloads:
             size = len(payload.array)
+            if self.afflictions.loses():
+                self._worker.log_event(
+                    order.topic, dropped_message(order.job, payload.batch, self.spec.device.name)
+                )
+                continue
             arrival = self._link.receive(payload.sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
-            sleep_until(arrival.arrived_s)
-            start_s = self._clock.begin(arrival.arrived_s)
+            arrived_s = wait_until(arrival.arrived_s)
+            start_s = self._clock.begin(arrived_s)
             run = self._network.body if payload.encoded else self._network.run
-            answer = top1(run(payload.array), self._network.bundle.card.temperature)
+            answer = self._run(run, payload.array, self._network.bundle.card.temperature)
+            modelled_s = self._modelled_s()
             total_s = None if modelled_s is None else size * modelled_s
             finish = self._clock.finish(start_s, total_s, time.monotonic())
-            sleep_until(finish.done_s)
+            done_s = self._until(finish.done_s)
             real_s = max(0.0, in_hand_s - payload.sent_s)
             message = answer_message(
                 order.job,
@@ -200,9 +247,9 @@ class Device(WorkerPlugin):
                 self.spec.device.name,
                 answer,
                 {
-                    "upper_received": arrival.arrived_s,
+                    "upper_received": arrived_s,
                     "upper_started": start_s,
-                    "upper_done": finish.done_s,
+                    "upper_done": done_s,
                 },
                 overrun=finish.overrun,
                 link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
@@ -210,13 +257,6 @@ class Device(WorkerPlugin):
                 n_bytes=payload.n_bytes,
             )
             self._worker.log_event(order.topic, message)
-
-
-def sleep_until(at_s: float) -> None:
-    """Wait in this thread until the monotonic clock shows at_s."""
-    left_s = at_s - time.monotonic()
-    if left_s > 0:
-        time.sleep(left_s)
 
 
 def boot_id() -> str:

@@ -1,9 +1,11 @@
-"""Send a plan's batches to the devices, a window at a time, and collect their answers.
+"""Carry out what a policy decides: send bundles, take them back, collect answers, and tell it what happens.
 
 Answers travel as events: a device logs each one as soon as it has it, so a coarse answer reaches the client while
 its task still runs and while the fine answer is a long way off. A task's end travels as its future: it opens the
-window, or says why there will be no answer. Both take the same ordered stream from worker to scheduler to client,
+window, or says that there will be no answer. Both take the same ordered stream from worker to scheduler to client,
 so a task's answers are always here before its end.
+
+Everything that happens is put into one queue and handled in order by one coroutine: no other lock is needed.
 """
 
 from __future__ import annotations
@@ -11,31 +13,35 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from distributed import Client, Future, as_completed
 from distributed.protocol import to_serialize
-from distributed.scheduler import NoValidWorkerError
 
 from hddnn.data import Job
-from hddnn.engines.dask.lowering import Bundle, bundle_size, lower
-from hddnn.engines.dask.messages import DROP, PUSH
+from hddnn.engines.dask.lowering import Bundle, lower
+from hddnn.engines.dask.messages import FORGET, PUSH
 from hddnn.engines.dask.peers import Peer
-from hddnn.plan import Plan
+from hddnn.plan import NO_DEVICE, Plan
+from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
 from hddnn.records import Answer, Recorder
-from hddnn.timing import CostTable
 
-#: Batches in flight for each end device, at the least. Bounds the memory of client and devices.
-WINDOW = 8
 TAKE_BACK_S = 1.0
+#: How often to look whether the scheduler is still there, wall seconds.
+LOOK_S = 0.5
+
+Event = Callable[[float], list[Action]]
 
 
 class JobRun:
-    """One execution of one plan; `await run()` returns when every batch has ended."""
+    """One execution of one plan; `await run()` returns when every batch has ended.
+
+    peers: the devices, by name; kept right by the engine as they are started anew. on_start, on_answer: called as
+    the job begins, and with a device's name for each answer of it.
+    """
 
     def __init__(
         self,
@@ -43,141 +49,175 @@ class JobRun:
         peers: Mapping[str, Peer],
         plan: Plan,
         job: Job,
-        costs: CostTable,
+        policy: Policy,
         recorder: Recorder,
         *,
         time_scale: float,
     ) -> None:
         self._client, self._peers, self._plan, self._job = client, peers, plan, job
-        self._costs, self._recorder, self._time_scale = costs, recorder, time_scale
+        self._policy, self._recorder, self._time_scale = policy, recorder, time_scale
+        self.on_start: Callable[[], None] = lambda: None
+        self.on_answer: Callable[[str], None] = lambda device: None
         self._id = uuid.uuid4().hex[:12]
         self._topic = f"hddnn-{self._id}"
-        self._addresses = {name: peer.address for name, peer in peers.items()}
-        self._number = 0
-        self._bundles: dict[Any, Bundle] = {}  # in flight, by the key of the last task
-        self._lost: dict[str, str] = {}  # devices that left, and why we think so
-        self._queues: dict[int, dict[int, deque[int]]] = {}
-        for (end, upper), batches in plan.routes().items():
-            self._queues.setdefault(end, {})[upper] = deque(batches.tolist())
-        self._in_flight = dict.fromkeys(self._queues, 0)
-        self._bundle_batches = {
-            (end, upper): bundle_size(self._slowest_s(end, upper), len(queue), goes_up=upper >= 0)
-            for end, routes in self._queues.items()
-            for upper, queue in routes.items()
-        }
+        self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by attempt
+        self._pushed: list[Bundle] = []  # there, their tasks not yet sent
+        self._futures: dict[int, Future] = {}  # of the last task, by attempt
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._start_s = time.monotonic()
 
     async def run(self) -> None:
         """Execute the plan; on cancellation take back what was sent."""
         self._client.subscribe_topic(self._topic, self._on_event)
         self._start_s = time.monotonic()
         try:
-            # loop= is the client's own: everything here runs on it
-            ended = as_completed(loop=self._client.loop)
-            await self._fill(ended)
-            while self._bundles:
-                future = await anext(ended)
-                done = [future]
-                while ended.has_ready():
-                    done.append(await anext(ended))
-                for each in done:
-                    await self._settle(each)
-                await self._fill(ended)
-        except BaseException:
-            await self._take_back()
-            raise
+            self.on_start()
+            self._carry_out(self._policy.start(0.0))
+            while self._policy.open:
+                await self._next_events()
         finally:
             self._client.unsubscribe_topic(self._topic)
+            await self._take_back()
+
+    # ---- told from outside
+
+    @property
+    def now_s(self) -> float:
+        """Return the scenario's time since the job began."""
+        return (time.monotonic() - self._start_s) / self._time_scale
+
+    def left(self, device: str) -> None:
+        """Note that a device left the list of live ones."""
+        if device in self._index:
+            self._recorder.left(device, self.now_s)
+            self._events.put_nowait(lambda now_s: self._policy.left(self._index[device], now_s))
+
+    def joined(self, device: str) -> None:
+        """Note that a device is back on it; its peer is right by now."""
+        if device in self._index:
+            self._events.put_nowait(lambda now_s: self._policy.joined(self._index[device], now_s))
+
+    def fault(self, device: str) -> None:
+        """Note that a fault of a device begins."""
+        self._recorder.fault(device, self.now_s)
+
+    # ---- the loop
+
+    async def _next_events(self) -> None:
+        """Wait for something to happen, or for the time that the policy waits for, and act on all that has."""
+        due_s = (self._policy.due_s() - self.now_s) * self._time_scale
+        events: list[Event] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, min(due_s, LOOK_S))):
+                events.append(await self._events.get())
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        actions: list[Action] = []
+        for event in events:
+            actions += event(self.now_s)
+        if self._policy.due_s() <= self.now_s:
+            actions += self._policy.tick(self.now_s)
+        if self._client.status != "running":
+            actions += self._policy.give_up("failed: the scheduler left")
+        self._carry_out(actions)
+
+    def _carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Send):
+                self._send(action.attempt)
+            elif isinstance(action, Cancel):
+                self._cancel(action.number)
+            elif isinstance(action, End):
+                self._recorder.ended_as(action.batch, action.outcome)
+        if self._pushed:
+            self._submit()
 
     # ---- sending
 
-    def _slowest_s(self, end: int, upper: int) -> float:
-        """Return the wall seconds that a full batch takes at the slowest stage of its way."""
-        devices, size = self._plan.topology.devices, int(self._plan.sizes[0])
-        below = devices[end]
-        stages = [self._costs.service_s(below, size)]
-        if upper >= 0:
-            above = devices[upper]
-            stages += [self._costs.service_s(above, size), self._costs.delay_s(below, above, size)]
-        return max(stages) * self._time_scale
-
-    def _window(self, end: int) -> int:
-        """Return how many batches an end device may have in flight.
-
-        At least two bundles, so that the next is there when one is done, and two batches for each upper device
-        that it feeds, so that none of them waits for the window.
-        """
-        routes = self._queues[end]
-        largest = max(self._bundle_batches[end, upper] for upper in routes)
-        return max(WINDOW, 2 * largest, 2 * len(routes))
-
-    async def _fill(self, ended: as_completed) -> None:
-        """Send as many bundles as the windows allow: images straight to the devices, one graph for the tasks.
-
-        One bundle for each end device at a time, so that all of them have work before any has a queue.
-        """
-        while bundles := [bundle for end in self._queues for bundle in self._take(end)]:
-            pushed = await asyncio.gather(*(self._push(bundle) for bundle in bundles))
-            bundles = [bundle for bundle, there in zip(bundles, pushed, strict=True) if there]
-            if bundles:
-                graph, keys = lower(bundles, self._id, self._topic, self._addresses)
-                # fifo_timeout=0: a later graph never overtakes an earlier one at a device
-                futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
-                self._bundles.update(zip(keys, bundles, strict=True))
-                ended.update(futures)
-
-    def _take(self, end: int) -> list[Bundle]:
-        """Take the next bundle of an end device from its queues: the way whose first batch is the earliest."""
+    def _send(self, attempt: Attempt) -> None:
         devices = self._plan.topology.devices
-        while room := max(0, self._window(end) - self._in_flight[end]):
-            waiting = {upper: queue[0] for upper, queue in self._queues[end].items() if queue}
-            if not waiting:
-                break
-            upper = min(waiting, key=lambda u: waiting[u])
-            queue = self._queues[end][upper]
-            count = min(self._bundle_batches[end, upper], room, len(queue))
-            batches = tuple(queue.popleft() for _ in range(count))
-            above = devices[upper] if upper >= 0 else None
-            gone = [d.name for d in (devices[end], above) if d is not None and d.name in self._lost]
-            if gone:
-                self._fail(batches, self._lost[gone[0]])
-                continue
-            sizes = tuple(self._plan.sizes[list(batches)].tolist())
-            self._number += 1
-            self._in_flight[end] += count
-            return [Bundle(self._number, devices[end], above, batches, sizes)]
-        return []
-
-    async def _push(self, bundle: Bundle) -> bool:
-        """Send a bundle's images to its end device; return whether they got there."""
-        now_s = self._now_s()
-        for batch in bundle.batches:
+        upper = None if attempt.upper == NO_DEVICE else devices[attempt.upper]
+        sizes = tuple(self._plan.sizes[list(attempt.batches)].tolist())
+        bundle = Bundle(attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse)
+        now_s = self.now_s
+        for batch in attempt.batches:
             self._recorder.submitted(batch, now_s)
-        images = self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
-        push = getattr(self._client.rpc(self._addresses[bundle.end.name]), PUSH)
-        try:
-            await push(parcel=bundle.parcel(self._id), images=to_serialize(images))
-        except (OSError, TimeoutError) as error:
-            self._device_left(bundle.end.name, str(error))
-            self._fail(bundle.batches, self._lost[bundle.end.name])
-            self._in_flight[self._index(bundle)] -= len(bundle.batches)
-            return False
-        return True
+        self._pushes[attempt.number] = asyncio.create_task(self._push(bundle))
 
-    def _index(self, bundle: Bundle) -> int:
-        return int(self._plan.end[bundle.batches[0]])
+    async def _push(self, bundle: Bundle) -> None:
+        """Send a bundle's images straight to its end device: they never pass the scheduler."""
+        number = bundle.number
+        images = self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
+        push = getattr(self._client.rpc(self._peers[bundle.end.name].address), PUSH)
+        timeout_s = self._policy.settings.timeout_s * self._time_scale if self._policy.send_timeout else None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await push(parcel=bundle.parcel(self._id), images=to_serialize(images))
+        except (OSError, TimeoutError):
+            self._events.put_nowait(lambda now_s: self._policy.refused(number, now_s))
+        else:
+            self._pushed.append(bundle)
+            self._events.put_nowait(lambda now_s: self._policy.accepted(number, now_s))
+        finally:
+            self._pushes.pop(number, None)
+
+    def _submit(self) -> None:
+        """Send the tasks of the bundles whose images are there, as one graph."""
+        bundles, self._pushed = self._pushed, []
+        addresses = {name: peer.address for name, peer in self._peers.items()}
+        graph, keys = lower(bundles, self._id, self._topic, addresses)
+        # fifo_timeout=0: a later graph never overtakes an earlier one at a device
+        futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
+        self._futures.update({bundle.number: future for bundle, future in zip(bundles, futures, strict=True)})
+        task = asyncio.create_task(self._watch(futures))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self, number: int) -> None:
+        """Take an attempt back: what has not begun does not begin, and what it left behind is forgotten."""
+        push = self._pushes.pop(number, None)
+        if push is not None:
+            push.cancel()
+            self._tasks.add(push)
+            push.add_done_callback(self._tasks.discard)
+        self._pushed = [bundle for bundle in self._pushed if bundle.number != number]
+        future = self._futures.pop(number, None)
+        if future is not None:
+            future.release()
+
+    async def _take_back(self) -> None:
+        """Have the end devices forget images whose tasks will not run; the tasks go with their futures."""
+        waiting = [*self._pushes.values(), *self._tasks]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for future in self._futures.values():
+            future.release()
+        if self._futures or self._recorder.resent:
+            ends = [device.name for device in self._plan.topology.tier("end")]
+            forget = (
+                getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=self._id)
+                for name in ends
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*forget, return_exceptions=True), TAKE_BACK_S)
+        self._futures.clear()
 
     # ---- receiving
 
-    def _now_s(self) -> float:
-        return (time.monotonic() - self._start_s) / self._time_scale
-
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Take an answer that a device logged."""
+        """Take an answer, or the news of a loss, that a device logged."""
         _, message = event
-        now_s = self._now_s()
-        offset_s = self._peers[message["device"]].clock_offset_s + self._start_s
+        batch, now_s = message["batch"], self.now_s
+        if message["stage"] == "dropped":
+            self._events.put_nowait(lambda at_s: self._policy.dropped(batch, at_s))
+            return
+        device, stage = message["device"], message["stage"]
+        offset_s = self._peers[device].clock_offset_s + self._start_s
         answer = Answer(
-            device=message["device"],
+            device=device,
             labels=np.frombuffer(message["labels"], np.int32),
             confidence=np.frombuffer(message["confidence"], np.float32),
             steps={step: (at_s - offset_s) / self._time_scale for step, at_s in message["steps"].items()},
@@ -185,51 +225,22 @@ class JobRun:
             link_emulated_s=message["link_emulated_s"] / self._time_scale,
             link_real_s=message["link_real_s"] / self._time_scale,
         )
-        new = self._recorder.answered(message["stage"], message["batch"], now_s, answer)
-        if new and message["n_bytes"]:
-            self._recorder.sent_up(message["batch"], message["n_bytes"])
+        new = self._recorder.answered(stage, batch, now_s, answer)
+        if message["n_bytes"]:
+            self._recorder.sent_up(batch, message["n_bytes"])
+        if new:
+            index = self._index[device]
+            self._events.put_nowait(lambda at_s: self._policy.answered(stage, batch, index, at_s))
+        self.on_answer(device)
 
-    async def _settle(self, future: Future) -> None:
-        """Close a bundle whose last task has ended, well or not."""
-        bundle = self._bundles.pop(future.key)
-        self._in_flight[self._index(bundle)] -= len(bundle.batches)
-        if future.status == "error":
-            error = await future.exception()
-            last_worker = getattr(error, "last_worker", None)
-            if last_worker is not None:
-                self._device_left(str(last_worker.name), "its process ended")
-                reason = self._lost[str(last_worker.name)]
-            elif isinstance(error, NoValidWorkerError):
-                await self._look_for_devices()
-                gone = [d.name for d in (bundle.end, bundle.upper) if d is not None and d.name in self._lost]
-                reason = self._lost[gone[0]] if gone else str(error).splitlines()[0]
-            else:
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        elif future.status == "finished":
-            reason = "the answer did not arrive"  # the stream is ordered: its answers are here
-        else:
-            reason = "the scheduler left"
-        future.release()
-        self._fail(bundle.batches, reason)
+    async def _watch(self, futures: list[Future]) -> None:
+        """Tell the policy when an attempt's last task has ended, well or not."""
+        # loop= is the client's own: everything here runs on it
+        async for future in as_completed(futures, loop=self._client.loop):
+            number = future.key[-1]
+            if self._futures.pop(number, None) is not None:  # else it was taken back
+                future.release()
+                self._settle(number)
 
-    async def _look_for_devices(self) -> None:
-        """Note the devices that the scheduler no longer has: an idle one leaves without an error."""
-        workers = (await self._client.scheduler.identity(n_workers=-1))["workers"]
-        for name, address in self._addresses.items():
-            if address not in workers:
-                self._device_left(name, "its process ended")
-
-    def _device_left(self, name: str, why: str) -> None:
-        self._lost.setdefault(name, f"device {name} left ({why})")
-
-    def _fail(self, batches: tuple[int, ...], reason: str) -> None:
-        """Fail what of these batches has not ended."""
-        for batch in batches:
-            self._recorder.failed(batch, reason)
-
-    async def _take_back(self) -> None:
-        """Have the end devices forget images whose tasks will not run; the tasks go with their futures."""
-        ends = {self._plan.topology.devices[end].name for end in self._queues}
-        drops = (getattr(self._client.rpc(self._addresses[name]), DROP)(job=self._id) for name in ends)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*drops, return_exceptions=True), TAKE_BACK_S)
+    def _settle(self, number: int) -> None:
+        self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s))

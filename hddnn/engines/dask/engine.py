@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -15,11 +15,18 @@ from distributed import Client
 from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards, payload_bytes
 from hddnn.engines.dask.driver import JobRun
+from hddnn.engines.dask.heartbeat import INTERVAL_S
+from hddnn.engines.dask.injector import Injector
+from hddnn.engines.dask.lowering import make_work
 from hddnn.engines.dask.messages import Compute, DeviceSpec
-from hddnn.engines.dask.peers import Peer, connect, find_peers, rehearse_chain
+from hddnn.engines.dask.peers import connect, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
+from hddnn.engines.dask.roster import Roster
+from hddnn.errors import ClusterError
+from hddnn.faults import FaultSchedule
 from hddnn.plan import Plan
-from hddnn.records import Progress, Record
+from hddnn.policies import PolicySettings, make_policy
+from hddnn.records import Progress, Record, Recorder
 from hddnn.timing import CostTable
 from hddnn.topology import Topology
 
@@ -34,6 +41,9 @@ class DaskEngine:
     compute: "real" runs the networks; "replay" returns answers that the true networks gave before, stored by
     content; "nothing" answers at once, which leaves the engine's own cost.
     time_scale: factor on every modelled time; records are in scenario time, wall time divided by it.
+    policy, settings: what is done about devices that fail; see hddnn.policies.
+    faults: what is made to go wrong with the devices, in each job anew; only with devices that are started here.
+    heartbeat_s: wall seconds between two heartbeats of a device that is started here.
     address: a scheduler to join; None starts every device of the topology on this machine.
     on_ready: called with the name of each device as it becomes ready.
 
@@ -49,16 +59,22 @@ class DaskEngine:
         *,
         compute: Compute = "real",
         time_scale: float = 1.0,
+        policy: str = "monitor",
+        settings: PolicySettings | None = None,
+        faults: FaultSchedule | None = None,
+        heartbeat_s: float = INTERVAL_S,
         address: str | None = None,
         dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
         self.topology, self.job = topology, job
         self.compute, self.time_scale, self.address = compute, time_scale, address
+        self.policy, self.settings = policy, settings or PolicySettings()
+        self.faults = (faults or FaultSchedule()).check(topology)
         self.dashboard_link: str | None = None
-        self.pids: Mapping[str, int] = {}
-        self._dashboard, self._on_ready = dashboard, on_ready
+        self._heartbeat_s, self._dashboard, self._on_ready = heartbeat_s, dashboard, on_ready
         self._cards = network_cards(topology)
+        self._processes: LocalProcesses | None = None
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -79,11 +95,16 @@ class DaskEngine:
         finally:
             self._stop_loop()
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the process of each device that was started here, and of the scheduler, by name."""
+        return {} if self._processes is None else dict(self._processes.pids)
+
     def costs(self) -> CostTable:
         """Return what devices at their own speed measured, and the modelled times of those that keep to them."""
         measured = {
             name: peer.seconds_per_image / self.time_scale
-            for name, peer in self._peers.items()
+            for name, peer in self._roster.peers.items()
             if peer.seconds_per_image is not None
         }
         table = CostTable.of(self.topology, measured, payload_bytes(self._cards))
@@ -91,17 +112,39 @@ class DaskEngine:
         return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
-        """Execute a plan. Ctrl-C ends it early: the record then holds what was answered, marked interrupted."""
+        """Execute a plan, with all devices in order at its beginning.
+
+        Ctrl-C ends it early: the record then holds what was answered, marked interrupted. Raises ClusterError when
+        the scheduler is gone, or a device that had died does not start again.
+        """
         plan.validate()
         recorder = make_recorder(plan, self.job, self._cards, progress)
-        run = JobRun(
-            self.client, self._peers, plan, self.job, self.costs(), recorder, time_scale=self.time_scale
-        )
         try:
-            self._call(run.run())
+            self._call(self._execute(plan, recorder))
         except KeyboardInterrupt:
             return recorder.finish(interrupted=True)
         return recorder.finish()
+
+    async def _execute(self, plan: Plan, recorder: Recorder) -> None:
+        if self.client.status != "running":
+            raise ClusterError("the scheduler left; start again")
+        if self._processes is not None:
+            await self._roster.repair(self._processes)
+        work = make_work(plan, self.costs(), self.time_scale, own_speed=self._roster.own_speed)
+        policy = make_policy(self.policy, work, self.settings)
+        peers = self._roster.peers
+        run = JobRun(self.client, peers, plan, self.job, policy, recorder, time_scale=self.time_scale)
+        for name in self._roster.gone:
+            run.left(name)
+        async with AsyncExitStack() as stack:
+            if self._processes is not None:
+                injector = Injector(
+                    self.faults, self._processes, self.client, peers, self.time_scale, run.fault
+                )
+                stack.push_async_callback(injector.stop)
+                run.on_start, run.on_answer = injector.start, injector.answered
+            with self._roster.followed_by(run):
+                await run.run()
 
     async def _open(self) -> None:
         async with AsyncExitStack() as stack:
@@ -115,21 +158,26 @@ class DaskEngine:
                         time_scale=self.time_scale,
                         batch_size=self.job.batch_size,
                         seed=self.job.seed,
+                        heartbeat_s=self._heartbeat_s,
                     )
                     for device in self.topology.devices
                 ]
-                processes = await stack.enter_async_context(
-                    LocalProcesses(specs, dashboard=self._dashboard, on_ready=self._on_ready)
+                processes = LocalProcesses(
+                    specs,
+                    dashboard=self._dashboard,
+                    gated=any(fault.kind == "partition" for fault in self.faults),
+                    on_ready=self._on_ready,
                 )
+                self._processes = await stack.enter_async_context(processes)
                 address, self.dashboard_link = processes.address, processes.dashboard_link
-                self.pids = processes.pids
             self.scheduler_address = address
             self.client: Client = await connect(address)
             stack.push_async_callback(self.client.close)
-            self._peers: Mapping[str, Peer] = await find_peers(
-                self.client, self.topology, compute=self.compute, time_scale=self.time_scale
-            )
-            await rehearse_chain(self.client, self._peers)
+            roster = Roster(self.client, self.topology, compute=self.compute, time_scale=self.time_scale)
+            stack.push_async_callback(roster.close)
+            await roster.open()
+            await rehearse_chain(self.client, roster.peers)
+            self._roster = roster
             self._stack = stack.pop_all()
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -41,11 +41,12 @@ class SchedulerSpec:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a device's process needs to know; spec is a DeviceSpec."""
+    """What a device's process needs to know; spec is a DeviceSpec, gated: whether it can be cut off."""
 
     config: dict[str, Any]
     scheduler: str
     spec: Any
+    gated: bool
     directory: str
     log: str
 
@@ -157,8 +158,12 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
     from distributed import Worker
 
     from hddnn.engines.dask.device import Device
+    from hddnn.engines.dask.heartbeat import Heart
 
     dask.config.set(spec.config)
+    device = Device(spec.spec)
+    if spec.gated:
+        device.afflictions.guard()
     Path(spec.directory).mkdir(parents=True, exist_ok=True)
     async with Worker(
         spec.scheduler,
@@ -166,7 +171,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
         host="127.0.0.1",
         nthreads=1,
         resources={spec.spec.device.tier: 1},
-        plugins=[Device(spec.spec)],
+        plugins=[device, Heart(spec.spec.heartbeat_s)],
         local_directory=spec.directory,
         memory_limit=0,
         dashboard=False,

@@ -12,7 +12,8 @@ from hddnn.topology import Device, Link, Topology
 Compute = Literal["real", "replay", "nothing"]
 
 #: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
-HELLO, MEASURE, PUSH, DROP = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_drop"
+HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
+AFFLICT = "hddnn_afflict"
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class DeviceSpec:
 
     stems: networks of undependable upper devices; this device encodes images with their first layers.
     link: the emulated link from the end tier into this device; None when it is real, or there is none.
-    batch_size: the size that the networks are warmed up for.
+    batch_size: the size that the networks are warmed up for. heartbeat_s: wall seconds between two heartbeats.
     """
 
     device: Device
@@ -31,6 +32,7 @@ class DeviceSpec:
     time_scale: float = 1.0
     batch_size: int = 50
     seed: int = 0
+    heartbeat_s: float = 0.25
 
     @classmethod
     def of(
@@ -43,6 +45,7 @@ class DeviceSpec:
         batch_size: int = 50,
         emulate: bool = True,
         seed: int = 0,
+        heartbeat_s: float = 0.25,
     ) -> DeviceSpec:
         """Return the specification of one device of a topology; not emulated, it keeps to no modelled time."""
         device = topology.device(name)
@@ -51,7 +54,7 @@ class DeviceSpec:
         link = topology.link("end", device.tier) if upper and emulate else None
         if not emulate:
             device = device.model_copy(update={"seconds_per_image": {}})
-        return cls(device, stems, link, compute, time_scale, batch_size, seed)
+        return cls(device, stems, link, compute, time_scale, batch_size, seed, heartbeat_s)
 
 
 def _encoders(topology: Topology) -> tuple[str, ...]:
@@ -66,7 +69,8 @@ class EndOrder:
     key: the task's own; parcel: name under which the images were pushed to the device; batches, sizes: the
     batches' numbers and images.
     stem: the network whose stem encodes the payload; None sends the images as they are.
-    goes_up: whether there is a payload at all.
+    goes_up: whether there is a payload at all; coarse: whether to classify, too, or only to make the payloads
+    anew.
     """
 
     job: str
@@ -77,6 +81,7 @@ class EndOrder:
     sizes: tuple[int, ...]
     goes_up: bool
     stem: str | None
+    coarse: bool = True
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,11 @@ class Payload:
     encoded: bool
     sent_s: float
     n_bytes: int
+
+
+def dropped_message(job: str, batch: int, device: str) -> dict[str, Any]:
+    """Return the event that says that a batch was lost on its way to a device."""
+    return {"job": job, "stage": "dropped", "batch": batch, "device": device}
 
 
 def answer_message(

@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client
@@ -16,7 +16,8 @@ from hddnn._version import __version__
 from hddnn.engines.dask.device import boot_id, rehearse
 from hddnn.engines.dask.messages import HELLO, MEASURE, Compute
 from hddnn.errors import ClusterError
-from hddnn.topology import Topology
+from hddnn.topology import Device, Topology
+from hddnn.zoo import Bundle
 
 CONNECT_TIMEOUT_S = 5.0
 PINGS = 5
@@ -53,7 +54,7 @@ async def connect(address: str) -> Client:
 
 async def find_peers(
     client: Client, topology: Topology, *, compute: Compute, time_scale: float
-) -> Mapping[str, Peer]:
+) -> dict[str, Peer]:
     """Return the peer of every device of the topology, by name.
 
     Raises ClusterError naming the devices that are missing, and those that run another tier, network, temperature,
@@ -66,40 +67,54 @@ async def find_peers(
     if missing:
         there = ", ".join(sorted(addresses)) or "none"
         raise ClusterError(f"missing devices: {', '.join(missing)} (registered with the scheduler: {there})")
-    names = [device.name for device in topology.devices]
-    hellos = await asyncio.gather(*(_hello(client, name, addresses[name]) for name in names))
-    machines: dict[str, list[str]] = {}
-    for name, (hello, _) in zip(names, hellos, strict=True):
+    bundles = {network: zoo.bundle(network) for network in topology.networks}  # their hashes take a while
+    meetings = await asyncio.gather(
+        *(
+            meet(
+                client,
+                device,
+                addresses[device.name],
+                bundles[device.network],
+                compute=compute,
+                time_scale=time_scale,
+            )
+            for device in topology.devices
+        )
+    )
+    machines: dict[str, list[Peer]] = {}
+    for peer, hello in meetings:
         if hello["own_speed"]:
-            machines.setdefault(hello["boot_id"] or addresses[name], []).append(name)
+            machines.setdefault(hello["boot_id"] or peer.address, []).append(peer)
     measured: dict[str, float] = {}
 
-    async def measure(devices: list[str]) -> None:
-        for name in devices:  # one at a time: together they would slow each other down
-            measured[name] = await getattr(client.rpc(addresses[name]), MEASURE)()
+    async def measure(devices: list[Peer]) -> None:
+        for peer in devices:  # one at a time: together they would slow each other down
+            measured[peer.name] = await getattr(client.rpc(peer.address), MEASURE)()
 
     await asyncio.gather(*(measure(devices) for devices in machines.values()))
-    bundles = {network: zoo.bundle(network) for network in topology.networks}
-    peers = {}
-    for device, (hello, offset_s) in zip(topology.devices, hellos, strict=True):
-        expected = {
-            "tier": device.tier,
-            # By content, not by name: an own bundle may lie elsewhere on the device.
-            "network": bundles[device.network].digest,
-            "temperature": bundles[device.network].card.temperature,
-            "version": __version__,
-            "compute": compute,
-            "time_scale": time_scale,
-        }
-        for key, value in expected.items():
-            if hello[key] != value:
-                raise ClusterError(
-                    f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
-                )
-        peers[device.name] = Peer(
-            device.name, addresses[device.name], offset_s, measured.get(device.name), device.tier
-        )
-    return peers
+    return {peer.name: replace(peer, seconds_per_image=measured.get(peer.name)) for peer, _ in meetings}
+
+
+async def meet(
+    client: Client, device: Device, address: str, bundle: Bundle, *, compute: Compute, time_scale: float
+) -> tuple[Peer, dict[str, Any]]:
+    """Return a device's peer, its speed not measured, and what it says of itself. Raises ClusterError as above."""
+    hello, offset_s = await _hello(client, device.name, address)
+    expected = {
+        "tier": device.tier,
+        # By content, not by name: an own bundle may lie elsewhere on the device.
+        "network": bundle.digest,
+        "temperature": bundle.card.temperature,
+        "version": __version__,
+        "compute": compute,
+        "time_scale": time_scale,
+    }
+    for key, value in expected.items():
+        if hello[key] != value:
+            raise ClusterError(
+                f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
+            )
+    return Peer(device.name, address, offset_s, None, device.tier), hello
 
 
 async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:

@@ -8,9 +8,11 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,8 +38,10 @@ CONFIG: dict[str, Any] = {
 class LocalProcesses:
     """Start a scheduler and one worker process a device; on exit end them all and remove their files.
 
-    on_ready is called with each device's name once it is registered. Raises ClusterError when a process fails to
-    start, with that process's own reason.
+    gated: whether devices can be cut off from the network. on_ready is called with each device's name once it is
+    registered. Raises ClusterError when a process fails to start, with that process's own reason.
+
+    pids: of the processes that run now. Afterwards `start` starts a device anew that has ended.
     """
 
     def __init__(
@@ -45,9 +49,14 @@ class LocalProcesses:
         specs: Sequence[DeviceSpec],
         *,
         dashboard: bool = True,
+        gated: bool = False,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
-        self._specs, self._dashboard, self._on_ready = specs, dashboard, on_ready
+        self._specs = {spec.device.name: spec for spec in specs}
+        self._dashboard, self._gated, self._on_ready = dashboard, gated, on_ready
+        self._listener: asyncio.Task[None] | None = None
+        self._starting: dict[str, asyncio.Future[None]] = {}
+        self._killed: set[int] = set()  # whose end is no news
         self.pids: dict[str, int] = {}
         self.address = ""
         self.dashboard_link: str | None = None
@@ -71,18 +80,21 @@ class LocalProcesses:
                     await self._start_all()
             except TimeoutError:
                 missing = ["scheduler"] if not self.address else []
-                missing += [s.device.name for s in self._specs if s.device.name not in self.pids]
+                missing += [name for name in self._specs if name not in self.pids]
                 raise ClusterError(
                     f"not ready after {START_TIMEOUT_S:.0f} s: {', '.join(missing)}; is the machine overloaded?"
                 ) from None
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
+        self._listener = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
         launcher = getattr(self, "_launcher", None)
         if launcher is not None and launcher.returncode is None:
             launcher.stdin.close()
@@ -100,16 +112,59 @@ class LocalProcesses:
         report = await self._next_report()
         self.address, self.dashboard_link = report["address"], report["dashboard"]
         self.pids["scheduler"] = report["pid"]
-        for spec in self._specs:
-            name = spec.device.name
-            folder = self._folder / name
-            worker = WorkerSpec(CONFIG, self.address, spec, str(folder), f"{folder}.log")
-            self._command(name, "device", worker)
+        for name in self._specs:
+            self._start_device(name)
         for _ in self._specs:
             report = await self._next_report()
             self.pids[report["name"]] = report["pid"]
             if self._on_ready is not None:
                 self._on_ready(report["name"])
+
+    def _start_device(self, name: str) -> None:
+        folder = self._folder / name
+        worker = WorkerSpec(
+            CONFIG, self.address, self._specs[name], self._gated, str(folder), f"{folder}.log"
+        )
+        self._command(name, "device", worker)
+
+    def kill(self, name: str) -> None:
+        """End a process at once, if it runs."""
+        pid = self.pids.pop(name, None)
+        if pid is not None:
+            self._killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+    async def start(self, name: str) -> None:
+        """Start anew a device that has ended, and wait until it is ready. Raises ClusterError."""
+        if name in self.pids:
+            return
+        if name not in self._starting:
+            self._starting[name] = asyncio.get_running_loop().create_future()
+            self._start_device(name)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await asyncio.shield(self._starting[name])
+
+    async def _listen(self) -> None:
+        """Keep `pids` right: processes end, and are started anew."""
+        with suppress(ClusterError):  # the launcher ended
+            while True:
+                report = await self._next_line()
+                name = report["name"]
+                if report["pid"] in self._killed:
+                    self._killed.discard(report["pid"])
+                    continue
+                starting = self._starting.pop(name, None)
+                if report["event"] == "ready":
+                    self.pids[name] = report["pid"]
+                elif self.pids.get(name) == report["pid"]:
+                    del self.pids[name]
+                if starting is not None and not starting.done():
+                    if report["event"] == "ready":
+                        starting.set_result(None)
+                    else:
+                        reason = report.get("error", "its process ended")
+                        starting.set_exception(ClusterError(f"device {name} did not start again: {reason}"))
+        self.pids.clear()
 
     def _command(self, name: str, role: str, payload: Any) -> None:
         assert self._launcher.stdin is not None
@@ -117,13 +172,18 @@ class LocalProcesses:
         line = json.dumps({"start": name, "role": role, "payload": text})
         self._launcher.stdin.write(line.encode() + b"\n")
 
-    async def _next_report(self) -> dict[str, Any]:
-        """Return the next process that is ready; raise for one that is not."""
+    async def _next_line(self) -> dict[str, Any]:
+        """Return the next report of the launcher; raise ClusterError when it is gone."""
         assert self._launcher.stdout is not None
         line = await self._launcher.stdout.readline()
         if not line:
             raise ClusterError("the launcher of the device processes ended; is hddnn installed whole?")
         report: dict[str, Any] = json.loads(line)
+        return report
+
+    async def _next_report(self) -> dict[str, Any]:
+        """Return the next process that is ready; raise for one that is not."""
+        report = await self._next_line()
         if report["event"] == "failed":
             raise ClusterError(f"device {report['name']} did not start: {report['error']}")
         if report["event"] == "exited":

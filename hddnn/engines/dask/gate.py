@@ -1,0 +1,64 @@
+"""A gate in front of all connections of a process: closed, nothing passes in either direction.
+
+It stands for a network that is cut: no connection ends, nothing is refused, and what was on its way when the gate
+closed arrives when it opens, as TCP does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from distributed.comm.registry import backends
+from distributed.comm.tcp import TCP, TCPBackend, TCPConnector, TCPListener
+
+
+class Gate:
+    """Let everything pass, or nothing."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def close(self, for_s: float | None) -> None:
+        """Let nothing pass for so many wall seconds, None for good; from any state."""
+        self._open.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = None if for_s is None else loop.call_later(for_s, self._open.set)
+
+    async def passed(self) -> None:
+        """Return when the gate is open."""
+        await self._open.wait()
+
+    def guard(self) -> None:
+        """Put the gate in front of every TCP connection that this process makes or takes from now on."""
+        backends["tcp"] = _backend(self)
+
+
+def _backend(gate: Gate) -> TCPBackend:
+    """Return Dask's TCP backend with a gate in each connection."""
+
+    class GatedTCP(TCP):
+        async def read(self, deserializers: Any = None) -> Any:
+            message = await super().read(deserializers)
+            await gate.passed()
+            return message
+
+        async def write(self, msg: Any, serializers: Any = None, on_error: str = "message") -> Any:
+            await gate.passed()
+            return await super().write(msg, serializers, on_error)
+
+    class GatedConnector(TCPConnector):
+        comm_class = GatedTCP
+
+    class GatedListener(TCPListener):
+        comm_class = GatedTCP
+
+    class GatedBackend(TCPBackend):
+        _connector_class = GatedConnector
+        _listener_class = GatedListener
+
+    return GatedBackend()

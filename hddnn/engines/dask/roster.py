@@ -1,0 +1,145 @@
+"""Who is there: a topology's devices as the client knows them, kept right as they leave and return."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+from distributed import Client
+
+from hddnn import zoo
+from hddnn.engines.dask.heartbeat import DEVICES, Watch
+from hddnn.engines.dask.messages import HELLO, Compute
+from hddnn.engines.dask.peers import find_peers, meet
+from hddnn.engines.dask.processes import LocalProcesses
+from hddnn.errors import ClusterError
+from hddnn.topology import Topology
+
+ANSWER_TIMEOUT_S = 2.0
+REGISTER_TIMEOUT_S = 10.0
+
+
+class Listener(Protocol):
+    """Who wants to hear of devices that leave and join."""
+
+    def left(self, device: str) -> None: ...
+
+    def joined(self, device: str) -> None: ...
+
+
+class Roster:
+    """The devices by name (`peers`), and those of them that do not answer now (`gone`).
+
+    What it knows comes from the scheduler's list of live devices, kept by heartbeats.
+    """
+
+    def __init__(self, client: Client, topology: Topology, *, compute: Compute, time_scale: float) -> None:
+        self._client, self._topology = client, topology
+        self._compute, self._time_scale = compute, time_scale
+        self._bundles = {network: zoo.bundle(network) for network in topology.networks}
+        self._meeting: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
+        self.gone: set[str] = set()
+        self._listener: Listener | None = None
+
+    async def open(self) -> None:
+        """Find the devices, and follow the list. Raises ClusterError as find_peers does."""
+        self._client.subscribe_topic(DEVICES, self._on_event)
+        try:
+            await self._client.register_plugin(Watch())
+        except ImportError as error:
+            raise ClusterError(f"the scheduler's machine lacks hddnn ({error}); install it there") from None
+        self.peers = await find_peers(
+            self._client, self._topology, compute=self._compute, time_scale=self._time_scale
+        )
+
+    async def close(self) -> None:
+        """Follow the list no longer."""
+        for task in self._meeting:
+            task.cancel()
+        await asyncio.gather(*self._meeting, return_exceptions=True)
+        if self._client.status == "running":
+            self._client.unsubscribe_topic(DEVICES)
+
+    @property
+    def own_speed(self) -> int:
+        """Return how many devices run at their own speed."""
+        return sum(peer.seconds_per_image is not None for peer in self.peers.values())
+
+    @contextmanager
+    def followed_by(self, listener: Listener) -> Iterator[None]:
+        """Tell a listener of every change."""
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
+    async def repair(self, processes: LocalProcesses) -> None:
+        """Start anew every device that is dead or does not answer. Raises ClusterError."""
+        answers = await asyncio.gather(*(self._answers(name, processes) for name in self.peers))
+        broken = [name for name, answer in zip(self.peers, answers, strict=True) if not answer]
+        for name in broken:
+            processes.kill(name)
+        try:
+            await asyncio.gather(*(processes.start(name) for name in broken))
+            async with asyncio.timeout(REGISTER_TIMEOUT_S):
+                while self.gone:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            missing = ", ".join(sorted(self.gone)) or "a device"
+            raise ClusterError(f"not started again: {missing}; is the machine overloaded?") from None
+
+    async def _answers(self, name: str, processes: LocalProcesses) -> bool:
+        if name not in processes.pids or name in self.gone:
+            self.gone.add(name)
+            return False
+        with suppress(OSError, TimeoutError):
+            call = getattr(self._client.rpc(self.peers[name].address), HELLO)()
+            await asyncio.wait_for(call, ANSWER_TIMEOUT_S)
+            return True
+        self.gone.add(name)
+        return False
+
+    def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
+        _, message = event
+        name, address = message["device"], message["address"]
+        if name not in getattr(self, "peers", ()):
+            return  # another client's, or told of before they were looked for
+        if message["event"] == "left":
+            if address == self.peers[name].address:
+                self.gone.add(name)
+                if self._listener is not None:
+                    self._listener.left(name)
+        elif address == self.peers[name].address:
+            self._joined(name)
+        else:
+            task = asyncio.create_task(self._meet(name, address))
+            self._meeting.add(task)
+            task.add_done_callback(self._meeting.discard)
+
+    def _joined(self, name: str) -> None:
+        self.gone.discard(name)
+        self._news.set()
+        if self._listener is not None:
+            self._listener.joined(name)
+
+    async def _meet(self, name: str, address: str) -> None:
+        """Get to know a device that was started anew; one that is not what it should be stays away."""
+        device = self._topology.device(name)
+        known = self.peers[name]
+        with suppress(ClusterError):
+            peer, _ = await meet(
+                self._client,
+                device,
+                address,
+                self._bundles[device.network],
+                compute=self._compute,
+                time_scale=self._time_scale,
+            )
+            self.peers[name] = replace(peer, seconds_per_image=known.seconds_per_image)
+            self._joined(name)

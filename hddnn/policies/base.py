@@ -1,0 +1,234 @@
+"""What all policies share: the queues of planned batches, the windows, and the book of what is under way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hddnn.plan import NO_DEVICE, Plan
+from hddnn.policies.settings import Action, Attempt, Cancel, End, PolicySettings, Send
+from hddnn.records import COARSE_ONLY, LOST, Stage
+from hddnn.timing import CostTable
+
+NEVER_S = float("inf")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job as a policy sees it.
+
+    costs: what each step should take, s; bundles: (end, upper) -> batches sent at once on that way; windows: end
+    device -> batches that it may have under way; predicted_s: the plan's finish time without failures.
+    """
+
+    plan: Plan
+    costs: CostTable
+    bundles: Mapping[tuple[int, int], int]
+    windows: Mapping[int, int]
+    predicted_s: float
+
+
+class Policy:
+    """Policy none: send each batch as planned, once. The others override what happens when that goes wrong.
+
+    A policy is pure: events come in as method calls that carry the time (s from job start), and what is to be done
+    goes out as a list of actions. It waits for nothing and reads no clock, so that the simulator and the client
+    share it. The engine calls
+
+        start                       once, first
+        accepted, refused           when a Send has reached its end device, or has not
+        answered                    for each answer that counts
+        settled                     when an attempt's last device is done with it, or failed at it
+        dropped                     when a payload or a batch was lost on its way
+        left, joined                when a device left the list of live ones, or came back
+        tick                        when due_s() has come
+
+    and is through when `open` is 0.
+    """
+
+    name = "none"
+    #: Whether a Send waits for the one before it to be accepted or refused, as the paper's assigner does.
+    serial = False
+    #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
+    send_timeout = False
+
+    def __init__(self, work: Work, settings: PolicySettings) -> None:
+        plan = work.plan
+        self.work, self.settings = work, settings
+        self._devices = plan.topology.devices
+        n = plan.n_batches
+        self.coarse_there = np.zeros(n, bool)
+        self.ended = np.zeros(n, bool)
+        self.open = n
+        self._upper = plan.upper.copy()  # where each batch is to go now
+        self._tries = np.zeros(n, np.int32)
+        self._under_way: dict[int, Attempt] = {}  # by number
+        self._carriers: dict[int, set[int]] = {}  # batch -> numbers of the attempts that carry it
+        self._silent: dict[int, float] = {}  # batch -> when its sender notices that it was lost
+        self._in_flight = dict.fromkeys(self._of_tier("end"), 0)
+        self._queues: dict[int, dict[int, deque[int]]] = {end: {} for end in self._in_flight}
+        for (end, upper), batches in plan.routes().items():
+            self._queues[end][upper] = deque(batches.tolist())
+        self._number = 0
+        self._deadline_s = self._default_deadline_s() if settings.deadline_s is None else settings.deadline_s
+
+    def _default_deadline_s(self) -> float:
+        return 3 * self.work.predicted_s
+
+    # ---- events
+
+    def start(self, now_s: float) -> list[Action]:
+        """Return what is sent first."""
+        return self._feed(now_s)
+
+    def accepted(self, number: int, now_s: float) -> list[Action]:
+        """Note that an attempt has reached its end device."""
+        return []
+
+    def refused(self, number: int, now_s: float) -> list[Action]:
+        """Note that an attempt did not reach its end device."""
+        return self._unanswered(self._close(number), now_s) + self._feed(now_s)
+
+    def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
+        """Note an answer that counts; another attempt at the batch is taken back when nothing else is in it."""
+        if self.ended[batch]:
+            return []
+        if stage == "coarse":
+            self.coarse_there[batch] = True
+        if stage == "fine" or self._upper[batch] == NO_DEVICE:
+            return self._end(batch, COARSE_ONLY if self._went_short(stage, batch) else None, device)
+        return []
+
+    def settled(self, number: int, now_s: float) -> list[Action]:
+        """Note that an attempt is over; what it left unanswered is lost, unless another one carries it."""
+        return self._unanswered(self._close(number), now_s) + self._feed(now_s)
+
+    def dropped(self, batch: int, now_s: float) -> list[Action]:
+        """Note a loss on the way; the sender does not know of it before its timeout."""
+        if not self.ended[batch]:
+            self._silent[batch] = now_s + self.settings.timeout_s
+        return []
+
+    def left(self, device: int, now_s: float) -> list[Action]:
+        """Note that a device left the list of live ones."""
+        return []
+
+    def joined(self, device: int, now_s: float) -> list[Action]:
+        """Note that a device is back on the list of live ones."""
+        return []
+
+    def due_s(self) -> float:
+        """Return when tick wants to be called, at the latest."""
+        return min([self._deadline_s, *self._silent.values()])
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Return what the time alone calls for."""
+        noticed = [batch for batch, at_s in self._silent.items() if at_s <= now_s]
+        for batch in noticed:
+            del self._silent[batch]
+        actions = self._unanswered(noticed, now_s)
+        if now_s >= self._deadline_s:
+            actions += self.give_up(LOST)
+        return actions + self._feed(now_s)
+
+    def give_up(self, outcome: str) -> list[Action]:
+        """End every batch that is open."""
+        numbers = list(self._under_way)
+        actions: list[Action] = [Cancel(number) for number in numbers]
+        for number in numbers:
+            self._close(number)
+        for batch in np.flatnonzero(~self.ended).tolist():
+            actions += self._end(batch, outcome)
+        return actions
+
+    # ---- what the policies differ in
+
+    def _take(self, end: int, now_s: float) -> Attempt | None:
+        """Return the next attempt for an end device that has room, None when there is nothing for it."""
+        return self._take_planned(end)
+
+    def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
+        """Do something about batches that nobody is working on."""
+        return []
+
+    # ---- the book
+
+    def _of_tier(self, tier: str) -> list[int]:
+        return [index for index, device in enumerate(self._devices) if device.tier == tier]
+
+    def _room(self, end: int) -> int:
+        return self.work.windows.get(end, 1) - self._in_flight[end]
+
+    def _feed(self, now_s: float) -> list[Action]:
+        """Send as much as the windows allow: one attempt for each end device at a time, so that all get work."""
+        actions: list[Action] = []
+        hungry = list(self._in_flight)
+        while hungry:
+            still = []
+            for end in hungry:
+                attempt = self._take(end, now_s)
+                if attempt is not None:
+                    actions.append(Send(attempt))
+                    still.append(end)
+            hungry = still
+        return actions
+
+    def _take_planned(self, end: int) -> Attempt | None:
+        """Take the next bundle of an end device's own queues: the way whose first batch is the earliest."""
+        room = self._room(end)
+        waiting = {upper: queue[0] for upper, queue in self._queues[end].items() if queue}
+        if room < 1 or not waiting:
+            return None
+        upper = min(waiting, key=lambda way: waiting[way])
+        queue = self._queues[end][upper]
+        count = min(self.work.bundles.get((end, upper), 1), room, len(queue))
+        return self._make_attempt(end, upper, [queue.popleft() for _ in range(count)])
+
+    def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
+        self._number += 1
+        attempt = Attempt(self._number, end, upper, tuple(batches), coarse)
+        self._under_way[attempt.number] = attempt
+        self._in_flight[end] += len(batches)
+        for batch in batches:
+            self._carriers.setdefault(batch, set()).add(attempt.number)
+            self._tries[batch] += 1
+        return attempt
+
+    def _close(self, number: int) -> list[int]:
+        """Strike an attempt from the book; return its batches that nothing carries any more and have not ended."""
+        attempt = self._under_way.pop(number, None)
+        if attempt is None:
+            return []
+        self._in_flight[attempt.end] -= len(attempt.batches)
+        orphans = []
+        for batch in attempt.batches:
+            carriers = self._carriers[batch]
+            carriers.discard(number)
+            if not carriers:
+                del self._carriers[batch]
+                if not self.ended[batch] and batch not in self._silent:
+                    orphans.append(batch)
+        return orphans
+
+    def _end(self, batch: int, outcome: str | None, device: int | None = None) -> list[Action]:
+        """End a batch, with an outcome of its own unless it is answered in full.
+
+        device: the one that answered; attempts at this batch alone by way of others are taken back.
+        """
+        self.ended[batch] = True
+        self.open -= 1
+        self._silent.pop(batch, None)
+        actions: list[Action] = [] if outcome is None else [End(batch, outcome)]
+        for number in list(self._carriers.get(batch, ())) if device is not None else ():
+            attempt = self._under_way[number]
+            if device not in attempt.devices and all(self.ended[other] for other in attempt.batches):
+                self._close(number)
+                actions.append(Cancel(number))
+        return actions
+
+    def _went_short(self, stage: Stage, batch: int) -> bool:
+        """Tell whether a batch was to go further than it did."""
+        return stage == "coarse" and self.work.plan.upper[batch] != NO_DEVICE

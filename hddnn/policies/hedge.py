@@ -1,0 +1,134 @@
+"""Hedge: Monitor, and a second copy of what is late (Dean and Barroso 2013, "hedged requests")."""
+
+from __future__ import annotations
+
+from hddnn.plan import NO_DEVICE
+from hddnn.policies.base import NEVER_S, Work
+from hddnn.policies.monitor import Monitor
+from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
+from hddnn.records import Stage
+
+
+class Hedge(Monitor):
+    """A device that has taken `late_factor` times the predicted time for what it works on is late.
+
+    The batch it works on is sent to another device of the same tier as well, and the first answer counts. What
+    waits behind that batch has not been begun: it is taken back and sent to others. From then on the device gets
+    one attempt at a time, until it has answered one in time; so that a slow device costs little twice-done work,
+    and one that was slow for a while is soon in full use again.
+    """
+
+    name = "hedge"
+
+    def __init__(self, work: Work, settings: PolicySettings) -> None:
+        super().__init__(work, settings)
+        self._waiting: dict[
+            int, dict[int, int]
+        ] = {}  # device -> batches it owes an answer -> attempt, in order
+        self._since_s: dict[int, float] = {}  # device -> its last answer, or when it got work
+        self._late: set[int] = set()
+        self._copied: set[tuple[int, int]] = set()  # (device, batch) that were copied already
+
+    # ---- events
+
+    def accepted(self, number: int, now_s: float) -> list[Action]:
+        attempt = self._under_way.get(number)
+        if attempt is not None and attempt.coarse:
+            self._owe(attempt.end, attempt, now_s)
+        elif attempt is not None:
+            self._owe(attempt.upper, attempt, now_s)
+        return super().accepted(number, now_s)
+
+    def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
+        number = self._waiting.get(device, {}).get(batch)
+        if number is not None:
+            begun_s, allowed_s = self._since_s[device], self._allowed_s(device, batch)
+            if now_s - begun_s <= allowed_s:
+                self._late.discard(device)
+            self._paid(device, batch, now_s)
+            attempt = self._under_way.get(number)
+            if stage == "coarse" and attempt is not None and attempt.upper != NO_DEVICE:
+                self._owe(attempt.upper, attempt, now_s, (batch,))
+        return super().answered(stage, batch, device, now_s)
+
+    def due_s(self) -> float:
+        return min([super().due_s(), *(self._late_at_s(device) for device in self._waiting)])
+
+    def tick(self, now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        for device in [d for d in self._waiting if self._late_at_s(d) <= now_s]:
+            actions += self._hedge(device, now_s)
+        return actions + super().tick(now_s)
+
+    # ---- decisions
+
+    def _hedge(self, device: int, now_s: float) -> list[Action]:
+        """Copy what a late device works on, and take back what waits behind it."""
+        self._late.add(device)
+        waiting = self._waiting[device]
+        head = next(iter(waiting))
+        others = [d for d in self._of_tier(self._devices[device].tier) if d != device and d in self.live]
+        self._copied.add((device, head))
+        if not others:
+            return []
+        actions: list[Action] = []
+        for number in dict.fromkeys(waiting.values()):
+            if number == waiting[head]:
+                continue
+            actions.append(Cancel(number))
+            actions += self._unanswered(self._close(number), now_s)
+        self._unload(device)
+        carried = self._under_way.get(waiting.get(head, -1))
+        for batch in carried.batches if carried is not None else ():
+            if batch in waiting and not self.ended[batch]:
+                self._copied.add((device, batch))
+                self._pool.add(batch)
+        return actions
+
+    def _late_at_s(self, device: int) -> float:
+        waiting = self._waiting.get(device)
+        if not waiting or device not in self.live:
+            return NEVER_S
+        head = next(iter(waiting))
+        if (device, head) in self._copied:
+            return NEVER_S
+        return self._since_s[device] + self._allowed_s(device, head)
+
+    def _allowed_s(self, device: int, batch: int) -> float:
+        """Return the time in s after which a device's answer to a batch is late."""
+        costs, size, own = self.work.costs, int(self.work.plan.sizes[batch]), self._devices[device]
+        predicted_s = costs.service_s(own, size)
+        if own.tier != "end":
+            predicted_s += costs.delay_s(self._devices[self._of_tier("end")[0]], own, size)
+        return self.settings.late_factor * predicted_s + self.settings.noise_s
+
+    def _usable(self, device: int) -> bool:
+        return super()._usable(device) and not (device in self._late and self._waiting.get(device))
+
+    def _room(self, end: int) -> int:
+        room = super()._room(end)
+        if end in self._late:
+            return 0 if self._in_flight[end] else min(room, 1)
+        return room
+
+    # ---- who owes what
+
+    def _owe(self, device: int, attempt: Attempt, now_s: float, batches: tuple[int, ...] = ()) -> None:
+        """Note that a device is now to answer an attempt's batches."""
+        waiting = self._waiting.setdefault(device, {})
+        if not waiting:
+            self._since_s[device] = now_s
+        for batch in batches or attempt.batches:
+            if not self.ended[batch]:
+                waiting[batch] = attempt.number
+
+    def _paid(self, device: int, batch: int, now_s: float) -> None:
+        self._waiting.get(device, {}).pop(batch, None)
+        self._copied.discard((device, batch))
+        self._since_s[device] = now_s
+
+    def _close(self, number: int) -> list[int]:
+        for waiting in self._waiting.values():
+            for batch in [b for b, carrier in waiting.items() if carrier == number]:
+                del waiting[batch]
+        return super()._close(number)

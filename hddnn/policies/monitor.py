@@ -1,0 +1,220 @@
+"""Monitor: a list of live devices, kept by heartbeats, decides who gets work (paper, section 3.6)."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+import numpy as np
+
+from hddnn.plan import NO_DEVICE
+from hddnn.policies.base import NEVER_S, Policy, Work
+from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
+from hddnn.records import COARSE_ONLY
+
+
+class Pool:
+    """Batches that wait for a device, the earliest first."""
+
+    def __init__(self) -> None:
+        self._heap: list[int] = []
+        self._members: set[int] = set()
+
+    def add(self, batch: int) -> None:
+        """Put a batch in, once."""
+        if batch not in self._members:
+            self._members.add(batch)
+            heapq.heappush(self._heap, batch)
+
+    def first(self) -> int | None:
+        """Return the earliest batch, None when there is none."""
+        return self._heap[0] if self._heap else None
+
+    def pop(self) -> int:
+        """Take the earliest batch out."""
+        batch = heapq.heappop(self._heap)
+        self._members.discard(batch)
+        return batch
+
+
+class Monitor(Policy):
+    """Only live devices get work; what a device has in flight when it leaves is sent to others at once.
+
+    Batches without a live device wait in one pool, the earliest first; every end device with room takes from it,
+    so that what is left spreads by itself over those that are left, and a device that comes back shares in it. A
+    batch whose upper device left goes to the live one of the same tier with the least to do, and from its source:
+    the payload is made anew by the end device that takes it, without a second coarse answer when there is one.
+    """
+
+    name = "monitor"
+
+    def __init__(self, work: Work, settings: PolicySettings) -> None:
+        super().__init__(work, settings)
+        self.live = set(range(len(self._devices)))
+        self._pool = Pool()
+        self._shy: dict[int, float] = {}  # devices that took nothing -> when to try them again
+        self._alone_since_s = NEVER_S  # since then no end device is live
+        tiers = {self._devices[upper].tier for upper in np.unique(work.plan.upper) if upper != NO_DEVICE}
+        self._fed = [index for index, device in enumerate(self._devices) if device.tier in tiers]
+        self._pending: list[Action] = []  # ends of batches found out while feeding
+
+    def _default_deadline_s(self) -> float:
+        return NEVER_S
+
+    # ---- events
+
+    def left(self, device: int, now_s: float) -> list[Action]:
+        """Take the device off the list, and what it had in flight to the others."""
+        if device not in self.live:
+            return []
+        self.live.discard(device)
+        actions = self._withdraw(device, now_s)
+        if not self.live.intersection(self._in_flight):
+            self._alone_since_s = min(self._alone_since_s, now_s)
+        return actions + self._feed(now_s)
+
+    def refused(self, number: int, now_s: float) -> list[Action]:
+        """Leave a device alone that took nothing: it has left, which will be told, or has a moment's trouble."""
+        attempt = self._under_way.get(number)
+        if attempt is not None:
+            self._shy[attempt.end] = now_s + self.settings.timeout_s
+        return super().refused(number, now_s)
+
+    def joined(self, device: int, now_s: float) -> list[Action]:
+        """Put the device on the list again."""
+        self.live.add(device)
+        self._shy.pop(device, None)
+        if device in self._in_flight:
+            self._alone_since_s = NEVER_S
+        return self._feed(now_s)
+
+    def due_s(self) -> float:
+        return min([super().due_s(), self._alone_since_s + self.settings.patience_s, *self._shy.values()])
+
+    def tick(self, now_s: float) -> list[Action]:
+        self._shy = {device: until_s for device, until_s in self._shy.items() if until_s > now_s}
+        actions = super().tick(now_s)
+        if now_s >= self._alone_since_s + self.settings.patience_s:
+            actions += self.give_up("failed: no end device is left")
+        return actions
+
+    # ---- decisions
+
+    def _withdraw(self, device: int, now_s: float) -> list[Action]:
+        """Cancel every attempt that needs a device, and put all that was meant for it into the pool."""
+        actions: list[Action] = []
+        for attempt in [a for a in self._under_way.values() if device in a.devices]:
+            actions.append(Cancel(attempt.number))
+            actions += self._unanswered(self._close(attempt.number), now_s)
+        self._unload(device)
+        return actions
+
+    def _unload(self, device: int) -> None:
+        """Put what a device was to get later into the pool."""
+        for queue in self._queues.get(device, {}).values():
+            while queue:
+                self._pool.add(queue.popleft())
+
+    def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        for batch in batches:
+            if self.ended[batch]:
+                continue
+            if self._tries[batch] >= self.settings.attempts:
+                actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
+            else:
+                self._pool.add(batch)
+        return actions
+
+    def _feed(self, now_s: float) -> list[Action]:
+        actions = super()._feed(now_s)
+        ends, self._pending = self._pending, []
+        return ends + actions
+
+    def _take(self, end: int, now_s: float) -> Attempt | None:
+        if end not in self.live or end in self._shy:
+            return None
+        while self._room(end) > 0:
+            planned = min((queue[0] for queue in self._queues[end].values() if queue), default=None)
+            pooled = self._pool.first()
+            if pooled is not None and (planned is None or pooled < planned):
+                # With nothing planned, take what is needed next and no more: the others are to get their share.
+                if planned is None and self._in_flight[end] >= self._enough(end):
+                    return None
+                attempt = self._take_pooled(end)
+            elif planned is not None:
+                attempt = self._rerouted(self._take_planned(end))
+            else:
+                return None
+            if attempt is not None:
+                return attempt
+        return None
+
+    def _enough(self, end: int) -> int:
+        """Return how many batches keep an end device, and the upper devices that it may have to feed, busy."""
+        bundle = max((n for (source, _), n in self.work.bundles.items() if source == end), default=1)
+        fed = sum(device in self.live for device in self._fed)
+        return 2 * max(bundle, fed)
+
+    def _rerouted(self, attempt: Attempt | None) -> Attempt | None:
+        """Return a planned attempt as it is if its upper device is usable, else put its batches into the pool."""
+        if attempt is None or attempt.upper == NO_DEVICE or self._usable(attempt.upper):
+            return attempt
+        # It has not been sent: it is as if it had never been made.
+        for batch in attempt.batches:
+            self._tries[batch] -= 1
+        for batch in self._close(attempt.number):
+            self._pool.add(batch)
+        return None
+
+    def _take_pooled(self, end: int) -> Attempt | None:
+        """Take the earliest batch of the pool, and the next ones if they go the same way; None when it ended."""
+        batch = self._pool.pop()
+        upper = None if self.ended[batch] else self._way_up(batch)
+        if upper is None:
+            return None
+        batches, coarse = [batch], not self.coarse_there[batch]
+        self._upper[batch] = upper
+        most = min(self.work.bundles.get((end, upper), 1), self._room(end))
+        while len(batches) < most and (other := self._pool.first()) is not None:
+            alike = not self.ended[other] and bool(self.coarse_there[other]) != coarse
+            if not alike or self._way_up(other) != upper:
+                break
+            self._upper[other] = upper
+            batches.append(self._pool.pop())
+        return self._make_attempt(end, upper, batches, coarse=coarse)
+
+    def _usable(self, device: int) -> bool:
+        return device in self.live
+
+    def _way_up(self, batch: int) -> int | None:
+        """Return the upper device for a batch by what is live now, None when the batch has ended over it."""
+        planned = int(self.work.plan.upper[batch])
+        if planned == NO_DEVICE or self._usable(planned):
+            return planned
+        tiers = [self._devices[planned].tier]
+        if self.settings.fallback == "edge":
+            tiers.append("edge")
+        for tier in tiers:
+            there = [device for device in self._of_tier(tier) if device in self.live]
+            if there:
+                return self._least_busy([device for device in there if self._usable(device)] or there)
+        if self.settings.fallback == "fail":
+            self._pending += self._end(batch, f"failed: no {tiers[0]} device is left")
+            return None
+        if self.coarse_there[batch]:
+            self._pending += self._end(batch, COARSE_ONLY)
+            return None
+        return NO_DEVICE
+
+    def _least_busy(self, devices: list[int]) -> int:
+        """Return the device that would be done the earliest with what is under way to it and one more batch."""
+        load = dict.fromkeys(devices, 0)
+        for attempt in self._under_way.values():
+            if attempt.upper in load:
+                load[attempt.upper] += sum(not self.ended[batch] for batch in attempt.batches)
+        size = int(np.max(self.work.plan.sizes))
+        return min(devices, key=lambda d: ((load[d] + 1) * self._service_s(d, size), d))
+
+    def _service_s(self, device: int, size: int) -> float:
+        return max(self.work.costs.service_s(self._devices[device], size), 1e-9)

@@ -1,0 +1,123 @@
+"""Reassign: once every batch was assigned, the unfinished go to all devices in turn (paper, section 3.6)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import cycle
+
+from hddnn.plan import NO_DEVICE
+from hddnn.policies.base import NEVER_S, Policy, Work
+from hddnn.policies.settings import Action, Attempt, PolicySettings, Send
+
+
+class Reassign(Policy):
+    """Know nothing of the devices' state; each try on a dead one costs timeout_s, in which nothing else is sent.
+
+    The first round is the plan. A batch is unfinished when its try has failed, or when its answer is late: after
+    twice its predicted response and timeout_s (the paper does not say how its assigner tells a late task from a
+    lost one; without such a rule, tasks that wait in a live device's queue would be done twice). The unfinished
+    of a round are given to the next end device in turn, and go up to the next device of their tier in turn,
+    whatever state either is in, when every batch of the round before has been assigned. Source: section 3.6 and
+    eq. 17.
+    """
+
+    name = "reassign"
+    serial = True
+    send_timeout = True
+
+    def __init__(self, work: Work, settings: PolicySettings) -> None:
+        super().__init__(work, settings)
+        self._unfinished: deque[int] = deque()
+        self._turn = cycle(self._in_flight)
+        self._up_turn = {tier: cycle(self._of_tier(tier) or [NO_DEVICE]) for tier in ("edge", "cloud")}
+        self._sending: tuple[int, float] | None = None  # the attempt on its way, and since when
+        self._blocked_until_s = -NEVER_S
+        self._free_s: dict[int, float] = {}  # by device: when it should be through with what it was given
+        self._late_s: dict[int, float] = {}  # by attempt: when its answers are late
+
+    def _default_deadline_s(self) -> float:
+        return NEVER_S
+
+    # ---- events
+
+    def accepted(self, number: int, now_s: float) -> list[Action]:
+        if self._sending is not None and self._sending[0] == number:
+            self._sending = None
+        return self._feed(now_s)
+
+    def refused(self, number: int, now_s: float) -> list[Action]:
+        if self._sending is not None and self._sending[0] == number:
+            self._blocked_until_s = self._sending[1] + self.settings.timeout_s
+            self._sending = None
+        return super().refused(number, now_s)
+
+    def due_s(self) -> float:
+        blocked_s = self._blocked_until_s if self._blocked_until_s > -NEVER_S else NEVER_S
+        return min([super().due_s(), blocked_s, *self._late_s.values()])
+
+    def tick(self, now_s: float) -> list[Action]:
+        if now_s >= self._blocked_until_s:
+            self._blocked_until_s = -NEVER_S
+        actions: list[Action] = []
+        for number in [number for number, at_s in self._late_s.items() if at_s <= now_s]:
+            # Out of the book, and not taken back: its answer may yet come, and the first one counts.
+            actions += self._unanswered(self._close(number), now_s)
+        return actions + super().tick(now_s)
+
+    # ---- decisions
+
+    def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        for batch in batches:
+            if self._tries[batch] >= self.settings.attempts:
+                actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
+            elif not self.ended[batch]:
+                self._unfinished.append(batch)
+        return actions
+
+    def _feed(self, now_s: float) -> list[Action]:
+        if self._sending is not None or now_s < self._blocked_until_s:
+            return []
+        if not any(queue for queues in self._queues.values() for queue in queues.values()):
+            self._begin_round()
+        for _ in self._in_flight:
+            attempt = self._take_planned(next(self._turn))
+            if attempt is not None:
+                self._sending = (attempt.number, now_s)
+                self._late_s[attempt.number] = self._expect(attempt, now_s)
+                return [Send(attempt)]
+        return []
+
+    def _begin_round(self) -> None:
+        """Give every unfinished batch to the next device in turn."""
+        while self._unfinished:
+            batch = self._unfinished.popleft()
+            if self.ended[batch]:
+                continue
+            planned = int(self.work.plan.upper[batch])
+            upper = planned if planned == NO_DEVICE else next(self._up_turn[self._devices[planned].tier])
+            self._queues[next(self._turn)].setdefault(upper, deque()).append(batch)
+
+    def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
+        # One try may hold batches with a coarse answer and others; those without decide.
+        coarse = upper == NO_DEVICE or not all(self.coarse_there[batch] for batch in batches)
+        return super()._make_attempt(end, upper, batches, coarse=coarse)
+
+    def _close(self, number: int) -> list[int]:
+        self._late_s.pop(number, None)
+        return super()._close(number)
+
+    def _expect(self, attempt: Attempt, now_s: float) -> float:
+        """Return when an attempt's answers are late, given all that its devices were sent before."""
+        costs, devices = self.work.costs, self._devices
+        images = int(sum(self.work.plan.sizes[batch] for batch in attempt.batches))
+        end = devices[attempt.end]
+        done_s = max(now_s, self._free_s.get(attempt.end, 0.0)) + costs.service_s(end, images)
+        self._free_s[attempt.end] = done_s
+        if attempt.upper != NO_DEVICE:
+            upper = devices[attempt.upper]
+            way_s = len(attempt.batches) * costs.delay_s(end, upper, images) + costs.service_s(upper, images)
+            done_s = max(done_s, self._free_s.get(attempt.upper, 0.0)) + way_s
+            self._free_s[attempt.upper] = done_s
+        return now_s + 2 * (done_s - now_s) + self.settings.timeout_s
