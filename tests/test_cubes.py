@@ -79,7 +79,8 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
     assert cube.sizes == {"scheme": 4, "batch": 9, "device": 4, "image": 170}
     for name in (
         "submitted_s", "coarse_s", "fine_s", "end_device", "upper_device", "coarse_correct", "fine_correct",
-        "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "outcome", "path", "coarse_confidence", "fine_confidence",
+        "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "outcome", "path",
+        "coarse_confidence", "fine_confidence",
         "end_received_s", "end_started_s", "end_done_s", "upper_received_s", "upper_started_s", "upper_done_s",
     ):  # fmt: skip
         assert cube[name].dims == ("scheme", "batch"), name

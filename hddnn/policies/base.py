@@ -54,6 +54,8 @@ class Policy:
     serial = False
     #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
     send_timeout = False
+    #: A batch ends when so many attempts at it have ended with an error of the network's or of ours.
+    _most_errors = 1
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         plan = work.plan
@@ -72,6 +74,7 @@ class Policy:
         self._queues: dict[int, dict[int, deque[int]]] = {end: {} for end in self._in_flight}
         for (end, upper), batches in plan.routes().items():
             self._queues[end][upper] = deque(batches.tolist())
+        self._errors: dict[int, int] = {}  # by batch
         self._number = 0
         self._deadline_s = self._default_deadline_s() if settings.deadline_s is None else settings.deadline_s
 
@@ -102,9 +105,18 @@ class Policy:
             return self._end(batch, COARSE_ONLY if self._went_short(stage, batch) else None, device)
         return []
 
-    def settled(self, number: int, now_s: float) -> list[Action]:
-        """Note that an attempt is over; what it left unanswered is lost, unless another one carries it."""
-        return self._unanswered(self._close(number), now_s) + self._feed(now_s)
+    def settled(self, number: int, now_s: float, error: str = "") -> list[Action]:
+        """Note that an attempt is over; what it left unanswered is lost, unless another one carries it.
+
+        error: what went wrong in it, where that is no matter of devices that fail: it would go wrong elsewhere,
+        too.
+        """
+        orphans, actions = self._close(number), []
+        for batch in orphans if error else ():
+            self._errors[batch] = self._errors.get(batch, 0) + 1
+            if self._errors[batch] >= self._most_errors:
+                actions += self._end(batch, f"failed: {error}")
+        return actions + self._unanswered(orphans, now_s) + self._feed(now_s)
 
     def dropped(self, batch: int, now_s: float) -> list[Action]:
         """Note a loss on the way; the sender does not know of it before its timeout."""

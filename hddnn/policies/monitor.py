@@ -47,6 +47,7 @@ class Monitor(Policy):
     """
 
     name = "monitor"
+    _most_errors = 3
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         super().__init__(work, settings)

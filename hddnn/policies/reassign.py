@@ -25,6 +25,7 @@ class Reassign(Policy):
     name = "reassign"
     serial = True
     send_timeout = True
+    _most_errors = 3
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         super().__init__(work, settings)
@@ -70,9 +71,11 @@ class Reassign(Policy):
     def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         actions: list[Action] = []
         for batch in batches:
+            if self.ended[batch]:
+                continue
             if self._tries[batch] >= self.settings.attempts:
                 actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
-            elif not self.ended[batch]:
+            else:
                 self._unfinished.append(batch)
         return actions
 

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 from distributed import Client, Future, as_completed
 from distributed.protocol import to_serialize
+from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn.data import Job
 from hddnn.engines.dask.lowering import Bundle, lower
 from hddnn.engines.dask.messages import FORGET, PUSH
 from hddnn.engines.dask.peers import Peer
+from hddnn.errors import first_line
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
 from hddnn.records import Answer, Recorder
@@ -239,8 +241,13 @@ class JobRun:
         async for future in as_completed(futures, loop=self._client.loop):
             number = future.key[-1]
             if self._futures.pop(number, None) is not None:  # else it was taken back
+                error = ""
+                if future.status == "error":
+                    cause = await future.exception()
+                    if not isinstance(cause, KilledWorker | NoValidWorkerError):
+                        error = first_line(cause)
                 future.release()
-                self._settle(number)
+                self._settle(number, error)
 
-    def _settle(self, number: int) -> None:
-        self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s))
+    def _settle(self, number: int, error: str) -> None:
+        self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s, error))

@@ -42,7 +42,8 @@ class DaskEngine:
     content; "nothing" answers at once, which leaves the engine's own cost.
     time_scale: factor on every modelled time; records are in scenario time, wall time divided by it.
     policy, settings: what is done about devices that fail; see hddnn.policies.
-    faults: what is made to go wrong with the devices, in each job anew; only with devices that are started here.
+    faults: what is made to go wrong with the devices, under each plan anew; only with devices that are started
+    here. These three may be changed between two plans.
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
     address: a scheduler to join; None starts every device of the topology on this machine.
     on_ready: called with the name of each device as it becomes ready.
@@ -165,7 +166,6 @@ class DaskEngine:
                 processes = LocalProcesses(
                     specs,
                     dashboard=self._dashboard,
-                    gated=any(fault.kind == "partition" for fault in self.faults),
                     on_ready=self._on_ready,
                 )
                 self._processes = await stack.enter_async_context(processes)

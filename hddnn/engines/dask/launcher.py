@@ -41,12 +41,11 @@ class SchedulerSpec:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a device's process needs to know; spec is a DeviceSpec, gated: whether it can be cut off."""
+    """What a device's process needs to know; spec is a DeviceSpec."""
 
     config: dict[str, Any]
     scheduler: str
     spec: Any
-    gated: bool
     directory: str
     log: str
 
@@ -162,8 +161,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
 
     dask.config.set(spec.config)
     device = Device(spec.spec)
-    if spec.gated:
-        device.afflictions.guard()
+    device.afflictions.guard()
     Path(spec.directory).mkdir(parents=True, exist_ok=True)
     async with Worker(
         spec.scheduler,

@@ -38,8 +38,8 @@ CONFIG: dict[str, Any] = {
 class LocalProcesses:
     """Start a scheduler and one worker process a device; on exit end them all and remove their files.
 
-    gated: whether devices can be cut off from the network. on_ready is called with each device's name once it is
-    registered. Raises ClusterError when a process fails to start, with that process's own reason.
+    on_ready is called with each device's name once it is registered. Raises ClusterError when a process fails to
+    start, with that process's own reason.
 
     pids: of the processes that run now. Afterwards `start` starts a device anew that has ended.
     """
@@ -49,11 +49,10 @@ class LocalProcesses:
         specs: Sequence[DeviceSpec],
         *,
         dashboard: bool = True,
-        gated: bool = False,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
         self._specs = {spec.device.name: spec for spec in specs}
-        self._dashboard, self._gated, self._on_ready = dashboard, gated, on_ready
+        self._dashboard, self._on_ready = dashboard, on_ready
         self._listener: asyncio.Task[None] | None = None
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._killed: set[int] = set()  # whose end is no news
@@ -122,9 +121,7 @@ class LocalProcesses:
 
     def _start_device(self, name: str) -> None:
         folder = self._folder / name
-        worker = WorkerSpec(
-            CONFIG, self.address, self._specs[name], self._gated, str(folder), f"{folder}.log"
-        )
+        worker = WorkerSpec(CONFIG, self.address, self._specs[name], str(folder), f"{folder}.log")
         self._command(name, "device", worker)
 
     def kill(self, name: str) -> None:

@@ -1,0 +1,144 @@
+"""Faults of real processes under each policy: every batch is answered once, and as if nothing had happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import pytest
+from systems import packaged_system
+
+from hddnn import zoo
+from hddnn.data import Dataset, Job
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.faults import KINDS, FaultSchedule
+from hddnn.policies import POLICIES, PolicySettings
+from hddnn.records import Record
+from hddnn.runtimes import replay
+from hddnn.schemes import SCHEMES, make_plan
+
+SYSTEM = packaged_system(2, 2, 2, seconds_per_image=1e-3, latency_s=0.01, edge_trust="undependable")
+BEAT_S = 0.1
+SETTINGS = PolicySettings(timeout_s=0.2)
+INDEX = {device.name: i for i, device in enumerate(SYSTEM.devices)}
+
+
+@pytest.fixture(scope="module")
+def job(sample: Dataset) -> Job:
+    """Return 12 batches of 20 images: 20 ms each on every device."""
+    return Job(sample, images=240, batch_size=20)
+
+
+@pytest.fixture(scope="module")
+def engine(job: Job) -> Iterator[DaskEngine]:
+    for network in SYSTEM.networks:
+        replay.prepare(zoo.bundle(network), job.data.images[: job.images])
+    with DaskEngine(SYSTEM, job, compute="replay", settings=SETTINGS, heartbeat_s=BEAT_S) as running:
+        yield running
+
+
+def execute(engine: DaskEngine, scheme: str, faults: str = "", policy: str = "monitor") -> Record:
+    engine.policy, engine.faults = policy, FaultSchedule.parse(faults, seed=3)
+    return engine.execute(make_plan(scheme, SYSTEM, engine.job, engine.costs()))
+
+
+@cache
+def without_faults(engine: DaskEngine, scheme: str) -> Record:
+    return execute(engine, scheme)
+
+
+#: What is done to one device of each tier while the job runs, which takes 0.12 s or more.
+DONE = {
+    "crash": "{}@0.03s", "hang": "{}@0.03s", "slow": "{}x8", "partition": "{}@0.03s+0.6s", "drop": "{}~0.5"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "none"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_batch_is_answered_once_and_as_without_the_fault(
+    engine: DaskEngine, kind: str, policy: str, scheme: str
+) -> None:
+    faults = ",".join(f"{kind}:{DONE[kind].format(victim)}" for victim in ("end-2", "edge-2", "cloud-2"))
+    record, right = execute(engine, scheme, faults, policy), without_faults(engine, scheme)
+    assert record.complete
+    for stage in ("coarse", "fine"):
+        assert (record.labels[stage] == right.labels[stage]).all()
+        assert (np.isnan(record.steps[stage]) == np.isnan(right.steps[stage])).all()
+    assert (record.attempts >= 1).all()
+    # The victims did not just happen to be idle: half of all work is theirs.
+    assert np.isfinite(record.fault_s[[INDEX["end-2"], INDEX["edge-2"], INDEX["cloud-2"]]]).all()
+    if kind in ("crash", "hang", "partition") and policy != "reassign":
+        assert (record.attempts > 1).any()
+
+
+def test_none_ends_at_its_deadline_and_counts_what_is_lost(engine: DaskEngine) -> None:
+    engine.settings = PolicySettings(deadline_s=1.0)
+    try:
+        begun_s = time.monotonic()
+        record = execute(engine, "end-edge", "hang:end-2@0.03s", "none")
+        took_s = time.monotonic() - begun_s
+    finally:
+        engine.settings = SETTINGS
+    assert 1.0 <= took_s < 5
+    lost = record.outcome == "lost"
+    assert lost.any()
+    assert not lost.all()
+    assert (record.plan.end[lost] == INDEX["end-2"]).all()
+    assert np.isnan(record.steps["fine"][lost]).all()
+
+
+def test_a_fault_after_so_many_tasks_begins_then(engine: DaskEngine) -> None:
+    record = execute(engine, "end", "crash:end-2@2")
+    assert record.complete
+    assert ((record.end == INDEX["end-2"]) & (record.attempts == 1)).sum() == 2
+    assert record.left_s[INDEX["end-2"]] > record.fault_s[INDEX["end-2"]] > 0.04
+
+
+@pytest.fixture(scope="module")
+def longer(sample: Dataset) -> Iterator[DaskEngine]:
+    """Yield an engine for a job of a second: 100 batches on two end devices, with nothing computed."""
+    job = Job(sample, images=2000, batch_size=20)
+    with DaskEngine(SYSTEM, job, compute="nothing", settings=SETTINGS, heartbeat_s=BEAT_S) as running:
+        yield running
+
+
+@pytest.mark.parametrize("kind", ["hang", "crash", "partition"])
+def test_a_device_that_comes_back_works_again(longer: DaskEngine, kind: str) -> None:
+    old = longer.pids["end-2"]
+    record = execute(longer, "end", f"{kind}:end-2@0.05s+0.5s,slow:end-1x3")
+    assert record.complete
+    back_s = record.left_s[INDEX["end-2"]] + 0.5
+    late = record.end[record.steps["submitted"] > back_s]
+    assert (late == INDEX["end-2"]).sum() > 5
+    assert (longer.pids["end-2"] != old) == (kind == "crash")
+
+
+def test_a_late_answer_of_a_device_that_hung_is_counted_and_dropped(longer: DaskEngine) -> None:
+    record = execute(longer, "end", "hang:end-2@0.03s+0.8s")
+    assert record.complete
+    assert (record.duplicates > 0).sum() == (record.wasted_s > 0).sum() >= 1
+    # Its clock stood still with it: the step it was in took that much longer.
+    assert record.wasted_s.max() > 0.7
+
+
+def test_a_task_that_goes_wrong_anywhere_fails_its_batches_with_the_reason(engine: DaskEngine) -> None:
+    small, engine.job = engine.job, Job(engine.job.data, images=300, batch_size=20)
+    try:
+        record = execute(engine, "end-cloud")  # the last 60 images have no stored answers
+    finally:
+        engine.job = small
+    assert (record.outcome[:12] == "ok").all()
+    assert all("stored" in reason for reason in record.outcome[12:])
+    assert (record.attempts[12:] == 3).all()
+
+
+def test_the_only_cloud_that_dies_leaves_coarse_answers(engine: DaskEngine) -> None:
+    record = execute(engine, "end-cloud", "crash:cloud-1@1,crash:cloud-2@1")
+    short = record.outcome == "coarse-only"
+    assert short.any()
+    assert set(record.outcome) == {"ok", "coarse-only"}
+    assert np.isfinite(record.steps["coarse"]).all()
+    assert np.isnan(record.steps["fine"][short]).all()
