@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar("T")
 
 
 class Bars:
@@ -35,3 +45,15 @@ class Bars:
         """Print a line where there are no bars."""
         if self._progress.disable:
             self._console.print(text, soft_wrap=True, markup=False)
+
+
+def track(items: Sequence[T], what: str, console: Console) -> Iterator[T]:
+    """Yield the items, with a bar of how many are done and the time left; without a terminal, ten lines in all."""
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Bars(console, *columns, speed_s=600.0) as bars:
+        bar = bars._progress.add_task(what, total=len(items))
+        for done, item in enumerate(items, 1):
+            yield item
+            bars._progress.advance(bar)
+            if done % max(1, len(items) // 10) == 0:
+                bars.say(f"{what}: {done} of {len(items)}")

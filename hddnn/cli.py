@@ -147,6 +147,15 @@ def main() -> None:
     "policy none]",
 )
 @click.option(
+    "--patience",
+    "patience_s",
+    type=float,
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds of the scenario to wait for a device to come back when its tier has none left.",
+)
+@click.option(
     "--heartbeat",
     "heartbeat_s",
     type=float,
@@ -203,6 +212,7 @@ def _run(
     fallback: Any,
     timeout_s: float,
     deadline_s: float | None,
+    patience_s: float,
     **options: Any,
 ) -> None:
     from hddnn import api, cubes, plots, tables, zoo
@@ -221,7 +231,9 @@ def _run(
         number = _whole(n_map, "--n-map")
     job = Job(load_dataset(data, data_root, download=download), images=images, batch_size=batch, seed=seed)
     names = [name.strip() for name in schemes.split(",")]
-    settings = PolicySettings(fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s)
+    settings = PolicySettings(
+        fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s
+    )
     interrupted = False
     try:
         # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -71,6 +71,7 @@ class Record:
     ones. attempts: int32 (N,), times a batch was sent; duplicates: int32 (N,), answers that came after the first;
     wasted_s: float (N,), device seconds spent on those.
     outcome: object (N,) of "ok", "coarse-only", "lost" or "failed: reason".
+    makespan_s: the last answer; ended_s: the last batch's end, answered or not.
     fault_s, left_s: float (D,), by device: when its first fault began, and when it was first found gone; NaN:
     never.
     """
@@ -94,7 +95,8 @@ class Record:
     fault_s: np.ndarray
     left_s: np.ndarray
     interrupted: bool = False
-    makespan_s: float = field(default=np.nan)
+    makespan_s: float = np.nan
+    ended_s: float = np.nan
 
     @property
     def complete(self) -> bool:
@@ -180,6 +182,7 @@ class Recorder:
         self._link_emulated_s, self._link_real_s = np.zeros(n), np.zeros(n)
         self._outcome: np.ndarray = np.full(n, "", object)
         self._duplicates, self._wasted_s = np.zeros(n, np.int32), np.zeros(n)
+        self._ended_s = 0.0
         self._went = {"coarse": plan.end.copy(), "fine": plan.upper.copy()}
         devices = plan.topology.devices
         self._index = {device.name: index for index, device in enumerate(devices)}
@@ -220,14 +223,14 @@ class Recorder:
                 self._confidence[stage][where] = answer.confidence
         last = "fine" if self._plan.upper[batch] >= 0 else "coarse"
         if stage == last:
-            self._end(batch, OK)
+            self._end(batch, OK, at_s)
         self._tell(stage, batch)
         return True
 
-    def ended_as(self, batch: int, outcome: str) -> None:
+    def ended_as(self, batch: int, outcome: str, at_s: float) -> None:
         """End a batch without its last answer; an ended batch stays as it is."""
         if not self._outcome[batch]:
-            self._end(batch, outcome)
+            self._end(batch, outcome, at_s)
             self._tell("coarse-only" if outcome == COARSE_ONLY else "failed", batch)
 
     def fault(self, device: str, at_s: float) -> None:
@@ -273,11 +276,13 @@ class Recorder:
             fault_s=self._fault_s,
             left_s=self._left_s,
             interrupted=interrupted,
+            ended_s=self._ended_s,
             makespan_s=float(np.nanmax(answers)) if np.isfinite(answers).any() else float("nan"),
         )
 
-    def _end(self, batch: int, outcome: str) -> None:
+    def _end(self, batch: int, outcome: str, at_s: float) -> None:
         self._outcome[batch] = outcome
+        self._ended_s = max(self._ended_s, at_s)
 
     def _tell(self, stage: Stage, batch: int) -> None:
         if self._progress is not None:

@@ -38,7 +38,7 @@ def partial(job: Job, scheme: str, answered: int, *, interrupted: bool = False) 
         if batch % 2 == 0:
             recorder.answered("fine", batch, 2.0 + batch, Answer(upper, labels, {}, confidence=sure))
     if not interrupted:
-        recorder.ended_as(answered - 1, "failed: device edge-1 left (its process ended)")
+        recorder.ended_as(answered - 1, "failed: device edge-1 left (its process ended)", 9.0)
     return recorder.finish(interrupted=interrupted)
 
 

@@ -106,7 +106,7 @@ def test_every_batch_ends_exactly_once(events: list[tuple[str, int, float]]) -> 
     it = recorder(progress=lambda stage, batch, _: told.append((stage, batch)))
     for stage, batch, at_s in events:
         if stage == "failed":
-            it.ended_as(batch, "failed: test")
+            it.ended_as(batch, "failed: test", at_s)
         else:
             it.answered(stage, batch, at_s, fine(0, 1) if stage == "fine" else coarse(1, 1))  # type: ignore[arg-type]
     ends = [(stage, batch) for stage, batch in told if stage != "coarse"]

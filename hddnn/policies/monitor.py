@@ -57,6 +57,8 @@ class Monitor(Policy):
         self._alone_since_s = NEVER_S  # since then no end device is live
         tiers = {self._devices[upper].tier for upper in np.unique(work.plan.upper) if upper != NO_DEVICE}
         self._fed = [index for index, device in enumerate(self._devices) if device.tier in tiers]
+        self._away_s: dict[str, float] = {}  # by upper tier without a live device: since when
+        self._parked: dict[str, list[int]] = {}  # batches that wait for one to come back
         self._pending: list[Action] = []  # ends of batches found out while feeding
 
     def _default_deadline_s(self) -> float:
@@ -70,6 +72,9 @@ class Monitor(Policy):
             return []
         self.live.discard(device)
         actions = self._withdraw(device, now_s)
+        tier = self._devices[device].tier
+        if not self.live.intersection(self._of_tier(tier)):
+            self._away_s.setdefault(tier, now_s)
         if not self.live.intersection(self._in_flight):
             self._alone_since_s = min(self._alone_since_s, now_s)
         return actions + self._feed(now_s)
@@ -85,15 +90,22 @@ class Monitor(Policy):
         """Put the device on the list again."""
         self.live.add(device)
         self._shy.pop(device, None)
+        self._away_s.pop(self._devices[device].tier, None)
+        self._unpark(self._devices[device].tier)
         if device in self._in_flight:
             self._alone_since_s = NEVER_S
         return self._feed(now_s)
 
     def due_s(self) -> float:
-        return min([super().due_s(), self._alone_since_s + self.settings.patience_s, *self._shy.values()])
+        patience_s = self.settings.patience_s
+        away_s = [self._away_s[tier] + patience_s for tier, batches in self._parked.items() if batches]
+        return min([super().due_s(), self._alone_since_s + patience_s, *away_s, *self._shy.values()])
 
     def tick(self, now_s: float) -> list[Action]:
         self._shy = {device: until_s for device, until_s in self._shy.items() if until_s > now_s}
+        for tier, since_s in self._away_s.items():
+            if now_s >= since_s + self.settings.patience_s:
+                self._unpark(tier)
         actions = super().tick(now_s)
         if now_s >= self._alone_since_s + self.settings.patience_s:
             actions += self.give_up("failed: no end device is left")
@@ -142,7 +154,7 @@ class Monitor(Policy):
                 # With nothing planned, take what is needed next and no more: the others are to get their share.
                 if planned is None and self._in_flight[end] >= self._enough(end):
                     return None
-                attempt = self._take_pooled(end)
+                attempt = self._take_pooled(end, now_s)
             elif planned is not None:
                 attempt = self._rerouted(self._take_planned(end))
             else:
@@ -168,45 +180,60 @@ class Monitor(Policy):
             self._pool.add(batch)
         return None
 
-    def _take_pooled(self, end: int) -> Attempt | None:
+    def _take_pooled(self, end: int, now_s: float) -> Attempt | None:
         """Take the earliest batch of the pool, and the next ones if they go the same way; None when it ended."""
         batch = self._pool.pop()
-        upper = None if self.ended[batch] else self._way_up(batch)
+        upper = None if self.ended[batch] else self._way_up(batch, now_s)
         if upper is None:
             return None
         batches, coarse = [batch], not self.coarse_there[batch]
-        self._upper[batch] = upper
         most = min(self.work.bundles.get((end, upper), 1), self._room(end))
         while len(batches) < most and (other := self._pool.first()) is not None:
             alike = not self.ended[other] and bool(self.coarse_there[other]) != coarse
-            if not alike or self._way_up(other) != upper:
+            if not alike or self._way_up(other, now_s) != upper:
                 break
-            self._upper[other] = upper
             batches.append(self._pool.pop())
         return self._make_attempt(end, upper, batches, coarse=coarse)
+
+    def _unpark(self, tier: str) -> None:
+        """Put the batches that waited for a tier into the pool again."""
+        for batch in self._parked.pop(tier, ()):
+            self._pool.add(batch)
 
     def _usable(self, device: int) -> bool:
         return device in self.live
 
-    def _way_up(self, batch: int) -> int | None:
-        """Return the upper device for a batch by what is live now, None when the batch has ended over it."""
+    def _way_up(self, batch: int, now_s: float) -> int | None:
+        """Return the upper device for a batch by what is live now, None when it has ended or has to wait.
+
+        Where its tier is without a live device, it goes no further than an end device for now, and waits there for
+        one to come back; after patience_s, the fallback decides.
+        """
         planned = int(self.work.plan.upper[batch])
         if planned == NO_DEVICE or self._usable(planned):
             return planned
-        tiers = [self._devices[planned].tier]
-        if self.settings.fallback == "edge":
-            tiers.append("edge")
-        for tier in tiers:
-            there = [device for device in self._of_tier(tier) if device in self.live]
-            if there:
-                return self._least_busy([device for device in there if self._usable(device)] or there)
+        tier = self._devices[planned].tier
+        there = self._live_of(tier)
+        if not there and now_s < self._away_s[tier] + self.settings.patience_s:
+            if not self.coarse_there[batch]:
+                return NO_DEVICE  # it comes back here with its coarse answer
+            self._parked.setdefault(tier, []).append(batch)
+            return None
+        if not there and self.settings.fallback == "edge":
+            there = self._live_of("edge")
+        if there:
+            return self._least_busy([device for device in there if self._usable(device)] or there)
         if self.settings.fallback == "fail":
-            self._pending += self._end(batch, f"failed: no {tiers[0]} device is left")
+            self._pending += self._end(batch, f"failed: no {tier} device is left")
             return None
         if self.coarse_there[batch]:
             self._pending += self._end(batch, COARSE_ONLY)
             return None
+        self._upper[batch] = NO_DEVICE
         return NO_DEVICE
+
+    def _live_of(self, tier: str) -> list[int]:
+        return [device for device in self._of_tier(tier) if device in self.live]
 
     def _least_busy(self, devices: list[int]) -> int:
         """Return the device that would be done the earliest with what is under way to it and one more batch."""

@@ -219,6 +219,22 @@ def test_without_a_cloud_the_fallback_decides(policy: str, fallback: Any, outcom
         assert all(("coarse", batch) in it.answers for batch in others)
 
 
+@pytest.mark.parametrize("policy", ["monitor", "hedge"])
+@pytest.mark.parametrize("fallback", ["coarse", "fail", "edge"])
+def test_a_cloud_that_comes_back_in_time_answers_all_and_coarse_answers_do_not_wait(
+    policy: str, fallback: Any
+) -> None:
+    it = world(policy, plan_of("end-cloud", 30), PolicySettings(fallback=fallback))
+    for cloud in CLOUDS:
+        it.crash(cloud, 0.1, 5.0)
+    it.run()
+    assert not it.outcomes
+    assert {it.answers["fine", batch][0][1] for batch in range(30)} == set(CLOUDS)
+    assert max(it.answers["coarse", batch][0][0] for batch in range(30)) < 1.5
+    # What an end device was at when it was called back, it did twice; nothing else.
+    assert sum(len(it.answers["coarse", batch]) - 1 for batch in range(30)) <= len(ENDS) * len(CLOUDS)
+
+
 def test_a_payload_whose_only_holder_dies_is_made_anew_without_a_second_coarse_answer() -> None:
     topology = system(*(device(f"end-{i}", "end", 0.001) for i in range(2)), device("edge-0", "edge", 0.02))
     plan = plan_of("end-edge", 12, topology)

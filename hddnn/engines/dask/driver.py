@@ -132,7 +132,7 @@ class JobRun:
             elif isinstance(action, Cancel):
                 self._cancel(action.number)
             elif isinstance(action, End):
-                self._recorder.ended_as(action.batch, action.outcome)
+                self._recorder.ended_as(action.batch, action.outcome, self.now_s)
         if self._pushed:
             self._submit()
 

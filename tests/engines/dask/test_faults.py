@@ -21,7 +21,7 @@ from hddnn.schemes import SCHEMES, make_plan
 
 SYSTEM = packaged_system(2, 2, 2, seconds_per_image=1e-3, latency_s=0.01, edge_trust="undependable")
 BEAT_S = 0.1
-SETTINGS = PolicySettings(timeout_s=0.2)
+SETTINGS = PolicySettings(timeout_s=0.2, patience_s=0.5)
 INDEX = {device.name: i for i, device in enumerate(SYSTEM.devices)}
 
 

@@ -1,0 +1,132 @@
+"""How long a failure goes unnoticed, in heartbeat intervals, and whether a busy machine causes false alarms.
+
+trials   each of 50 devices is killed, stopped, or cut off at a random time of a job; its detection time is from
+then
+         to the client's hearing of it
+alarms   devices work for ten minutes while as many processes as there are cores do nothing but compute; none of
+         the devices may be found gone
+
+  python scenarios/detection.py --out results/detection.nc
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+import xarray as xr
+from rich.console import Console
+
+from hddnn import Job, Topology, cubes, load_dataset
+from hddnn.bars import track
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.faults import Fault, FaultSchedule, Kind
+from hddnn.policies import PolicySettings
+from hddnn.schemes import make_plan
+
+TARGETS: dict[Kind, float] = {"crash": 2, "hang": 4, "partition": 4}  # heartbeat intervals, at most
+DEVICES, TASK_S = 8, 0.1
+VICTIMS = DEVICES - 1  # in a job; one device goes on
+
+
+def engine_for(heartbeat_s: float, seconds: float) -> DaskEngine:
+    """Return an engine of 8 end devices, and a job that keeps them busy for so long with tasks of 0.1 s."""
+    end = {
+        "name": "end",
+        "tier": "end",
+        "count": DEVICES,
+        "network": "mobilenet",
+        "seconds_per_image": TASK_S,
+    }
+    images = DEVICES * max(1, round(seconds / TASK_S))
+    return DaskEngine(
+        Topology.from_dict({"name": "detection", "devices": [end]}),
+        Job(load_dataset(), images=images, batch_size=1),
+        compute="nothing",
+        policy="none",  # nothing is done about the failures: they are only watched
+        settings=PolicySettings(deadline_s=1.5 * seconds),
+        heartbeat_s=heartbeat_s,
+    )
+
+
+def trials(engine: DaskEngine, kind: Kind, first_s: float, last_s: float, seed: int) -> np.ndarray:
+    """Return the detection times in s of one job's victims; inf for one that was not noticed at all."""
+    rng = np.random.default_rng(seed)
+    victims = rng.permutation(DEVICES)[:VICTIMS] + 1
+    engine.faults = FaultSchedule.of(
+        Fault(kind=kind, device=f"end-{victim}", at_s=at_s)
+        for victim, at_s in zip(victims, rng.uniform(first_s, last_s, VICTIMS), strict=True)
+    )
+    record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))
+    struck = np.isfinite(record.fault_s)
+    return np.nan_to_num((record.left_s - record.fault_s)[struck], nan=np.inf)
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """Keep every core computing meanwhile."""
+    burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(os.cpu_count() or 1)]
+    for burner in burners:
+        burner.start()
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+        for burner in burners:
+            burner.join()
+
+
+def _burn() -> None:
+    while True:
+        sum(range(100_000))
+
+
+@click.command()
+@click.option("--heartbeat", default=0.25, show_default=True, help="Wall seconds between two heartbeats.")
+@click.option("--trials", "n_trials", default=50, show_default=True, help="Failures of each kind, at least.")
+@click.option("--minutes", default=10.0, show_default=True, help="How long to wait for false alarms.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/detection.nc"), show_default=True
+)
+def main(heartbeat: float, n_trials: int, minutes: float, out: Path) -> None:
+    """Measure detection times and false alarms."""
+    jobs = -(-n_trials // VICTIMS)
+    times_s = np.zeros((len(TARGETS), jobs * VICTIMS))
+    with engine_for(heartbeat, 4 + 6 * heartbeat) as engine:
+        cells = [(row, kind, job) for row, kind in enumerate(TARGETS) for job in range(jobs)]
+        for row, kind, job in track(cells, "jobs", Console(stderr=True)):
+            found_s = trials(engine, kind, 0.5, 2.5, seed=job)
+            times_s[row, job * VICTIMS : (job + 1) * VICTIMS] = found_s
+    with engine_for(heartbeat, 60 * minutes) as engine, busy_cores():
+        record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))
+    alarms = int(np.isfinite(record.left_s).sum())
+    cube = xr.Dataset(
+        {
+            "detected_s": (
+                ("kind", "trial"), times_s,
+                {"units": "s", "long_name": "failure to the client's hearing of it; infinite: never"},
+            ),
+            "false_alarms": ((), alarms, {"units": "1", "long_name": "sound devices found gone"}),
+        },
+        {"kind": list(TARGETS), "trial": np.arange(times_s.shape[1])},
+        {"heartbeat_s": heartbeat, "devices": DEVICES, "alarm_minutes": minutes, **cubes.environment()},
+    )  # fmt: skip
+    cubes.write(cube, out)
+    for kind, target in TARGETS.items():
+        intervals = cube.detected_s.sel(kind=kind).values / heartbeat
+        late = int((intervals > target).sum())
+        print(
+            f"{kind:9} noticed after {np.median(intervals):.2f} heartbeats ({intervals.min():.2f} to "
+            f"{intervals.max():.2f}); {late} of {len(intervals)} trials above {target:g} (target 0)"
+        )
+    print(f"false alarms in {minutes:g} min with all cores busy: {alarms} (target 0)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What heartbeats cost an end device, and what they buy: the trade-off of the paper's section 3.6, measured.
+
+For each interval, on a device that does nothing else and on one that works:
+  cpu       processor time that an idle device takes, as a share of one core (heartbeats, and Dask's own)
+  slowdown  the time of a job of real MobileNet on one end device over that of the same job on a device that sends
+  no
+            heartbeats; both devices are there all the time and take turns
+  detected  how long a device that is stopped goes unnoticed
+
+    python scenarios/heartbeat_interval.py --out results/heartbeat_interval.nc
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+import xarray as xr
+from detection import VICTIMS, engine_for, trials
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from hddnn import Job, Topology, cubes, load_dataset, plots
+from hddnn.bars import track
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.schemes import make_plan
+
+INTERVALS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+NEVER_S = 3600.0
+BATCH = 50
+
+
+def worker(heartbeat_s: float, batches: int) -> DaskEngine:
+    """Return an engine of one end device that runs MobileNet at its own speed."""
+    end = {"name": "end", "tier": "end", "network": "mobilenet"}
+    job = Job(load_dataset(), images=batches * BATCH, batch_size=BATCH)
+    return DaskEngine(Topology.from_dict({"name": "one", "devices": [end]}), job, heartbeat_s=heartbeat_s)
+
+
+def makespan_s(engine: DaskEngine) -> float:
+    """Return the time of one job."""
+    return engine.execute(make_plan("end", engine.topology, engine.job, engine.costs())).makespan_s
+
+
+def idle_share(engine: DaskEngine, seconds: float) -> float:
+    """Return the processor time that the idle device takes, a share of one core."""
+    process = psutil.Process(engine.pids["end"])
+    before = sum(process.cpu_times()[:2])
+    time.sleep(seconds)
+    return (sum(process.cpu_times()[:2]) - before) / seconds
+
+
+def figure(cube: xr.Dataset) -> Figure:
+    """Draw cost and detection time against the interval."""
+    drawing = Figure(figsize=(10, 4.2), layout="constrained")
+    cost, found = drawing.subplots(1, 2)
+    at = cube.interval_s.values
+    cost.plot(at, 100 * (cube.slowdown.median("repeat") - 1), "o-", color="#0072B2", label="job, median")
+    cost.fill_between(
+        at, 100 * (cube.slowdown.quantile(0.25, "repeat") - 1), 100 * (cube.slowdown.quantile(0.75, "repeat") - 1),
+        color="#0072B2", alpha=0.2, label="its quartiles",
+    )  # fmt: skip
+    cost.plot(at, 100 * cube.cpu_share, "s--", color="#D55E00", label="idle device, share of a core")
+    cost.axhline(0, color="black", lw=0.8)
+    cost.set_ylabel("slowdown (%)")
+    cost.set_title("What heartbeats cost an end device")
+    found.plot(at, cube.detected_s.median("trial"), "o-", color="#0072B2", label="median")
+    found.plot(at, cube.detected_s.max("trial"), "v:", color="#0072B2", label="longest")
+    found.plot(at, 4 * at, color="black", lw=0.8, ls="--", label="4 intervals")
+    found.set_yscale("log")
+    found.set_ylabel("a stopped device goes unnoticed for (s)")
+    found.set_title("What they buy")
+    for axes in (cost, found):
+        axes.set_xscale("log")
+        axes.set_xticks(at, [f"{value:g}" for value in at])
+        axes.minorticks_off()
+        axes.set_xlabel("heartbeat interval (s)")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return drawing
+
+
+@click.command()
+@click.option("--intervals", default=",".join(map(str, INTERVALS_S)), show_default=True, help="Wall seconds.")
+@click.option("--batches", default=400, show_default=True, help=f"Batches of {BATCH} images in a job.")
+@click.option("--repeats", default=7, show_default=True, help="Jobs of each of the two devices.")
+@click.option("--idle", default=10.0, show_default=True, help="Seconds to watch an idle device.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("results/heartbeat_interval.nc"), show_default=True
+)
+def main(intervals: str, batches: int, repeats: int, idle: float, out: Path) -> None:
+    """Sweep the interval."""
+    values = [float(text) for text in intervals.split(",")]
+    slowdown, share = np.zeros((len(values), repeats)), np.zeros(len(values))
+    detected_s = np.zeros((len(values), VICTIMS))
+    with worker(NEVER_S, batches) as silent:
+        for row, interval_s in enumerate(track(values, "intervals", Console(stderr=True))):
+            with worker(interval_s, batches) as beating:
+                share[row] = idle_share(beating, idle)
+                for repeat in range(repeats):
+                    slowdown[row, repeat] = makespan_s(beating) / makespan_s(silent)
+            with engine_for(interval_s, 2 + 6 * interval_s) as engine:
+                detected_s[row] = trials(engine, "hang", 0.5 + interval_s, 0.5 + 2 * interval_s, seed=row)
+        silent_share = idle_share(silent, idle)
+    cube = xr.Dataset(
+        {
+            "cpu_share": (
+                ("interval_s",), share, {"units": "1", "long_name": "share of a core that an idle device takes"}
+            ),
+            "silent_cpu_share": (
+                (), silent_share, {"units": "1", "long_name": "the same without heartbeats"}
+            ),
+            "slowdown": (
+                ("interval_s", "repeat"), slowdown,
+                {"units": "1", "long_name": "time of a job over that of a device without heartbeats"},
+            ),
+            "detected_s": (
+                ("interval_s", "trial"), detected_s,
+                {"units": "s", "long_name": "stop of a device to the client's hearing of it"},
+            ),
+        },
+        {
+            "interval_s": ("interval_s", values, {"units": "s", "long_name": "heartbeat interval"}),
+            "repeat": np.arange(repeats), "trial": np.arange(VICTIMS),
+        },
+        {"batches": batches, "batch_size": BATCH, **cubes.environment()},
+    )  # fmt: skip
+    cubes.write(cube, out)
+    plots.save(figure(cube), out.with_suffix(".png"))
+    print(f"without heartbeats an idle device takes {silent_share:.2%} of a core")
+    for row, interval_s in enumerate(values):
+        ratio, found_s = slowdown[row], detected_s[row]
+        print(
+            f"every {interval_s:4g} s  idle {share[row]:.2%} of a core, job {np.median(ratio) - 1:+.2%} "
+            f"({ratio.min() - 1:+.2%} to {ratio.max() - 1:+.2%}), a stopped device unnoticed for "
+            f"{np.median(found_s):.2f} s ({found_s.min():.2f} to {found_s.max():.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""A long job on devices that keep failing: random ones are killed and restarted, stopped, cut off and slowed.
+
+2,000 batches on the paper's system under Mapping, with a seeded schedule of failures all along. What must hold:
+every batch is answered, exactly once, with the answers of a run without failures, and the client's memory does not
+grow.
+
+    python scenarios/soak.py --out results/soak.nc
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+import xarray as xr
+from rich.console import Console
+
+from hddnn import Job, Topology, cubes, load_dataset, zoo
+from hddnn.bars import track
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.faults import FaultSchedule
+from hddnn.policies import PolicySettings
+from hddnn.records import Record, Stage
+from hddnn.runtimes import replay
+from hddnn.schemes import make_plan
+from hddnn.timing import lower_bound_s
+
+BATCH, SCHEME = 50, "mapping"
+TARGET_MB = 50.0  # growth of the client's memory over the job's second half, at most
+
+
+class Witness:
+    """Count the answers of each batch, and sample the client's memory with every one."""
+
+    def __init__(self, total: int) -> None:
+        self.answers: Counter[tuple[Stage, int]] = Counter()
+        self._process, self._total = psutil.Process(), total
+        self.memory_mb: list[float] = []
+
+    def __call__(self, stage: Stage, batch: int, ended: bool) -> None:
+        self.answers[stage, batch] += 1
+        if sum(self.answers.values()) % max(1, self._total // 100) == 0:
+            self.memory_mb.append(self._process.memory_info().rss / 1e6)
+
+    def growth_mb(self) -> float:
+        """Return by how much the memory of the last tenth is above that of the tenth in the middle."""
+        tenth, middle = max(1, len(self.memory_mb) // 10), len(self.memory_mb) // 2
+        return float(np.median(self.memory_mb[-tenth:]) - np.median(self.memory_mb[middle : middle + tenth]))
+
+
+def run(engine: DaskEngine, faults: FaultSchedule) -> tuple[Record, Witness]:
+    """Run the job once with these faults."""
+    engine.faults = faults
+    witness = Witness(2 * engine.job.n_batches)
+    plan = make_plan(SCHEME, engine.topology, engine.job, engine.costs())
+    return engine.execute(plan, witness), witness
+
+
+@click.command()
+@click.option("--batches", default=2000, show_default=True, help=f"Batches of {BATCH} images.")
+@click.option("--faults", "n_faults", default=60, show_default=True)
+@click.option("--policy", default="monitor", show_default=True)
+@click.option("--time-scale", default=0.05, show_default=True, help="Wall seconds a scenario second.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/soak.nc"), show_default=True)
+def main(batches: int, n_faults: int, policy: str, time_scale: float, seed: int, out: Path) -> None:
+    """Run the job without failures and with them, and compare."""
+    topology = Topology.load("paper")
+    job = Job(load_dataset(), images=batches * BATCH, batch_size=BATCH)
+    for network in topology.networks:
+        replay.prepare(zoo.bundle(network), job.data.images)
+    # The only cloud is among those that fail, and always comes back: wait for it.
+    settings = PolicySettings(patience_s=10.0 / time_scale)
+    with DaskEngine(
+        topology, job, compute="replay", time_scale=time_scale, policy=policy, settings=settings
+    ) as engine:
+        bound_s = lower_bound_s(make_plan(SCHEME, topology, job, engine.costs()), engine.costs())
+        # Long enough to be noticed: a device that is away for less than three heartbeats just takes longer.
+        schedule = FaultSchedule.random(topology, bound_s, n_faults, longest_s=2.0 / time_scale, seed=seed)
+        runs = {
+            name: run(engine, faults)
+            for name, faults in track(
+                [("without", FaultSchedule()), ("with", schedule)], "runs", Console(stderr=True)
+            )
+        }
+    (right, _), (record, witness) = runs["without"], runs["with"]
+    values = {
+        "makespan_s": (record.makespan_s, "s", "job start to the last answer"),
+        "without_failures_s": (right.makespan_s, "s", "the same without failures"),
+        "faults": (len(schedule), "1", "failures made"),
+        "lost": (int((record.outcome != "ok").sum()), "1", "batches without their answer"),
+        "twice": (sum(n > 1 for n in witness.answers.values()), "1", "answers that counted more than once"),
+        "different": (
+            int(sum((record.labels[stage] != right.labels[stage]).sum() for stage in record.labels)),
+            "1", "images whose answer differs from the run without failures",
+        ),
+        "sent_again": (int((record.attempts - 1).sum()), "1", "batches sent again"),
+        "duplicates": (int(record.duplicates.sum()), "1", "late answers, dropped"),
+        "memory_growth_mb": (witness.growth_mb(), "MB", "client's memory, end of the job less middle"),
+    }  # fmt: skip
+    cube = xr.Dataset(
+        {name: ((), value, {"units": units, "long_name": text}) for name, (value, units, text) in values.items()},
+        attrs={
+            "faults": str(schedule), "batches": batches, "policy": policy, "time_scale": time_scale, "seed": seed,
+            "scheme": SCHEME, "topology_name": topology.name, "compute": "replay", **cubes.environment(),
+        },
+    )  # fmt: skip
+    cubes.write(cube, out)
+    number = {name: value for name, (value, _, _) in values.items()}
+    print(
+        f"{batches} batches, {number['faults']} failures: {number['lost']} lost, {number['twice']} twice, "
+        f"{number['different']} images answered differently (target 0 each)\n"
+        f"{number['sent_again']} sent again, {number['duplicates']} late answers dropped; finish "
+        f"{number['makespan_s']:.1f} s, {number['without_failures_s']:.1f} s without failures\n"
+        f"client's memory over the second half: {number['memory_growth_mb']:+.1f} MB "
+        f"(target {TARGET_MB:.0f} at most)"
+    )
+
+
+if __name__ == "__main__":
+    main()
