@@ -141,7 +141,8 @@ class Policy:
         noticed = [batch for batch, at_s in self._silent.items() if at_s <= now_s]
         for batch in noticed:
             del self._silent[batch]
-        actions = self._unanswered(noticed, now_s)
+        # One that another attempt carries, or its own is not yet over, is looked at when that settles.
+        actions = self._unanswered([batch for batch in noticed if batch not in self._carriers], now_s)
         if now_s >= self._deadline_s:
             actions += self.give_up(LOST)
         return actions + self._feed(now_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from itertools import cycle
@@ -30,8 +31,9 @@ class Reassign(Policy):
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         super().__init__(work, settings)
         self._unfinished: deque[int] = deque()
-        self._turn = cycle(self._in_flight)
-        self._up_turn = {tier: cycle(self._of_tier(tier) or [NO_DEVICE]) for tier in ("edge", "cloud")}
+        self._assigned: set[int] = set()  # unfinished, or given to a device and not yet sent
+        self._turn, self._look = cycle(self._in_flight), cycle(self._in_flight)
+        self._round = 0
         self._sending: tuple[int, float] | None = None  # the attempt on its way, and since when
         self._blocked_until_s = -NEVER_S
         self._free_s: dict[int, float] = {}  # by device: when it should be through with what it was given
@@ -71,11 +73,12 @@ class Reassign(Policy):
     def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         actions: list[Action] = []
         for batch in batches:
-            if self.ended[batch]:
+            if self.ended[batch] or batch in self._carriers or batch in self._assigned:
                 continue
             if self._tries[batch] >= self.settings.attempts:
                 actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
             else:
+                self._assigned.add(batch)
                 self._unfinished.append(batch)
         return actions
 
@@ -85,7 +88,7 @@ class Reassign(Policy):
         if not any(queue for queues in self._queues.values() for queue in queues.values()):
             self._begin_round()
         for _ in self._in_flight:
-            attempt = self._take_planned(next(self._turn))
+            attempt = self._take_planned(next(self._look))
             if attempt is not None:
                 self._sending = (attempt.number, now_s)
                 self._late_s[attempt.number] = self._expect(attempt, now_s)
@@ -94,16 +97,22 @@ class Reassign(Policy):
 
     def _begin_round(self) -> None:
         """Give every unfinished batch to the next device in turn."""
+        self._round += bool(self._unfinished)
         while self._unfinished:
             batch = self._unfinished.popleft()
             if self.ended[batch]:
                 continue
-            planned = int(self.work.plan.upper[batch])
-            upper = planned if planned == NO_DEVICE else next(self._up_turn[self._devices[planned].tier])
+            upper = int(self.work.plan.upper[batch])
+            if upper != NO_DEVICE:
+                tier = self._of_tier(self._devices[upper].tier)
+                # Out of step now and then: else an end device and an upper one could miss each other for ever.
+                extra = self._round // math.lcm(len(self._in_flight), len(tier))
+                upper = tier[(tier.index(upper) + self._round + extra) % len(tier)]
             self._queues[next(self._turn)].setdefault(upper, deque()).append(batch)
 
     def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
         # One try may hold batches with a coarse answer and others; those without decide.
+        self._assigned.difference_update(batches)
         coarse = upper == NO_DEVICE or not all(self.coarse_there[batch] for batch in batches)
         return super()._make_attempt(end, upper, batches, coarse=coarse)
 

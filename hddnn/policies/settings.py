@@ -16,9 +16,10 @@ FALLBACKS: tuple[str, ...] = get_args(Fallback)
 class PolicySettings:
     """Numbers of a policy; all times in s of the scenario.
 
-    fallback: what becomes of a batch when no device of its upper tier is left (see patience_s): an edge device answers
-    it ("edge"; where there is none either, as "coarse"), it keeps its coarse answer ("coarse"), or it fails ("fail").
-    timeout_s: after so long a sender takes a device that does not react for dead, and a payload for lost.
+    fallback: what becomes of a batch when no device of its upper tier is left (see patience_s): an edge device
+    answers it ("edge"; where there is none either, as "coarse"), it keeps its coarse answer ("coarse"), or it
+    fails ("fail"). timeout_s: after so long a sender takes a device that does not react for dead, and a payload
+    for lost.
     deadline_s: the job ends then with what it has; None: three times the predicted time under policy none, never
     under the others.
     late_factor: hedge makes a second copy when a device has taken this many times the predicted time.
