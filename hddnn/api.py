@@ -13,7 +13,7 @@ from hddnn.checks import unknown
 from hddnn.clocks import check_time_scale
 from hddnn.data import Job
 from hddnn.engines.base import Engine
-from hddnn.errors import DataError, InputError, JobInterrupted, TopologyError
+from hddnn.errors import ClusterError, DataError, InputError, JobInterrupted, JobLost, TopologyError
 from hddnn.faults import FaultSchedule
 from hddnn.policies import POLICIES, PolicySettings
 from hddnn.records import Grader, Progress, Record, Stage
@@ -34,7 +34,8 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):[0-9]{
 class Observer:
     """Hear of a run's course; every method does nothing unless overridden. Called from other threads, too.
 
-    Order: preparing* , starting, device_ready*, started, then for each scheme: scheme_started, answered*.
+    Order: preparing* , starting, device_ready*, started, then for each scheme: scheme_started, (answered |
+    device_changed)*.
     """
 
     def preparing(self, network: str, done: int, total: int) -> None:
@@ -51,6 +52,9 @@ class Observer:
 
     def scheme_started(self, scheme: str, n_batches: int) -> None:
         """The first batch of a scheme is about to be sent."""
+
+    def device_changed(self, name: str, live: bool, why: str) -> None:
+        """A device left during a scheme, or came back."""
 
     def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
         """A batch has an answer, or has failed; ended: nothing more will come of it."""
@@ -88,8 +92,8 @@ def run(
     dashboard: start Dask's dashboard with the local scheduler.
 
     Raises InputError for what cannot be run, before any device is started where that can be told, and
-    JobInterrupted (with the cube so far) on Ctrl-C. Batches that were not answered do not raise: see `outcome` in
-    the cube.
+    JobInterrupted (with the cube so far) on Ctrl-C, JobLost when the scheduler left between two schemes. Batches
+    that were not answered do not raise: see `outcome` in the cube.
     """
     from hddnn import zoo
 
@@ -108,7 +112,7 @@ def run(
     records: dict[str, Record] = {}
     closed_form: dict[str, float] = {}
     bound: dict[str, float] = {}
-    interrupted = False
+    interrupted, lost = False, ""
     try:
         if compute == "replay":
             _prepare_answers(topology, job, observer)
@@ -128,6 +132,10 @@ def run(
                     break
     except KeyboardInterrupt:
         interrupted = True  # between two schemes, or while the devices start or end
+    except ClusterError as error:
+        if not records:
+            raise
+        lost = str(error)
 
     attributes = _attributes(topology, job, engine, compute, time_scale)
     if engine == "dask":
@@ -140,10 +148,12 @@ def run(
         }
     stopped = interrupted or any(record.interrupted for record in records.values())
     if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
-        raise JobInterrupted(None)
+        raise JobInterrupted("stopped")
     cube = cubes.from_records(records, closed_form_s=closed_form, bound_s=bound, attributes=attributes)
     if stopped:
-        raise JobInterrupted(cube)
+        raise JobInterrupted("stopped", cube)
+    if lost:
+        raise JobLost(lost, cube)
     return cube
 
 
@@ -253,6 +263,7 @@ def _engine(
         address=address,
         dashboard=dashboard,
         on_ready=observer.device_ready,
+        on_change=observer.device_changed,
         **resilience,
     )
 

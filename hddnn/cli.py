@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hddnn._version import __version__
 from hddnn.console import INCOMPLETE, Group, Interrupts, fail, one_line_errors
-from hddnn.errors import InputError, JobInterrupted
+from hddnn.errors import InputError, JobIncomplete
 from hddnn.train_cli import train
 from hddnn.zoo_cli import zoo_group
 
@@ -234,15 +234,15 @@ def _run(
     settings = PolicySettings(
         fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s
     )
-    interrupted = False
+    stopped = ""
     try:
         # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
         with TerminalProgress(Console(stderr=True, quiet=options["engine"] == "closed")) as progress:
             cube = api.run(system, job, names, n_map=number, settings=settings, observer=progress, **options)
-    except JobInterrupted as stop:
+    except JobIncomplete as stop:
         if stop.cube is None:
             raise KeyboardInterrupt from None
-        cube, interrupted = stop.cube, True
+        cube, stopped = stop.cube, str(stop)
     interrupts.hold()
     Console().print(tables.summary(cube))
     cubes.write(cube, out)
@@ -251,9 +251,11 @@ def _run(
     click.echo(f"cube: {out}   figure: {picture}")
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
-    if interrupted:
+    if stopped:
         ran = ", ".join(str(name) for name in cube.scheme.values)
-        fail(f"stopped; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE)
+        fail(
+            f"{stopped}; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE
+        )
     if unanswered:
         reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok", "coarse-only"})
         fail(

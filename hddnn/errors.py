@@ -9,7 +9,8 @@ HddnnError
 │   ├── FaultError        a fault schedule cannot be read, or names a device that is not there
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
 └── JobIncomplete         the job ended with unanswered batches (exit code 1)
-    └── JobInterrupted    the user stopped it; carries the cube of what finished
+    ├── JobInterrupted    the user stopped it; both carry the cube of what finished
+    └── JobLost           the scheduler left, or a device did not start again, between two schemes
 """
 
 from __future__ import annotations
@@ -57,18 +58,22 @@ class ClusterError(InputError):
 
 
 class JobIncomplete(HddnnError):
-    """The job ended, and some of its batches have no answer."""
-
-
-class JobInterrupted(JobIncomplete):
-    """The job was stopped by Ctrl-C.
+    """The job ended, and some of its batches have no answer.
 
     cube: the xarray.Dataset of the schemes run so far, the last one in part; None when there was no answer yet.
     """
 
-    def __init__(self, cube: xr.Dataset | None) -> None:
-        super().__init__("stopped before the end")
+    def __init__(self, why: str, cube: xr.Dataset | None = None) -> None:
+        super().__init__(why)
         self.cube = cube
+
+
+class JobInterrupted(JobIncomplete):
+    """The job was stopped by Ctrl-C."""
+
+
+class JobLost(JobIncomplete):
+    """The devices could not go on: the scheduler left, or a device did not start again."""
 
 
 def first_line(error: BaseException) -> str:

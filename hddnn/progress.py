@@ -59,6 +59,10 @@ class TerminalProgress(Bars, Observer):
         self._bar(scheme, n_batches)
         self._coarse[scheme] = self._ended[scheme] = self._failed[scheme] = 0
 
+    def device_changed(self, name: str, live: bool, why: str) -> None:
+        change = "is back" if live else "left"
+        self._console.print(f"{name} {change}: {why}", soft_wrap=True, markup=False, highlight=False)
+
     def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
         self._coarse[scheme] += stage == "coarse"
         self._failed[scheme] += stage == "failed"

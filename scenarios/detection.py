@@ -49,7 +49,7 @@ def engine_for(heartbeat_s: float, seconds: float) -> DaskEngine:
         Job(load_dataset(), images=images, batch_size=1),
         compute="nothing",
         policy="none",  # nothing is done about the failures: they are only watched
-        settings=PolicySettings(deadline_s=1.5 * seconds),
+        settings=PolicySettings(deadline_s=1.1 * seconds),
         heartbeat_s=heartbeat_s,
     )
 
@@ -98,10 +98,11 @@ def main(heartbeat: float, n_trials: int, minutes: float, out: Path) -> None:
     """Measure detection times and false alarms."""
     jobs = -(-n_trials // VICTIMS)
     times_s = np.zeros((len(TARGETS), jobs * VICTIMS))
-    with engine_for(heartbeat, 4 + 6 * heartbeat) as engine:
+    first_s, last_s = 0.5, 0.5 + 4 * heartbeat
+    with engine_for(heartbeat, last_s + 6 * heartbeat) as engine:
         cells = [(row, kind, job) for row, kind in enumerate(TARGETS) for job in range(jobs)]
         for row, kind, job in track(cells, "jobs", Console(stderr=True)):
-            found_s = trials(engine, kind, 0.5, 2.5, seed=job)
+            found_s = trials(engine, kind, first_s, last_s, seed=job)
             times_s[row, job * VICTIMS : (job + 1) * VICTIMS] = found_s
     with engine_for(heartbeat, 60 * minutes) as engine, busy_cores():
         record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))

@@ -101,8 +101,10 @@ def main(intervals: str, batches: int, repeats: int, idle: float, out: Path) -> 
             with worker(interval_s, batches) as beating:
                 share[row] = idle_share(beating, idle)
                 for repeat in range(repeats):
-                    slowdown[row, repeat] = makespan_s(beating) / makespan_s(silent)
-            with engine_for(interval_s, 2 + 6 * interval_s) as engine:
+                    turns = (beating, silent) if repeat % 2 else (silent, beating)
+                    taken_s = {engine: makespan_s(engine) for engine in turns}
+                    slowdown[row, repeat] = taken_s[beating] / taken_s[silent]
+            with engine_for(interval_s, 0.5 + 8 * interval_s) as engine:
                 detected_s[row] = trials(engine, "hang", 0.5 + interval_s, 0.5 + 2 * interval_s, seed=row)
         silent_share = idle_share(silent, idle)
     cube = xr.Dataset(

@@ -1,7 +1,7 @@
 """Measure what the README shows, and put it there: its tables and its picture.
 
 Every block between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced by the output of a command run here
-and now, so that no number there is typed in by hand. Takes half an hour; nothing else should be running.
+and now, so that no number there is typed in by hand. Takes an hour and a half; nothing else should be running.
 
     python scenarios/readme.py            # all
     python scenarios/readme.py run        # one block
@@ -23,8 +23,11 @@ from hddnn import __version__
 from hddnn.machine import processor
 
 ROOT = Path(__file__).parent.parent
-SCENARIOS = ("pipelining", "overhead", "throughput", "start_up", "client_memory")
-#: Blocks that a command of hddnn's own fills; each writes a picture beside its cube.
+SCENARIOS = (
+    "pipelining", "overhead", "throughput", "start_up", "client_memory",
+    "fault_tolerance", "hedging", "soak", "heartbeat_interval", "detection",
+)  # fmt: skip
+#: Blocks that a command of hddnn's own fills.
 COMMANDS = {"run": ["run"], "bench": ["zoo", "bench"]}
 NAMES = (*COMMANDS, *SCENARIOS, "machine")
 
@@ -70,9 +73,10 @@ def main(names: tuple[str, ...]) -> None:
             if count != 1:
                 raise click.ClickException(f"README.md has {count} blocks {name}; it needs one")
             readme.write_text(text)
-            if name in COMMANDS:
+            picture = Path(folder) / f"{name}.png"
+            if picture.exists():
                 (ROOT / "docs").mkdir(exist_ok=True)
-                (ROOT / "docs" / f"{name}.png").write_bytes((Path(folder) / f"{name}.png").read_bytes())
+                (ROOT / "docs" / picture.name).write_bytes(picture.read_bytes())
 
 
 if __name__ == "__main__":

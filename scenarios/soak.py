@@ -71,7 +71,7 @@ def main(batches: int, n_faults: int, policy: str, time_scale: float, seed: int,
     topology = Topology.load("paper")
     job = Job(load_dataset(), images=batches * BATCH, batch_size=BATCH)
     for network in topology.networks:
-        replay.prepare(zoo.bundle(network), job.data.images)
+        replay.prepare(zoo.bundle(network), job.data.images[: job.images])
     # The only cloud is among those that fail, and always comes back: wait for it.
     settings = PolicySettings(patience_s=10.0 / time_scale)
     with DaskEngine(

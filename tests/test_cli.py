@@ -97,7 +97,7 @@ def test_a_run_writes_cube_and_figure_and_prints_the_table() -> None:
         assert word in result.stdout
     assert Path("results/run.png").stat().st_size > 10_000
     with xr.open_dataset("results/run.nc") as cube:
-        assert cube.sizes == {"scheme": 4, "batch": 20, "image": 1000}
+        assert cube.sizes == {"scheme": 4, "batch": 20, "device": 13, "image": 1000}
         assert (cube.outcome == "ok").all()
 
 
@@ -122,6 +122,26 @@ def test_n_map_is_the_topologys_unless_given(given: tuple[object, ...], n_map: f
     assert closed("--schemes", "mapping", *given).exit_code == 0
     with xr.open_dataset("results/run.nc") as cube:
         assert cube.n_map.item() == n_map
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--faults", "crsh:end-1"), ("unknown kind 'crsh', did you mean 'crash'",)),
+        (("--faults", "crash:end-9@1"), ("unknown device 'end-9'",)),
+        (("--faults", "nowhere.yaml"), ("nowhere.yaml: no such file",)),
+        (("--faults", "crash:end-1@1", "--engine", "closed"), ("engine closed knows of no faults",)),
+        (("--faults", "crash:end-1@1", "--address", "tcp://127.0.0.1:9"), ("leave the address out",)),
+        (("--policy", "monitr"), ("unknown policy 'monitr', did you mean 'monitor'",)),
+        (("--fallback", "clud"), ("unknown fallback 'clud'",)),
+        (("--heartbeat", "0"), ("heartbeat is 0 s",)),
+        (("--deadline", "-1"), ("deadline_s is -1.0",)),
+        (("--timeout", "nan"), ("timeout_s is nan",)),
+    ],
+)
+def test_what_is_wrong_about_faults_is_one_line(options: tuple[str, ...], words: tuple[str, ...]) -> None:
+    result = hddnn("run", *options)
+    assert_refused(result.exit_code, result.stderr, *words)
 
 
 def test_n_map_auto_goes_by_equation_7() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from hddnn import cubes
 
@@ -22,12 +23,25 @@ SCENARIOS: dict[str, tuple[list[str], set[str], set[str]]] = {
         {"scheme", "images", "repeat"},
         set(),
     ),
+    "detection": (["--trials", "1", "--minutes", "0.02", "--heartbeat", "0.1"], {"kind", "trial"}, set()),
+    "fault_tolerance": (
+        ["--policies", "monitor,hedge", "--failures", "1", "--repeats", "1", "--time-scale", "0.02"],
+        {"policy", "failures", "repeat"},
+        {"paper_s"},  # the paper has no hedge
+    ),
+    "heartbeat_interval": (
+        ["--intervals", "0.1", "--batches", "4", "--repeats", "1", "--idle", "0.2"],
+        {"interval_s", "repeat", "trial"},
+        set(),
+    ),
+    "hedging": (["--repeats", "1", "--time-scale", "0.01"], {"policy", "repeat"}, set()),
     "overhead": (["--tasks", "40", "--pairs", "1"], {"sender", "repeat"}, set()),
     "pipelining": (
         ["--batches", "8", "--time-scale", "0.01"],
         {"scheme", "repeat"},
         {"fine_response_s", "response_ratio"},  # under End there are no fine answers
     ),
+    "soak": (["--batches", "40", "--faults", "4", "--time-scale", "0.02"], set(), set()),
     "start_up": (["--imports", "1", "--starts", "1", *LAPTOP], {"import", "network", "start"}, set()),
     "throughput": (["--batches", "8", "--batch", "10", "--pairs", "1"], {"sender", "repeat"}, set()),
 }
@@ -54,3 +68,31 @@ def test_scenario_writes_a_whole_cube(name: str, tmp_path: Path) -> None:
         assert {"units", "long_name"} <= set(values.attrs), variable
         if variable not in may_lack and np.issubdtype(values.dtype, np.number):
             assert not values.isnull().any(), variable
+
+
+def full(name: str, folder: Path) -> xr.Dataset:
+    """Run a scenario as it is by default, and return its cube."""
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--out", str(folder / "cube.nc")]
+    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return cubes.read(folder / "cube.nc")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_soak_loses_nothing_answers_nothing_twice_and_keeps_to_its_memory(tmp_path: Path) -> None:
+    cube = full("soak", tmp_path)
+    assert cube.attrs["batches"] == 2000
+    assert cube.faults > 30
+    assert cube.lost == cube.twice == cube.different == 0
+    assert cube.memory_growth_mb < 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_failures_are_noticed_in_time_and_a_busy_machine_is_none(tmp_path: Path) -> None:
+    cube = full("detection", tmp_path)
+    intervals = cube.detected_s / cube.attrs["heartbeat_s"]
+    assert cube.sizes["trial"] >= 50
+    assert intervals.sel(kind="crash").max() <= 2
+    assert intervals.sel(kind=["hang", "partition"]).max() <= 4
+    assert cube.false_alarms == 0

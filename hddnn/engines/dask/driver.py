@@ -64,6 +64,7 @@ class JobRun:
         self._topic = f"hddnn-{self._id}"
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._gone: set[str] = set()
         self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by attempt
         self._pushed: list[Bundle] = []  # there, their tasks not yet sent
         self._futures: dict[int, Future] = {}  # of the last task, by attempt
@@ -93,12 +94,14 @@ class JobRun:
     def left(self, device: str) -> None:
         """Note that a device left the list of live ones."""
         if device in self._index:
+            self._gone.add(device)
             self._recorder.left(device, self.now_s)
             self._events.put_nowait(lambda now_s: self._policy.left(self._index[device], now_s))
 
     def joined(self, device: str) -> None:
         """Note that a device is back on it; its peer is right by now."""
         if device in self._index:
+            self._gone.discard(device)
             self._events.put_nowait(lambda now_s: self._policy.joined(self._index[device], now_s))
 
     def fault(self, device: str) -> None:
@@ -198,7 +201,7 @@ class JobRun:
         for future in self._futures.values():
             future.release()
         if self._futures or self._recorder.resent:
-            ends = [device.name for device in self._plan.topology.tier("end")]
+            ends = {device.name for device in self._plan.topology.tier("end")} - self._gone
             forget = (
                 getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=self._id)
                 for name in ends

@@ -19,7 +19,7 @@ from hddnn.engines.dask.heartbeat import INTERVAL_S
 from hddnn.engines.dask.injector import Injector
 from hddnn.engines.dask.lowering import make_work
 from hddnn.engines.dask.messages import Compute, DeviceSpec
-from hddnn.engines.dask.peers import connect, rehearse_chain
+from hddnn.engines.dask.peers import close, connect, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.roster import Roster
 from hddnn.errors import ClusterError
@@ -46,7 +46,8 @@ class DaskEngine:
     here. These three may be changed between two plans.
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
     address: a scheduler to join; None starts every device of the topology on this machine.
-    on_ready: called with the name of each device as it becomes ready.
+    on_ready: called with the name of each device as it becomes ready; on_change: as one leaves or comes back
+    during a job, with its name, whether it is live, and why.
 
     Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
     """
@@ -67,13 +68,15 @@ class DaskEngine:
         address: str | None = None,
         dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
+        on_change: Callable[[str, bool, str], None] | None = None,
     ) -> None:
         self.topology, self.job = topology, job
         self.compute, self.time_scale, self.address = compute, time_scale, address
         self.policy, self.settings = policy, settings or PolicySettings()
         self.faults = (faults or FaultSchedule()).check(topology)
         self.dashboard_link: str | None = None
-        self._heartbeat_s, self._dashboard, self._on_ready = heartbeat_s, dashboard, on_ready
+        self._heartbeat_s, self._dashboard = heartbeat_s, dashboard
+        self._on_ready, self._on_change = on_ready, on_change
         self._cards = network_cards(topology)
         self._processes: LocalProcesses | None = None
 
@@ -143,6 +146,7 @@ class DaskEngine:
                     self.faults, self._processes, self.client, peers, self.time_scale, run.fault
                 )
                 stack.push_async_callback(injector.stop)
+                await injector.prepare()
                 run.on_start, run.on_answer = injector.start, injector.answered
             with self._roster.followed_by(run):
                 await run.run()
@@ -172,8 +176,14 @@ class DaskEngine:
                 address, self.dashboard_link = processes.address, processes.dashboard_link
             self.scheduler_address = address
             self.client: Client = await connect(address)
-            stack.push_async_callback(self.client.close)
-            roster = Roster(self.client, self.topology, compute=self.compute, time_scale=self.time_scale)
+            stack.push_async_callback(close, self.client)
+            roster = Roster(
+                self.client,
+                self.topology,
+                compute=self.compute,
+                time_scale=self.time_scale,
+                on_change=self._on_change,
+            )
             stack.push_async_callback(roster.close)
             await roster.open()
             await rehearse_chain(self.client, roster.peers)

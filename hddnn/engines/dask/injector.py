@@ -38,7 +38,14 @@ class Injector:
         self._peers, self._time_scale, self._begun = peers, time_scale, begun
         self._waiting = {fault: fault.after_tasks for fault in schedule if fault.after_tasks is not None}
         self._answers: dict[str, int] = {}
+        self._prepared: set[Fault] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def prepare(self) -> None:
+        """Have the devices that are slow or lossy from the start be so before it."""
+        early = [fault for fault in self._schedule if fault.begins_s == 0 and fault.kind in ("slow", "drop")]
+        await asyncio.gather(*(self._ask(fault.device, **self._wanted(fault)) for fault in early))
+        self._prepared = set(early)
 
     def start(self) -> None:
         """The job begins: so do the faults that go by the time."""
@@ -67,47 +74,43 @@ class Injector:
         await asyncio.gather(*(self._ask(device, factor=1.0, share=0.0) for device in asked))
 
     def _go(self, fault: Fault, after_s: float) -> None:
-        if after_s == 0 and fault.kind in ("crash", "hang"):
-            # At once, in this very turn of the loop: the device is not to begin another task.
-            self._begin_now(fault)
-            after_s = -1.0
+        """Let a fault take its course; one of a process at once, if at all, in this very turn of the loop."""
+        if after_s == 0:
+            self._begin(fault)
         task = asyncio.create_task(self._course(fault, after_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _begin_now(self, fault: Fault) -> None:
+    def _begin(self, fault: Fault) -> None:
         self._begun(fault.device)
         if fault.kind == "crash":
             self._processes.kill(fault.device)
-        else:
+        elif fault.kind == "hang":
             self._signal(fault.device, signal.SIGSTOP)
 
     async def _course(self, fault: Fault, after_s: float) -> None:
-        """Begin a fault, unless it has (after_s below 0), and end it."""
         if after_s > 0:
             await asyncio.sleep(after_s * self._time_scale)
-        for_s = None if fault.for_s is None else fault.for_s * self._time_scale
-        device = fault.device
-        if fault.kind in ("crash", "hang"):
-            if after_s >= 0:
-                self._begin_now(fault)
-        else:
-            self._begun(device)
-            wanted: dict[str, dict[str, Any]] = {
-                "slow": {"factor": fault.factor},
-                "drop": {"share": fault.share, "seed": self._schedule.seed},
-                "partition": {"cut_off": True, "for_s": for_s},
-            }
-            await self._ask(device, **wanted[fault.kind])
-        if for_s is None or fault.kind == "partition":
+            self._begin(fault)
+        if fault.kind not in ("crash", "hang") and fault not in self._prepared:
+            await self._ask(fault.device, **self._wanted(fault))
+        if fault.for_s is None or fault.kind == "partition":
             return
-        await asyncio.sleep(for_s)
+        await asyncio.sleep(fault.for_s * self._time_scale)
         if fault.kind == "crash":
-            await self._processes.start(device)
+            await self._processes.start(fault.device)
         elif fault.kind == "hang":
-            self._signal(device, signal.SIGCONT)
+            self._signal(fault.device, signal.SIGCONT)
         else:
-            await self._ask(device, **({"factor": 1.0} if fault.kind == "slow" else {"share": 0.0}))
+            await self._ask(fault.device, **({"factor": 1.0} if fault.kind == "slow" else {"share": 0.0}))
+
+    def _wanted(self, fault: Fault) -> dict[str, Any]:
+        """Return what a device is asked to do to itself."""
+        if fault.kind == "slow":
+            return {"factor": fault.factor}
+        if fault.kind == "drop":
+            return {"share": fault.share, "seed": self._schedule.seed}
+        return {"cut_off": True, "for_s": None if fault.for_s is None else fault.for_s * self._time_scale}
 
     def _signal(self, device: str, number: signal.Signals) -> None:
         pid = self._processes.pids.get(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -50,6 +51,13 @@ async def connect(address: str) -> Client:
     # The default of 10 ms is how long the second message in a row waits: most of a single request's time.
     client.scheduler_comm.interval = 0.001
     return client
+
+
+async def close(client: Client) -> None:
+    """Close a client; one whose scheduler is gone gives up looking for it, without a word."""
+    if client.status != "running":
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    await client.close()
 
 
 async def find_peers(

@@ -16,6 +16,7 @@ from distributed import Worker
 
 from hddnn import zoo
 from hddnn.engines.dask.device import Device
+from hddnn.engines.dask.heartbeat import INTERVAL_S, Heart
 from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.errors import ClusterError, HddnnError
 from hddnn.topology import Topology
@@ -29,8 +30,15 @@ from hddnn.topology import Topology
 @click.option(
     "--time-scale", default=1.0, show_default=True, help="Factor on modelled times, with --emulate."
 )
+@click.option("--heartbeat", default=INTERVAL_S, show_default=True, help="Seconds between two heartbeats.")
 async def dask_setup(
-    worker: Worker, topology: str, device: str, batch: int, emulate: bool, time_scale: float
+    worker: Worker,
+    topology: str,
+    device: str,
+    batch: int,
+    emulate: bool,
+    time_scale: float,
+    heartbeat: float,
 ) -> None:
     """Load the device's networks before the worker registers."""
     try:
@@ -39,8 +47,9 @@ async def dask_setup(
             system, device, time_scale=time_scale if emulate else 1.0, batch_size=batch, emulate=emulate
         )
         _check(worker, spec)
-        answer = await worker.plugin_add(plugin=Device(spec), catch_errors=False)
-        assert answer["status"] == "OK", answer
+        for plugin in (Device(spec), Heart(heartbeat)):
+            answer = await worker.plugin_add(plugin=plugin, catch_errors=False)
+            assert answer["status"] == "OK", answer
     except HddnnError as error:
         # A mere exception would be logged, and the worker would register without its networks.
         print(f"hddnn: device {device}: {error}", file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.errors import ClusterError
 from hddnn.topology import Topology
 
-ANSWER_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 1.0
 REGISTER_TIMEOUT_S = 10.0
 
 
@@ -33,12 +33,21 @@ class Listener(Protocol):
 class Roster:
     """The devices by name (`peers`), and those of them that do not answer now (`gone`).
 
-    What it knows comes from the scheduler's list of live devices, kept by heartbeats.
+    What it knows comes from the scheduler's list of live devices, kept by heartbeats. on_change: called while a
+    job runs, with a device's name, whether it is live now, and why.
     """
 
-    def __init__(self, client: Client, topology: Topology, *, compute: Compute, time_scale: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        topology: Topology,
+        *,
+        compute: Compute,
+        time_scale: float,
+        on_change: Callable[[str, bool, str], None] | None = None,
+    ) -> None:
         self._client, self._topology = client, topology
-        self._compute, self._time_scale = compute, time_scale
+        self._compute, self._time_scale, self._on_change = compute, time_scale, on_change
         self._bundles = {network: zoo.bundle(network) for network in topology.networks}
         self._meeting: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
@@ -84,6 +93,8 @@ class Roster:
         broken = [name for name, answer in zip(self.peers, answers, strict=True) if not answer]
         for name in broken:
             processes.kill(name)
+            # What is still told of the old process is not to be taken for the new one's.
+            self.peers[name] = replace(self.peers[name], address="")
         try:
             await asyncio.gather(*(processes.start(name) for name in broken))
             async with asyncio.timeout(REGISTER_TIMEOUT_S):
@@ -95,13 +106,11 @@ class Roster:
             raise ClusterError(f"not started again: {missing}; is the machine overloaded?") from None
 
     async def _answers(self, name: str, processes: LocalProcesses) -> bool:
-        if name not in processes.pids or name in self.gone:
-            self.gone.add(name)
-            return False
-        with suppress(OSError, TimeoutError):
-            call = getattr(self._client.rpc(self.peers[name].address), HELLO)()
-            await asyncio.wait_for(call, ANSWER_TIMEOUT_S)
-            return True
+        if name in processes.pids:
+            with suppress(OSError, TimeoutError):
+                call = getattr(self._client.rpc(self.peers[name].address), HELLO)()
+                await asyncio.wait_for(call, ANSWER_TIMEOUT_S)
+                return True
         self.gone.add(name)
         return False
 
@@ -113,20 +122,24 @@ class Roster:
         if message["event"] == "left":
             if address == self.peers[name].address:
                 self.gone.add(name)
-                if self._listener is not None:
-                    self._listener.left(name)
+                self._tell(name, False, message["why"])
         elif address == self.peers[name].address:
-            self._joined(name)
+            self._joined(name, message["why"])
         else:
             task = asyncio.create_task(self._meet(name, address))
             self._meeting.add(task)
             task.add_done_callback(self._meeting.discard)
 
-    def _joined(self, name: str) -> None:
+    def _joined(self, name: str, why: str) -> None:
         self.gone.discard(name)
         self._news.set()
+        self._tell(name, True, why)
+
+    def _tell(self, name: str, live: bool, why: str) -> None:
         if self._listener is not None:
-            self._listener.joined(name)
+            (self._listener.joined if live else self._listener.left)(name)
+            if self._on_change is not None:
+                self._on_change(name, live, why)
 
     async def _meet(self, name: str, address: str) -> None:
         """Get to know a device that was started anew; one that is not what it should be stays away."""
@@ -142,4 +155,4 @@ class Roster:
                 time_scale=self._time_scale,
             )
             self.peers[name] = replace(peer, seconds_per_image=known.seconds_per_image)
-            self._joined(name)
+            self._joined(name, "it was started anew")

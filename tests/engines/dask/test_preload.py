@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,11 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from systems import packaged_system
 
 from hddnn.data import Job
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.policies import PolicySettings
 from hddnn.schemes import make_plan
 
 SYSTEM = packaged_system(1, 1, 0, seconds_per_image=1.0, edge_trust="undependable")
@@ -70,9 +74,14 @@ def test_a_job_runs_on_plain_dask_workers(
             while "Registered to" not in log.read_text():
                 assert time.monotonic() < deadline_s, log.read_text()
                 time.sleep(0.1)
-        with DaskEngine(SYSTEM, small_job, address=scheduler) as engine:
+        with DaskEngine(
+            SYSTEM, small_job, address=scheduler, settings=PolicySettings(patience_s=0.5)
+        ) as engine:
             costs = engine.costs()
             record = engine.execute(make_plan("end-edge", SYSTEM, small_job, costs))
+            os.kill(workers[1].pid, signal.SIGSTOP)  # heartbeats tell of it
+            without = engine.execute(make_plan("end-edge", SYSTEM, small_job, costs))
+            os.kill(workers[1].pid, signal.SIGCONT)
     finally:
         for process in workers:
             process.terminate()
@@ -84,6 +93,9 @@ def test_a_job_runs_on_plain_dask_workers(
     assert record.makespan_s < 60
     assert not record.overrun.any()
     assert all(costs.service_s(device, 1) < 0.1 for device in SYSTEM.devices)
+    assert set(without.outcome) == {"coarse-only"}
+    assert np.isnan(without.left_s[0])
+    assert 0.2 < without.left_s[1] < 5
 
 
 @pytest.mark.parametrize(

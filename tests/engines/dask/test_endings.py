@@ -1,0 +1,98 @@
+"""What the engine does when its own processes die: a clear word, answers kept, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from systems import packaged_system
+
+from hddnn import cubes
+from hddnn.api import Observer, run
+from hddnn.data import Dataset, Job
+from hddnn.engines.base import Engine
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.errors import ClusterError, JobLost
+from hddnn.records import Stage
+
+
+def test_a_device_that_is_killed_while_it_starts_ends_the_start(small_job: Job) -> None:
+    system = packaged_system(6, 1, 1)
+    killed: list[int] = []
+
+    def kill_the_last(name: str) -> None:
+        if not killed:  # the devices are forked in turn: the youngest is far from ready
+            children = psutil.Process(os.getpid()).children(recursive=True)
+            youngest = max(children, key=lambda child: (child.create_time(), child.pid))
+            killed.append(youngest.pid)
+            youngest.kill()
+
+    begun_s = time.monotonic()
+    with pytest.raises(ClusterError, match="ended while starting"):
+        DaskEngine(system, small_job, on_ready=kill_the_last).__enter__()
+    assert time.monotonic() - begun_s < 20
+    assert not any(psutil.pid_exists(pid) for pid in killed)
+
+
+class KillsTheScheduler(Observer):
+    """Kill the scheduler with the fifth answer of the second scheme."""
+
+    def started(self, engine: Engine) -> None:
+        assert isinstance(engine, DaskEngine)
+        self.pid = engine.pids["scheduler"]
+        self.answers = 0
+
+    def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
+        self.answers += scheme == "end-edge"
+        if self.answers == 5:
+            self.killed_s = time.monotonic()
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def test_a_scheduler_that_dies_leaves_what_was_answered(sample: Dataset) -> None:
+    system = packaged_system(2, 2, 0, seconds_per_image=2e-3)
+    job, observer = Job(sample, images=600, batch_size=10), KillsTheScheduler()
+    with pytest.raises(JobLost, match="the scheduler left") as stop:
+        run(system, job, ["end", "end-edge", "mapping"], observer=observer)
+    assert time.monotonic() - observer.killed_s < 10
+    cube = stop.value.cube
+    assert cube is not None
+    assert cube.scheme.values.tolist() == ["end", "end-edge"]
+    assert (cube.outcome.sel(scheme="end") == "ok").all()
+    cut = cube.sel(scheme="end-edge")
+    assert set(cut.outcome.values) <= {"ok", "failed: the scheduler left"}
+    assert (cut.outcome == "failed: the scheduler left").any()
+    assert cut.coarse_s.notnull().any()
+
+
+def test_the_command_line_saves_the_cube_and_says_why(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "hddnn", "run", "--schemes", "end,end-cloud"]
+    client = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert client.stderr is not None
+    try:
+        said = client.stderr.readline()
+        assert said.startswith("devices: 13 ready")
+        time.sleep(2)  # the job runs
+        launcher = psutil.Process(client.pid).children()[0]
+        # The launcher's first child.
+        scheduler = min(launcher.children(), key=lambda child: (child.create_time(), child.pid))
+        scheduler.kill()
+        killed_s = time.monotonic()
+        stdout, stderr = client.communicate(timeout=30)
+    finally:
+        client.kill()
+        client.wait()
+    assert time.monotonic() - killed_s < 10
+    assert client.returncode == 1
+    assert "the scheduler left" in stderr.splitlines()[-1]
+    assert "Traceback" not in stderr
+    assert "cube: results/run.nc" in stdout
+    cube = cubes.read(tmp_path / "results" / "run.nc")
+    assert np.isfinite(cube.coarse_s).any()
