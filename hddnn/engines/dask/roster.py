@@ -124,7 +124,8 @@ class Roster:
                 self.gone.add(name)
                 self._tell(name, False, message["why"])
         elif address == self.peers[name].address:
-            self._joined(name, message["why"])
+            if name in self.gone:  # else it is its first heartbeat
+                self._joined(name, message["why"])
         else:
             task = asyncio.create_task(self._meet(name, address))
             self._meeting.add(task)

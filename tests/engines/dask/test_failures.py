@@ -117,7 +117,7 @@ def test_a_device_that_comes_back_works_again(longer: DaskEngine, kind: str) -> 
 
 
 def test_a_late_answer_of_a_device_that_hung_is_counted_and_dropped(longer: DaskEngine) -> None:
-    record = execute(longer, "end", "slow:end-2x10,hang:end-2@0.1s+0.8s")  # in its first batch, of 0.2 s
+    record = execute(longer, "end", "slow:end-2x10+1.2s,hang:end-2@1+0.8s")  # in its second batch, of 0.2 s
     assert record.complete
     assert (record.duplicates > 0).sum() == (record.wasted_s > 0).sum() >= 1
     # Its clock stood still with it: the step it was in took that much longer.
