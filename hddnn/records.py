@@ -243,11 +243,6 @@ class Recorder:
         index = self._index[device]
         self._left_s[index] = np.fmin(self._left_s[index], at_s)
 
-    @property
-    def resent(self) -> bool:
-        """Tell whether any batch was sent more than once."""
-        return bool((self._attempts > 1).any())
-
     def ended(self, batch: int) -> bool:
         """Tell whether the batch has its last answer or has failed."""
         return bool(self._outcome[batch])

@@ -65,6 +65,7 @@ class JobRun:
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._gone: set[str] = set()
+        self._cancelled = False  # whether any attempt was: its images may lie on its device
         self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by attempt
         self._pushed: list[Bundle] = []  # there, their tasks not yet sent
         self._futures: dict[int, Future] = {}  # of the last task, by attempt
@@ -182,6 +183,7 @@ class JobRun:
 
     def _cancel(self, number: int) -> None:
         """Take an attempt back: what has not begun does not begin, and what it left behind is forgotten."""
+        self._cancelled = True
         push = self._pushes.pop(number, None)
         if push is not None:
             push.cancel()
@@ -200,7 +202,7 @@ class JobRun:
         await asyncio.gather(*waiting, return_exceptions=True)
         for future in self._futures.values():
             future.release()
-        if self._futures or self._recorder.resent:
+        if self._policy.open or self._cancelled:
             ends = {device.name for device in self._plan.topology.tier("end")} - self._gone
             forget = (
                 getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=self._id)

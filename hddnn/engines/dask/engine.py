@@ -79,6 +79,7 @@ class DaskEngine:
         self._on_ready, self._on_change = on_ready, on_change
         self._cards = network_cards(topology)
         self._processes: LocalProcesses | None = None
+        self._struck: set[str] = set()  # devices that the last job's faults were made on
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -133,7 +134,8 @@ class DaskEngine:
         if self.client.status != "running":
             raise ClusterError("the scheduler left; start again")
         if self._processes is not None:
-            await self._roster.repair(self._processes)
+            await self._roster.repair(self._processes, self._struck)
+            self._struck = {fault.device for fault in self.faults}
         work = make_work(plan, self.costs(), self.time_scale, own_speed=self._roster.own_speed)
         policy = make_policy(self.policy, work, self.settings)
         peers = self._roster.peers

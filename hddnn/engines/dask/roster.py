@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -87,10 +87,16 @@ class Roster:
         finally:
             self._listener = None
 
-    async def repair(self, processes: LocalProcesses) -> None:
-        """Start anew every device that is dead or does not answer. Raises ClusterError."""
-        answers = await asyncio.gather(*(self._answers(name, processes) for name in self.peers))
-        broken = [name for name, answer in zip(self.peers, answers, strict=True) if not answer]
+    async def repair(self, processes: LocalProcesses, struck: Collection[str]) -> None:
+        """Start anew every device that is dead, or one of those struck by a fault that does not answer.
+
+        Raises ClusterError when one does not start.
+        """
+        doubtful = [
+            name for name in self.peers if name in self.gone or name in struck or name not in processes.pids
+        ]
+        answers = await asyncio.gather(*(self._answers(name, processes) for name in doubtful))
+        broken = [name for name, answer in zip(doubtful, answers, strict=True) if not answer]
         for name in broken:
             processes.kill(name)
             # What is still told of the old process is not to be taken for the new one's.

@@ -175,9 +175,10 @@ def test_the_window_bounds_what_is_in_flight(sample: Dataset) -> None:
 def test_a_device_that_died_is_started_anew_for_the_next_plan(small_job: Job) -> None:
     system = packaged_system(2, 1, 0, seconds_per_image=1e-3)
     with DaskEngine(system, small_job, compute="nothing") as engine:
-        os.kill(engine.pids["edge-1"], signal.SIGKILL)
-        os.kill(engine.pids["end-2"], signal.SIGSTOP)
         old = engine.pids
+        os.kill(old["edge-1"], signal.SIGKILL)
+        os.kill(old["end-2"], signal.SIGSTOP)
+        time.sleep(2)  # their heartbeats are missed
         plan = make_plan("end-edge", system, small_job, engine.costs())
         record = engine.execute(plan)
         assert {name for name, pid in engine.pids.items() if pid != old[name]} == {"edge-1", "end-2"}
