@@ -54,10 +54,9 @@ class Monitor(Policy):
         self.live = set(range(len(self._devices)))
         self._pool = Pool()
         self._shy: dict[int, float] = {}  # devices that took nothing -> when to try them again
-        self._alone_since_s = NEVER_S  # since then no end device is live
         tiers = {self._devices[upper].tier for upper in np.unique(work.plan.upper) if upper != NO_DEVICE}
         self._fed = [index for index, device in enumerate(self._devices) if device.tier in tiers]
-        self._away_s: dict[str, float] = {}  # by upper tier without a live device: since when
+        self._away_s: dict[str, float] = {}  # by tier without a live device: since when
         self._parked: dict[str, list[int]] = {}  # batches that wait for one to come back
         self._pending: list[Action] = []  # ends of batches found out while feeding
 
@@ -75,8 +74,6 @@ class Monitor(Policy):
         tier = self._devices[device].tier
         if not self.live.intersection(self._of_tier(tier)):
             self._away_s.setdefault(tier, now_s)
-        if not self.live.intersection(self._in_flight):
-            self._alone_since_s = min(self._alone_since_s, now_s)
         return actions + self._feed(now_s)
 
     def refused(self, number: int, now_s: float) -> list[Action]:
@@ -92,24 +89,20 @@ class Monitor(Policy):
         self._shy.pop(device, None)
         self._away_s.pop(self._devices[device].tier, None)
         self._unpark(self._devices[device].tier)
-        if device in self._in_flight:
-            self._alone_since_s = NEVER_S
         return self._feed(now_s)
 
     def due_s(self) -> float:
-        patience_s = self.settings.patience_s
-        away_s = [self._away_s[tier] + patience_s for tier, batches in self._parked.items() if batches]
-        return min([super().due_s(), self._alone_since_s + patience_s, *away_s, *self._shy.values()])
+        waited_for = [tier for tier in self._away_s if tier == "end" or self._parked.get(tier)]
+        given_up_s = [self._away_s[tier] + self.settings.patience_s for tier in waited_for]
+        return min([super().due_s(), *given_up_s, *self._shy.values()])
 
     def tick(self, now_s: float) -> list[Action]:
         self._shy = {device: until_s for device, until_s in self._shy.items() if until_s > now_s}
-        for tier, since_s in self._away_s.items():
-            if now_s >= since_s + self.settings.patience_s:
-                self._unpark(tier)
+        given_up = [tier for tier, at_s in self._away_s.items() if now_s >= at_s + self.settings.patience_s]
+        for tier in given_up:
+            self._unpark(tier)
         actions = super().tick(now_s)
-        if now_s >= self._alone_since_s + self.settings.patience_s:
-            actions += self.give_up("failed: no end device is left")
-        return actions
+        return actions + (self.give_up("failed: no end device is left") if "end" in given_up else [])
 
     # ---- decisions
 
