@@ -342,6 +342,28 @@ def test_a_real_run_as_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert float(cube.coarse_accuracy[0]) > 0.5
 
 
+@pytest.mark.parametrize(
+    ("policy", "code", "answered"), [("none", 1, "of 20 batches have no answer (lost)"), ("monitor", 0, "")]
+)
+def test_a_device_that_hangs_costs_answers_only_without_a_policy(
+    policy: str, code: int, answered: str
+) -> None:
+    words = ["run", "--topology", str(written(packaged_system(2, 0, 0, seconds_per_image=5e-3)))]
+    words += ["--schemes", "end", "--faults", "hang:end-2@3", "--policy", policy, "--images", "200"]
+    words += ["--batch", "10", "--deadline", "4"]
+    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert "end-2 left: it does not answer" in lines
+    assert answered in lines[-1]
+    assert "Faults made: hang:end-2@3; policy" in done.stdout
+    with xr.open_dataset("results/run.nc") as cube:
+        assert set(cube.outcome.values.ravel()) == ({"ok", "lost"} if code else {"ok"})
+        assert float(cube.detected_s.sel(device="end-2")) > 0.5
+        assert cube.attrs["faults"] == "hang:end-2@3"
+        assert cube.attrs["policy"] == policy
+
+
 class Running:
     """A run as a process, its output, and the processes that it started."""
 

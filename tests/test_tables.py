@@ -54,6 +54,34 @@ def test_each_scheme_has_a_column_with_the_cubes_numbers(cube: xr.Dataset) -> No
     assert "scenario" not in text
 
 
+def test_what_went_wrong_has_rows_of_its_own_where_something_did(cube: xr.Dataset) -> None:
+    rows = {
+        "sent again",
+        "answered twice",
+        "devices found gone",
+        "found after, at most s",
+        "of coarse classes only",
+    }
+    assert rows.isdisjoint(cells(text_of(tables.summary(cube))))
+    bad = cube.copy(deep=True)
+    bad["attempts"][1, :3] = [2, 1, 4]
+    bad["duplicates"][1, 0], bad["wasted_s"][1, 0] = 2, 0.74
+    bad["outcome"] = bad.outcome.astype("<U11")
+    bad["outcome"][1, 3:5] = "coarse-only"
+    bad["fault_s"][1, :3], bad["left_s"][1, :2] = [1.0, 2.0, 3.0], [1.25, 2.75]
+    bad["detected_s"] = bad.left_s - bad.fault_s
+    bad.attrs |= {"faults": "crash:end-1@12,hang:end-2@2s", "policy": "monitor"}
+    text = text_of(tables.summary(bad))
+    found = cells(text)
+    assert found["sent again"] == ["0", "4", "0", "0"]
+    assert found["answered twice"] == ["0", "2", "0", "0"]
+    assert found["device time wasted on that, s"][1] == "0.740"
+    assert found["devices found gone"] == ["0", "2", "0", "0"]
+    assert found["found after, at most s"] == ["-", "0.750", "-", "-"]
+    assert found["of coarse classes only"][1] == "2"
+    assert "Faults made: crash:end-1@12,hang:end-2@2s; policy monitor." in text
+
+
 def test_one_scheme_alone(small_job: Job) -> None:
     found = cells(text_of(tables.summary(predicted(small_job, "end"))))
     assert found["fine accuracy"] == ["-"]
