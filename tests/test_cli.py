@@ -359,7 +359,7 @@ def test_a_device_that_hangs_costs_answers_only_without_a_policy(
     assert "Faults made: hang:end-2@3; policy" in done.stdout
     with xr.open_dataset("results/run.nc") as cube:
         assert set(cube.outcome.values.ravel()) == ({"ok", "lost"} if code else {"ok"})
-        assert float(cube.detected_s.sel(device="end-2")) > 0.5
+        assert float(cube.detected_s.sel(scheme="end", device="end-2")) > 0.5
         assert cube.attrs["faults"] == "hang:end-2@3"
         assert cube.attrs["policy"] == policy
 
