@@ -13,7 +13,7 @@ from distributed import Client
 from hddnn import zoo
 from hddnn.engines.dask.heartbeat import DEVICES, Watch
 from hddnn.engines.dask.messages import HELLO, Compute
-from hddnn.engines.dask.peers import find_peers, meet
+from hddnn.engines.dask.peers import Peer, find_peers, meet
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.errors import ClusterError
 from hddnn.topology import Topology
@@ -100,7 +100,7 @@ class Roster:
         for name in broken:
             processes.kill(name)
             # What is still told of the old process is not to be taken for the new one's.
-            self.peers[name] = replace(self.peers[name], address="")
+            self._put(replace(self.peers[name], address=""))
         try:
             await asyncio.gather(*(processes.start(name) for name in broken))
             async with asyncio.timeout(REGISTER_TIMEOUT_S):
@@ -110,6 +110,11 @@ class Roster:
         except TimeoutError:
             missing = ", ".join(sorted(self.gone)) or "a device"
             raise ClusterError(f"not started again: {missing}; is the machine overloaded?") from None
+
+    def _put(self, peer: Peer) -> None:
+        """Note where a device is now, and close the connections to where it was."""
+        self._client.rpc.remove(self.peers[peer.name].address)
+        self.peers[peer.name] = peer
 
     async def _answers(self, name: str, processes: LocalProcesses) -> bool:
         if name in processes.pids:
@@ -161,5 +166,5 @@ class Roster:
                 compute=self._compute,
                 time_scale=self._time_scale,
             )
-            self.peers[name] = replace(peer, seconds_per_image=known.seconds_per_image)
+            self._put(replace(peer, seconds_per_image=known.seconds_per_image))
             self._joined(name, "it was started anew")
