@@ -13,6 +13,7 @@ from hddnn.checks import unknown
 from hddnn.clocks import check_time_scale
 from hddnn.data import Job
 from hddnn.engines.base import Engine
+from hddnn.engines.dask.messages import HEARTBEAT_S
 from hddnn.errors import ClusterError, DataError, InputError, JobInterrupted, JobLost, TopologyError
 from hddnn.faults import FaultSchedule
 from hddnn.policies import POLICIES, PolicySettings
@@ -72,7 +73,7 @@ def run(
     policy: str = "monitor",
     settings: PolicySettings | None = None,
     faults: FaultSchedule | str = "",
-    heartbeat_s: float = 0.25,
+    heartbeat_s: float = HEARTBEAT_S,
     address: str | None = None,
     dashboard: bool = False,
     observer: Observer | None = None,
@@ -143,7 +144,7 @@ def run(
             "policy": policy,
             "fallback": settings.fallback,
             "timeout_s": settings.timeout_s,
-            "heartbeat_s": heartbeat_s,
+            "heartbeat_s": np.nan if address else heartbeat_s,
             "faults": str(faults),
         }
     stopped = interrupted or any(record.interrupted for record in records.values())
@@ -195,6 +196,8 @@ def _check_resilience(
         raise InputError(f"heartbeat is {heartbeat_s:g} s; give 0.01 s or more")
     if len(faults) and engine == "closed":
         raise InputError("engine closed knows of no faults; take engine dask")
+    if address is not None and heartbeat_s != HEARTBEAT_S:
+        raise InputError("devices behind an address have their own heartbeat; give it to their preload")
     if len(faults) and address is not None:
         raise InputError("faults are made on devices of this machine only; leave the address out")
 

@@ -53,9 +53,9 @@ _BATCH_VARIABLES = {
     "path": ("1", "devices the batch was answered by or, where it was not, routed over, in order"),
 }
 _DEVICE_VARIABLES = {
-    "fault_s": ("s", "first fault made on the device, from job start"),
+    "fault_s": ("s", "begin of the first crash, hang or partition made, from job start"),
     "left_s": ("s", "device first found gone, from job start"),
-    "detected_s": ("s", "from its first fault to its being found gone"),
+    "detected_s": ("s", "from that to its being found gone"),
 }
 _SCHEME_VARIABLES = {
     "makespan_s": ("s", "job start to the last answer at the client"),
@@ -129,10 +129,9 @@ def from_records(
         data[name] = (("scheme", "batch"), batch[name], {"units": units, "long_name": long_name})
     for name, (units, long_name) in _SCHEME_VARIABLES.items():
         data[name] = (("scheme",), np.array(scheme[name]), {"units": units, "long_name": long_name})
-    device = {"fault_s": [r.fault_s for r in rows], "left_s": [r.left_s for r in rows]}
-    device["detected_s"] = [r.left_s - r.fault_s for r in rows]
     for name, (units, long_name) in _DEVICE_VARIABLES.items():
-        data[name] = (("scheme", "device"), stack(device[name]), {"units": units, "long_name": long_name})
+        values = stack([getattr(r, name) for r in rows])
+        data[name] = (("scheme", "device"), values, {"units": units, "long_name": long_name})
     for stage in ("coarse", "fine"):
         attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
         data[f"{stage}_label"] = (("scheme", "image"), stack([r.labels[stage] for r in rows]), attrs)

@@ -3,7 +3,7 @@
 What a fault means, in every engine:
 
     crash      the device's process ends at once, with all that it held; after its duration, if it has one, the
-               device starts anew
+               device starts anew, sound: nothing of what else was made of it is left
     hang       the device stops in the middle of what it does, and goes on from there afterwards
     slow       the service time of its network is multiplied by `factor`
     partition  nothing passes to the device or from it; the device itself goes on

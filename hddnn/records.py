@@ -72,8 +72,8 @@ class Record:
     wasted_s: float (N,), device seconds spent on those.
     outcome: object (N,) of "ok", "coarse-only", "lost" or "failed: reason".
     makespan_s: the last answer; ended_s: the last batch's end, answered or not.
-    fault_s, left_s: float (D,), by device: when its first fault began, and when it was first found gone; NaN:
-    never.
+    fault_s, left_s, detected_s: float (D,), by device: when the first fault began that took it away, when it was
+    first found gone, and how long after a fault that was; NaN: never.
     """
 
     plan: Plan
@@ -94,6 +94,7 @@ class Record:
     outcome: np.ndarray
     fault_s: np.ndarray
     left_s: np.ndarray
+    detected_s: np.ndarray
     interrupted: bool = False
     makespan_s: float = np.nan
     ended_s: float = np.nan
@@ -186,7 +187,7 @@ class Recorder:
         self._went = {"coarse": plan.end.copy(), "fine": plan.upper.copy()}
         devices = plan.topology.devices
         self._index = {device.name: index for index, device in enumerate(devices)}
-        self._fault_s, self._left_s = np.full(len(devices), np.nan), np.full(len(devices), np.nan)
+        self._fault_s, self._left_s, self._detected_s = (np.full(len(devices), np.nan) for _ in range(3))
 
     def submitted(self, batch: int, at_s: float) -> None:
         """Note that a batch was released to its end device, for the first time or again."""
@@ -234,14 +235,16 @@ class Recorder:
             self._tell("coarse-only" if outcome == COARSE_ONLY else "failed", batch)
 
     def fault(self, device: str, at_s: float) -> None:
-        """Note that something goes wrong with a device from now on; its first fault counts."""
+        """Note that a device is being taken away from now on; its first fault counts."""
         index = self._index[device]
         self._fault_s[index] = np.fmin(self._fault_s[index], at_s)
 
     def left(self, device: str, at_s: float) -> None:
-        """Note that a device was found gone; the first time counts."""
+        """Note that a device was found gone; the first time counts, and the first after its fault."""
         index = self._index[device]
         self._left_s[index] = np.fmin(self._left_s[index], at_s)
+        if np.isnan(self._detected_s[index]):
+            self._detected_s[index] = at_s - self._fault_s[index]
 
     def ended(self, batch: int) -> bool:
         """Tell whether the batch has its last answer or has failed."""
@@ -270,6 +273,7 @@ class Recorder:
             wasted_s=self._wasted_s,
             fault_s=self._fault_s,
             left_s=self._left_s,
+            detected_s=self._detected_s,
             interrupted=interrupted,
             ended_s=self._ended_s,
             makespan_s=float(np.nanmax(answers)) if np.isfinite(answers).any() else float("nan"),

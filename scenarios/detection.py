@@ -64,7 +64,7 @@ def trials(engine: DaskEngine, kind: Kind, first_s: float, last_s: float, seed: 
     )
     record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))
     struck = np.isfinite(record.fault_s)
-    return np.nan_to_num((record.left_s - record.fault_s)[struck], nan=np.inf)
+    return np.nan_to_num(record.detected_s[struck], nan=np.inf)
 
 
 @contextmanager

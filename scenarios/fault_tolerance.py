@@ -66,7 +66,7 @@ def measure(engine: DaskEngine, policy: str, failures: int) -> dict[str, float]:
         ",".join(f"crash:end-{number}@{AFTER_TASKS}" for number in range(1, failures + 1))
     )
     record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))
-    detected_s = record.left_s - record.fault_s
+    detected_s = record.detected_s
     lost = int((record.outcome != "ok").sum())
     return {
         "makespan_s": np.inf if lost else record.makespan_s,

@@ -21,7 +21,8 @@ class Work:
     """A job as a policy sees it.
 
     costs: what each step should take, s; bundles: (end, upper) -> batches sent at once on that way; windows: end
-    device -> batches that it may have under way; predicted_s: the plan's finish time without failures.
+    device -> batches that it may have under way; predicted_s: the plan's finish time without failures; slack_s:
+    what a step may be late by without anything being wrong.
     """
 
     plan: Plan
@@ -29,6 +30,7 @@ class Work:
     bundles: Mapping[tuple[int, int], int]
     windows: Mapping[int, int]
     predicted_s: float
+    slack_s: float = 0.0
 
 
 class Policy:
@@ -50,8 +52,6 @@ class Policy:
     """
 
     name = "none"
-    #: Whether a Send waits for the one before it to be accepted or refused, as the paper's assigner does.
-    serial = False
     #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
     send_timeout = False
     #: A batch ends when so many attempts at it have ended with an error of the network's or of ours.
@@ -144,11 +144,13 @@ class Policy:
         # One that another attempt carries, or its own is not yet over, is looked at when that settles.
         actions = self._unanswered([batch for batch in noticed if batch not in self._carriers], now_s)
         if now_s >= self._deadline_s:
-            actions += self.give_up(LOST)
+            return actions + self.give_up(LOST)
         return actions + self._feed(now_s)
 
     def give_up(self, outcome: str) -> list[Action]:
         """End every batch that is open."""
+        for queues in self._queues.values():
+            queues.clear()
         numbers = list(self._under_way)
         actions: list[Action] = [Cancel(number) for number in numbers]
         for number in numbers:
@@ -192,6 +194,9 @@ class Policy:
     def _take_planned(self, end: int) -> Attempt | None:
         """Take the next bundle of an end device's own queues: the way whose first batch is the earliest."""
         room = self._room(end)
+        for queue in self._queues[end].values():
+            while queue and self.ended[queue[0]]:  # answered late, by a device that had been given up
+                queue.popleft()
         waiting = {upper: queue[0] for upper, queue in self._queues[end].items() if queue}
         if room < 1 or not waiting:
             return None

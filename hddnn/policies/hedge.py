@@ -56,8 +56,9 @@ class Hedge(Monitor):
 
     def tick(self, now_s: float) -> list[Action]:
         actions: list[Action] = []
-        for device in [d for d in self._waiting if self._late_at_s(d) <= now_s]:
-            actions += self._hedge(device, now_s)
+        for device in list(self._waiting):
+            if self._late_at_s(device) <= now_s:  # asked of each anew: one's hedging empties another's queue
+                actions += self._hedge(device, now_s)
         return actions + super().tick(now_s)
 
     # ---- decisions
@@ -67,7 +68,9 @@ class Hedge(Monitor):
         self._late.add(device)
         waiting = self._waiting[device]
         head = next(iter(waiting))
-        others = [d for d in self._of_tier(self._devices[device].tier) if d != device and d in self.live]
+        # Where all are late it is not the device: nothing is gained by sending things back and forth.
+        tier = self._devices[device].tier
+        others = [d for d in self._live_of(tier) if d != device and d not in self._late]
         self._copied.add((device, head))
         if not others:
             return []
@@ -100,7 +103,7 @@ class Hedge(Monitor):
         predicted_s = costs.service_s(own, size)
         if own.tier != "end":
             predicted_s += costs.delay_s(self._devices[self._of_tier("end")[0]], own, size)
-        return self.settings.late_factor * predicted_s + self.settings.noise_s
+        return self.settings.late_factor * predicted_s + self.settings.noise_s + self.work.slack_s
 
     def _usable(self, device: int) -> bool:
         return super()._usable(device) and not (device in self._late and self._waiting.get(device))

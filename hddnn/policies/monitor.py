@@ -204,6 +204,7 @@ class Monitor(Policy):
         """
         planned = int(self.work.plan.upper[batch])
         if planned == NO_DEVICE or self._usable(planned):
+            self._upper[batch] = planned
             return planned
         tier = self._devices[planned].tier
         there = self._live_of(tier)
@@ -215,7 +216,10 @@ class Monitor(Policy):
         if not there and self.settings.fallback == "edge":
             there = self._live_of("edge")
         if there:
-            return self._least_busy([device for device in there if self._usable(device)] or there)
+            self._upper[batch] = self._least_busy(
+                [device for device in there if self._usable(device)] or there
+            )
+            return int(self._upper[batch])
         if self.settings.fallback == "fail":
             self._pending += self._end(batch, f"failed: no {tier} device is left")
             return None

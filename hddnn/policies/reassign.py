@@ -10,6 +10,7 @@ from itertools import cycle
 from hddnn.plan import NO_DEVICE
 from hddnn.policies.base import NEVER_S, Policy, Work
 from hddnn.policies.settings import Action, Attempt, PolicySettings, Send
+from hddnn.records import Stage
 
 
 class Reassign(Policy):
@@ -24,7 +25,6 @@ class Reassign(Policy):
     """
 
     name = "reassign"
-    serial = True
     send_timeout = True
     _most_errors = 3
 
@@ -34,6 +34,7 @@ class Reassign(Policy):
         self._assigned: set[int] = set()  # unfinished, or given to a device and not yet sent
         self._turn, self._look = cycle(self._in_flight), cycle(self._in_flight)
         self._round = 0
+        self._in_vain = 0  # tries since the last answer
         self._sending: tuple[int, float] | None = None  # the attempt on its way, and since when
         self._blocked_until_s = -NEVER_S
         self._free_s: dict[int, float] = {}  # by device: when it should be through with what it was given
@@ -52,8 +53,12 @@ class Reassign(Policy):
     def refused(self, number: int, now_s: float) -> list[Action]:
         if self._sending is not None and self._sending[0] == number:
             self._blocked_until_s = self._sending[1] + self.settings.timeout_s
-            self._sending = None
         return super().refused(number, now_s)
+
+    def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
+        self._in_vain = 0
+        # What is on its way may have been taken back for it, and then the next one is not waited for.
+        return super().answered(stage, batch, device, now_s) + self._feed(now_s)
 
     def due_s(self) -> float:
         blocked_s = self._blocked_until_s if self._blocked_until_s > -NEVER_S else NEVER_S
@@ -71,25 +76,24 @@ class Reassign(Policy):
     # ---- decisions
 
     def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
-        actions: list[Action] = []
         for batch in batches:
-            if self.ended[batch] or batch in self._carriers or batch in self._assigned:
-                continue
-            if self._tries[batch] >= self.settings.attempts:
-                actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
-            else:
+            if not (self.ended[batch] or batch in self._carriers or batch in self._assigned):
                 self._assigned.add(batch)
                 self._unfinished.append(batch)
-        return actions
+        return []
 
     def _feed(self, now_s: float) -> list[Action]:
         if self._sending is not None or now_s < self._blocked_until_s:
             return []
+        # A batch may meet dead devices many times in a row; that all of them do says that nobody is left.
+        if self._in_vain > self.settings.attempts * len(self._in_flight):
+            return self.give_up(f"failed: {self._in_vain} tries in a row without an answer")
         if not any(queue for queues in self._queues.values() for queue in queues.values()):
             self._begin_round()
         for _ in self._in_flight:
             attempt = self._take_planned(next(self._look))
             if attempt is not None:
+                self._in_vain += 1
                 self._sending = (attempt.number, now_s)
                 self._late_s[attempt.number] = self._expect(attempt, now_s)
                 return [Send(attempt)]
@@ -118,6 +122,8 @@ class Reassign(Policy):
 
     def _close(self, number: int) -> list[int]:
         self._late_s.pop(number, None)
+        if self._sending is not None and self._sending[0] == number:
+            self._sending = None
         return super()._close(number)
 
     def _expect(self, attempt: Attempt, now_s: float) -> float:

@@ -24,7 +24,8 @@ class PolicySettings:
     under the others.
     late_factor: hedge makes a second copy when a device has taken this many times the predicted time.
     noise_s: added to that, for what the machine itself is late by.
-    attempts: a batch that was sent so often is not sent again.
+    attempts: a batch that was sent so often is not sent again; reassign, which sends to dead devices as well,
+    ends the job after so many tries for each end device without any answer.
     patience_s: how long to wait, with no device of a tier left, for one to come back.
     """
 

@@ -166,6 +166,30 @@ def test_reassign_pays_for_each_try_on_a_dead_device() -> None:
     assert took_s[-1] > 45
 
 
+def test_reassign_loses_nothing_to_bad_luck() -> None:
+    """With 6 of 8 devices dead, some batch meets dead ones more than 20 times in a row."""
+    topology = system(*(device(f"end-{i}", "end", 0.0104) for i in range(8)))
+    most = 0
+    for seed in range(5):
+        it = world("reassign", plan_of("end", 200, topology), window=8)
+        for victim in np.random.default_rng(seed).permutation(8)[:6].tolist():
+            it.crash(victim, (12 - seed) * 0.52 + 0.001)
+        it.run()
+        assert not it.outcomes
+        counts = np.bincount([batch for _, attempt in it.sent for batch in attempt.batches])
+        most = max(most, int(counts.max()))
+    assert most > 10
+
+
+def test_reassign_ends_when_nobody_is_left() -> None:
+    it = world("reassign", plan_of("end", 30))
+    for end in ENDS:
+        it.crash(end, 0.22)
+    it.run()
+    assert it.ended.all()
+    assert set(it.outcomes.values()) == {"failed: 61 tries in a row without an answer"}
+
+
 def test_hedge_answers_in_time_with_one_slow_device() -> None:
     topology = system(*(device(f"end-{i}", "end", 0.0104) for i in range(8)))
     plan = plan_of("end", 200, topology)
@@ -182,6 +206,40 @@ def test_hedge_answers_in_time_with_one_slow_device() -> None:
         work[policy] = sum(len(times) for times in it.answers.values())
     assert p99_s["hedge"] < p99_s["monitor"] / 3
     assert work["hedge"] <= 1.05 * 200
+
+
+@pytest.mark.parametrize("slow", [ENDS, EDGES, (*ENDS, *EDGES)])
+def test_hedge_does_not_send_things_back_and_forth_where_all_are_late(slow: tuple[int, ...]) -> None:
+    took_s = {}
+    for policy in ("monitor", "hedge"):
+        it = world(policy, plan_of("end-edge", 60), window=8)
+        for device_ in slow:
+            it.slow(device_, 5.0)
+        it.run()
+        assert not it.outcomes
+        took_s[policy] = it.now_s
+        counts = np.bincount([batch for _, attempt in it.sent for batch in attempt.batches])
+        assert counts.max() <= 4
+    assert took_s["hedge"] < 1.5 * took_s["monitor"]
+
+
+def test_reassign_goes_on_when_what_it_was_sending_was_answered_meanwhile() -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        it = world("reassign", plan_of("end", 30), PolicySettings(timeout_s=0.2))
+        it.slow(0, float(rng.uniform(5, 12)))
+        it.hang(1, float(rng.uniform(0, 0.5)))
+        it.run()
+        assert it.ended.all()
+        assert not it.outcomes
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_nothing_is_sent_at_the_deadline_or_after(policy: str) -> None:
+    it = world(policy, plan_of("end", 60), PolicySettings(deadline_s=0.5))
+    it.run()
+    assert set(it.outcomes.values()) == {"lost"}
+    assert all(at_s < 0.5 for at_s, _ in it.sent)
 
 
 def test_hedge_copies_what_a_late_upper_device_holds() -> None:

@@ -156,6 +156,10 @@ class World:
         machine = self.machines[attempt.end]
         timeout_s = self.policy.settings.timeout_s
 
+        def refuse() -> None:
+            if attempt.number not in self.cancelled:
+                self.act(self.policy.refused(attempt.number, self.now_s))
+
         def arrive() -> None:
             if attempt.number in self.cancelled:
                 return
@@ -166,7 +170,6 @@ class World:
             elif machine.dead:
                 self.act(self.policy.refused(attempt.number, self.now_s))
             elif self.policy.send_timeout:
-                refuse = lambda: self.act(self.policy.refused(attempt.number, self.now_s))  # noqa: E731
                 self.at(self.now_s + timeout_s, refuse)
             else:
                 machine.inbox.append(arrive)

@@ -44,7 +44,7 @@ class Afflictions:
         if factor is not None:
             self._factor = factor
         if share is not None:
-            self._share, self._seed = share, seed
+            self._share, self._seed, self._transfers = share, seed, 0
         if cut_off:
             if self._gate is None:
                 raise RuntimeError(f"device {self._device} has no gate to be cut off with")

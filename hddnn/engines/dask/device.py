@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ class Device(WorkerPlugin):
 
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
-        self._parcels: dict[str, np.ndarray] = {}
+        self._parcels: dict[str, np.ndarray] = {}  # by name: CLIENT/JOB/NUMBER.
+        self._latest: dict[str, str] = {}  # by client: its job
         self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
         self._clock = DeviceClock(spec.time_scale)
         self.afflictions = Afflictions(spec.device.name)
@@ -126,6 +128,7 @@ class Device(WorkerPlugin):
             "time_scale": spec.time_scale,
             "own_speed": spec.device.network not in spec.device.seconds_per_image,
             "boot_id": boot_id(),
+            "heartbeat_s": spec.heartbeat_s,
             "clock_s": time.monotonic(),
         }
 
@@ -135,6 +138,10 @@ class Device(WorkerPlugin):
 
     def push(self, parcel: str, images: np.ndarray) -> None:
         """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
+        client, job, _ = parcel.split("/")
+        if self._latest.get(client) != job:
+            self._latest[client] = job
+            self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
         self._parcels[parcel] = images
 
     def forget(self, parcels: str) -> None:
@@ -180,7 +187,7 @@ class Device(WorkerPlugin):
             done_s = self._until(done_s)
             if order.goes_up:
                 n_bytes = array.nbytes if stem is None else size * stem.bundle.card.feature_bytes
-                payloads.append(Payload(batch, array, stem is not None, done_s, n_bytes))
+                payloads.append(Payload(batch, array, stem is not None, done_s, n_bytes, boot_id()))
         return payloads
 
     def _run(
@@ -230,7 +237,10 @@ class Device(WorkerPlugin):
                     order.topic, dropped_message(order.job, payload.batch, self.spec.device.name)
                 )
                 continue
-            arrival = self._link.receive(payload.sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
+            # Another machine's clock says nothing here: then the way's beginning is not known, and counts as its
+            # end.
+            sent_s = payload.sent_s if payload.boot_id == boot_id() else in_hand_s
+            arrival = self._link.receive(sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
             arrived_s = wait_until(arrival.arrived_s)
             start_s = self._clock.begin(arrived_s)
             run = self._network.body if payload.encoded else self._network.run
@@ -239,7 +249,7 @@ class Device(WorkerPlugin):
             total_s = None if modelled_s is None else size * modelled_s
             finish = self._clock.finish(start_s, total_s, time.monotonic())
             done_s = self._until(finish.done_s)
-            real_s = max(0.0, in_hand_s - payload.sent_s)
+            real_s = max(0.0, in_hand_s - sent_s)
             message = answer_message(
                 order.job,
                 "fine",
@@ -259,6 +269,7 @@ class Device(WorkerPlugin):
             self._worker.log_event(order.topic, message)
 
 
+@cache
 def boot_id() -> str:
     """Return what is equal for processes whose monotonic clocks are the same clock."""
     try:

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ Event = Callable[[float], list[Action]]
 class JobRun:
     """One execution of one plan; `await run()` returns when every batch has ended.
 
+    topic: of the events that devices log; the engine passes those of this run's name to `heard`.
     peers: the devices, by name; kept right by the engine as they are started anew. on_start, on_answer: called as
     the job begins, and with a device's name for each answer of it.
     """
@@ -54,14 +56,15 @@ class JobRun:
         policy: Policy,
         recorder: Recorder,
         *,
+        topic: str,
         time_scale: float,
     ) -> None:
         self._client, self._peers, self._plan, self._job = client, peers, plan, job
         self._policy, self._recorder, self._time_scale = policy, recorder, time_scale
         self.on_start: Callable[[], None] = lambda: None
         self.on_answer: Callable[[str], None] = lambda device: None
-        self._id = uuid.uuid4().hex[:12]
-        self._topic = f"hddnn-{self._id}"
+        self.name = f"{client.id}/{uuid.uuid4().hex[:12]}"
+        self._topic = topic
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._gone: set[str] = set()
@@ -74,15 +77,15 @@ class JobRun:
 
     async def run(self) -> None:
         """Execute the plan; on cancellation take back what was sent."""
-        self._client.subscribe_topic(self._topic, self._on_event)
         self._start_s = time.monotonic()
         try:
             self.on_start()
+            while not self._events.empty():  # devices that are gone already
+                self._carry_out(self._events.get_nowait()(0.0))
             self._carry_out(self._policy.start(0.0))
             while self._policy.open:
                 await self._next_events()
         finally:
-            self._client.unsubscribe_topic(self._topic)
             await self._take_back()
 
     # ---- told from outside
@@ -160,8 +163,8 @@ class JobRun:
         timeout_s = self._policy.settings.timeout_s * self._time_scale if self._policy.send_timeout else None
         try:
             async with asyncio.timeout(timeout_s):
-                await push(parcel=bundle.parcel(self._id), images=to_serialize(images))
-        except (OSError, TimeoutError):
+                await push(parcel=bundle.parcel(self.name), images=to_serialize(images))
+        except Exception:  # whatever it is, of the connection or of the device: it did not take the images
             self._events.put_nowait(lambda now_s: self._policy.refused(number, now_s))
         else:
             self._pushed.append(bundle)
@@ -173,7 +176,7 @@ class JobRun:
         """Send the tasks of the bundles whose images are there, as one graph."""
         bundles, self._pushed = self._pushed, []
         addresses = {name: peer.address for name, peer in self._peers.items()}
-        graph, keys = lower(bundles, self._id, self._topic, addresses)
+        graph, keys = lower(bundles, self.name, self._topic, addresses)
         # fifo_timeout=0: a later graph never overtakes an earlier one at a device
         futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
         self._futures.update({bundle.number: future for bundle, future in zip(bundles, futures, strict=True)})
@@ -202,10 +205,11 @@ class JobRun:
         await asyncio.gather(*waiting, return_exceptions=True)
         for future in self._futures.values():
             future.release()
-        if self._policy.open or self._cancelled:
+        # With a policy that gives tries up without taking them back, some may lie there, too.
+        if self._policy.open or self._cancelled or self._policy.send_timeout:
             ends = {device.name for device in self._plan.topology.tier("end")} - self._gone
             forget = (
-                getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=self._id)
+                getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=f"{self.name}/")
                 for name in ends
             )
             with suppress(TimeoutError):
@@ -214,9 +218,8 @@ class JobRun:
 
     # ---- receiving
 
-    def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Take an answer, or the news of a loss, that a device logged."""
-        _, message = event
+    def heard(self, message: dict[str, Any]) -> None:
+        """Take an answer, or the news of a loss, that a device logged for this job."""
         batch, now_s = message["batch"], self.now_s
         if message["stage"] == "dropped":
             self._events.put_nowait(lambda at_s: self._policy.dropped(batch, at_s))
@@ -232,7 +235,11 @@ class JobRun:
             link_emulated_s=message["link_emulated_s"] / self._time_scale,
             link_real_s=message["link_real_s"] / self._time_scale,
         )
-        new = self._recorder.answered(stage, batch, now_s, answer)
+        try:
+            new = self._recorder.answered(stage, batch, now_s, answer)
+        except Exception as error:  # of whoever hears of the progress; Dask would log it and go on
+            self._events.put_nowait(partial(_fail, error))
+            return
         if message["n_bytes"]:
             self._recorder.sent_up(batch, message["n_bytes"])
         if new:
@@ -256,3 +263,7 @@ class JobRun:
 
     def _settle(self, number: int, error: str) -> None:
         self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s, error))
+
+
+def _fail(error: Exception, now_s: float) -> list[Action]:
+    raise error

@@ -15,10 +15,9 @@ from distributed import Client
 from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards, payload_bytes
 from hddnn.engines.dask.driver import JobRun
-from hddnn.engines.dask.heartbeat import INTERVAL_S
 from hddnn.engines.dask.injector import Injector
 from hddnn.engines.dask.lowering import make_work
-from hddnn.engines.dask.messages import Compute, DeviceSpec
+from hddnn.engines.dask.messages import HEARTBEAT_S, Compute, DeviceSpec
 from hddnn.engines.dask.peers import close, connect, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.roster import Roster
@@ -64,7 +63,7 @@ class DaskEngine:
         policy: str = "monitor",
         settings: PolicySettings | None = None,
         faults: FaultSchedule | None = None,
-        heartbeat_s: float = INTERVAL_S,
+        heartbeat_s: float = HEARTBEAT_S,
         address: str | None = None,
         dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
@@ -79,6 +78,7 @@ class DaskEngine:
         self._on_ready, self._on_change = on_ready, on_change
         self._cards = network_cards(topology)
         self._processes: LocalProcesses | None = None
+        self._run: JobRun | None = None
         self._struck: set[str] = set()  # devices that the last job's faults were made on
 
     def __enter__(self) -> Self:
@@ -134,15 +134,28 @@ class DaskEngine:
         if self.client.status != "running":
             raise ClusterError("the scheduler left; start again")
         if self._processes is not None:
-            await self._roster.repair(self._processes, self._struck)
-            self._struck = {fault.device for fault in self.faults}
+            struck, self._struck = self._struck, {fault.device for fault in self.faults}
+            await self._roster.repair(self._processes, struck)
+            if struck:
+                # A slow device may still be at what it was told of before; and all connections are made anew.
+                await rehearse_chain(self.client, self._roster.peers)
         work = make_work(plan, self.costs(), self.time_scale, own_speed=self._roster.own_speed)
         policy = make_policy(self.policy, work, self.settings)
         peers = self._roster.peers
-        run = JobRun(self.client, peers, plan, self.job, policy, recorder, time_scale=self.time_scale)
-        for name in self._roster.gone:
-            run.left(name)
+        run = JobRun(
+            self.client,
+            peers,
+            plan,
+            self.job,
+            policy,
+            recorder,
+            topic=self._topic,
+            time_scale=self.time_scale,
+        )
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._roster.followed_by(run))
+            for name in self._roster.gone:
+                run.left(name)
             if self._processes is not None:
                 injector = Injector(
                     self.faults, self._processes, self.client, peers, self.time_scale, run.fault
@@ -150,8 +163,17 @@ class DaskEngine:
                 stack.push_async_callback(injector.stop)
                 await injector.prepare()
                 run.on_start, run.on_answer = injector.start, injector.answered
-            with self._roster.followed_by(run):
+            self._run = run
+            try:
                 await run.run()
+            finally:
+                self._run = None
+
+    def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Pass what a device logged to the run that it is meant for; what comes after its end is dropped."""
+        _, message = event
+        if self._run is not None and message["job"] == self._run.name:
+            self._run.heard(message)
 
     async def _open(self) -> None:
         async with AsyncExitStack() as stack:
@@ -189,6 +211,8 @@ class DaskEngine:
             stack.push_async_callback(roster.close)
             await roster.open()
             await rehearse_chain(self.client, roster.peers)
+            self._topic = f"hddnn-{self.client.id}"
+            self.client.subscribe_topic(self._topic, self._on_event)
             self._roster = roster
             self._stack = stack.pop_all()
 

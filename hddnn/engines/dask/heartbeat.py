@@ -16,9 +16,10 @@ from distributed import Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
+from hddnn.engines.dask.messages import HEARTBEAT_S
+
 DEVICES = "hddnn-devices"
 BEAT = "hddnn-beat"
-INTERVAL_S = 0.25
 
 #: Intervals without a heartbeat after which a device counts as gone. One is the sender's, and may be whole when it
 #: falls silent; the rest is for a busy machine. With the checks' own interval it makes at most 4.
@@ -34,7 +35,7 @@ class Heart(WorkerPlugin):
 
     name = "hddnn-heart"
 
-    def __init__(self, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, interval_s: float = HEARTBEAT_S) -> None:
         self.interval_s = interval_s
         self._done = 0
 
@@ -98,15 +99,23 @@ class Watch(SchedulerPlugin):
         self._scheduler = scheduler
         scheduler.handlers[DEVICES] = self.devices
         self._looked_s = time.monotonic()
-        self._schedule(INTERVAL_S)
+        self._schedule(HEARTBEAT_S)
 
     async def close(self) -> None:
         """Stop looking."""
         if self._timer is not None:
             self._timer.stop()
 
-    def devices(self) -> list[dict[str, Any]]:
-        """Return all that is known of each device, live or not."""
+    def devices(self, expected: dict[str, float] | None = None) -> list[dict[str, Any]]:
+        """Return all that is known of each device, live or not.
+
+        expected: address -> seconds between its heartbeats, of devices that a client knows to be alive: one that
+        falls silent before its first heartbeat is missed as well.
+        """
+        for address, interval_s in (expected or {}).items():
+            state = self._scheduler.workers.get(address)
+            if state is not None and address not in self._seen:
+                self._note(Seen(str(state.name), address, interval_s, time.monotonic(), True, 0, 0, 0))
         return [asdict(seen) for seen in self._seen.values()]
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
@@ -133,11 +142,14 @@ class Watch(SchedulerPlugin):
             return
         known = self._seen.get(worker)
         seen = Seen(str(state.name), worker, interval_s, time.monotonic(), True, queue, done, memory_bytes)
-        self._seen[worker] = seen
+        self._note(seen)
         if known is None or not known.live:
             self._publish("joined", seen, "it answers")
-        if interval_s < self._interval_s or len(self._seen) == 1:
-            self._schedule(interval_s)
+
+    def _note(self, seen: Seen) -> None:
+        self._seen[seen.address] = seen
+        if seen.interval_s < self._interval_s or len(self._seen) == 1:
+            self._schedule(seen.interval_s)
 
     def _look(self) -> None:
         now_s = time.monotonic()

@@ -14,6 +14,7 @@ from distributed import Client
 from hddnn.engines.dask.messages import AFFLICT
 from hddnn.engines.dask.peers import Peer
 from hddnn.engines.dask.processes import LocalProcesses
+from hddnn.errors import ClusterError
 from hddnn.faults import Fault, FaultSchedule
 
 ASK_TIMEOUT_S = 2.0
@@ -22,7 +23,7 @@ ASK_TIMEOUT_S = 2.0
 class Injector:
     """Begin and end each fault at its time, and heal all that is left at the job's end.
 
-    begun: called with a device's name as a fault of it begins; peers: where devices are now, by name.
+    begun: called with a device's name as a fault begins that takes it away; peers: where devices are now, by name.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Injector:
 
     async def stop(self) -> None:
         """End every fault: stopped processes go on, slow ones are quick again; dead ones stay dead."""
+        self._waiting.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -82,7 +84,8 @@ class Injector:
         task.add_done_callback(self._tasks.discard)
 
     def _begin(self, fault: Fault) -> None:
-        self._begun(fault.device)
+        if fault.kind in ("crash", "hang", "partition"):  # the others leave it there
+            self._begun(fault.device)
         if fault.kind == "crash":
             self._processes.kill(fault.device)
         elif fault.kind == "hang":
@@ -98,7 +101,8 @@ class Injector:
             return
         await asyncio.sleep(fault.for_s * self._time_scale)
         if fault.kind == "crash":
-            await self._processes.start(fault.device)
+            with suppress(ClusterError, TimeoutError):  # it stays dead, and the next job says why
+                await self._processes.start(fault.device)
         elif fault.kind == "hang":
             self._signal(fault.device, signal.SIGCONT)
         else:

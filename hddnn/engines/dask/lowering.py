@@ -27,6 +27,8 @@ BUNDLE_BATCHES = 32
 WINDOW = 8
 #: No job is predicted to take less than so many wall seconds: a machine has hiccups.
 LEAST_S = 2.0
+#: Wall seconds by which a step may be late without anything being wrong: a bundle's length, and a hiccup as long.
+SLACK_S = 2 * BUNDLE_S
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Bundle:
     coarse: bool = True
 
     def parcel(self, job: str) -> str:
-        """Return the name under which the images are pushed to the end device."""
-        return f"{job}-{self.number}."  # no name begins as another one does
+        """Return the name under which the images are pushed to the end device; job: CLIENT/JOB."""
+        return f"{job}/{self.number}."  # no name begins as another one does
 
 
 def bundle_size(slowest_s: float, pending: int, *, goes_up: bool) -> int:
@@ -81,7 +83,8 @@ def make_work(plan: Plan, costs: CostTable, time_scale: float, *, own_speed: int
     windows = {end: max(WINDOW, 2 * largest.get(end, 1), 2 * fed.get(end, 0)) for end in ends}
     sharing = max(1.0, own_speed / (os.cpu_count() or 1))
     predicted_s = max(lower_bound_s(plan, costs) * sharing, LEAST_S / time_scale if time_scale else LEAST_S)
-    return Work(plan, costs, bundles, windows, predicted_s)
+    slack_s = SLACK_S / time_scale if time_scale else 0.0
+    return Work(plan, costs, bundles, windows, predicted_s, slack_s)
 
 
 def end_order(bundle: Bundle, job: str, topic: str, key: Any) -> EndOrder:

@@ -15,6 +15,9 @@ Compute = Literal["real", "replay", "nothing"]
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
 AFFLICT = "hddnn_afflict"
 
+#: Wall seconds between two heartbeats of a device, unless said otherwise.
+HEARTBEAT_S = 0.25
+
 
 @dataclass(frozen=True)
 class DeviceSpec:
@@ -32,7 +35,7 @@ class DeviceSpec:
     time_scale: float = 1.0
     batch_size: int = 50
     seed: int = 0
-    heartbeat_s: float = 0.25
+    heartbeat_s: float = HEARTBEAT_S
 
     @classmethod
     def of(
@@ -45,7 +48,7 @@ class DeviceSpec:
         batch_size: int = 50,
         emulate: bool = True,
         seed: int = 0,
-        heartbeat_s: float = 0.25,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> DeviceSpec:
         """Return the specification of one device of a topology; not emulated, it keeps to no modelled time."""
         device = topology.device(name)
@@ -98,7 +101,8 @@ class Payload:
     """One batch on its way up.
 
     array: uint8 images (B, H, W, 3), or float32 features (B, *stem_shape) when encoded.
-    sent_s: when the end device had it ready, on that device's clock; n_bytes: what the link is charged for.
+    sent_s: when the end device had it ready, on the clock of the machine boot_id; n_bytes: what the link is
+    charged for.
     """
 
     batch: int
@@ -106,6 +110,7 @@ class Payload:
     encoded: bool
     sent_s: float
     n_bytes: int
+    boot_id: str
 
 
 def dropped_message(job: str, batch: int, device: str) -> dict[str, Any]:

@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Client
+from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn import zoo
 from hddnn._version import __version__
 from hddnn.engines.dask.device import boot_id, rehearse
 from hddnn.engines.dask.messages import HELLO, MEASURE, Compute
-from hddnn.errors import ClusterError
+from hddnn.errors import ClusterError, first_line
 from hddnn.topology import Device, Topology
 from hddnn.zoo import Bundle
 
 CONNECT_TIMEOUT_S = 5.0
+REHEARSAL_TIMEOUT_S = 30.0
 PINGS = 5
 
 
@@ -30,6 +32,7 @@ class Peer:
 
     clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
     seconds_per_image: measured by a device that runs at its own speed; None for one that keeps to a model.
+    heartbeat_s: wall seconds between two of its heartbeats.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Peer:
     clock_offset_s: float
     seconds_per_image: float | None
     tier: str
+    heartbeat_s: float
 
 
 async def connect(address: str) -> Client:
@@ -122,7 +126,7 @@ async def meet(
             raise ClusterError(
                 f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
             )
-    return Peer(device.name, address, offset_s, None, device.tier), hello
+    return Peer(device.name, address, offset_s, None, device.tier, hello["heartbeat_s"]), hello
 
 
 async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:
@@ -131,7 +135,9 @@ async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any
     for _ in range(PINGS):
         asked_s = time.monotonic()
         try:
-            hello = await getattr(client.rpc(address), HELLO)()
+            hello = await asyncio.wait_for(getattr(client.rpc(address), HELLO)(), CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            raise ClusterError(f"device {name} at {address} does not answer; restart that device") from None
         except (OSError, AttributeError, ValueError) as error:
             raise ClusterError(f"worker {name} at {address} is no hddnn device ({error})") from None
         answered_s = time.monotonic()
@@ -154,4 +160,9 @@ async def rehearse_chain(client: Client, peers: Mapping[str, Peer]) -> None:
         for peer in peers.values()
         if peer.tier != "end"
     ]
-    await client.gather([*ends.values(), *uppers])
+    try:
+        await asyncio.wait_for(client.gather([*ends.values(), *uppers]), REHEARSAL_TIMEOUT_S)
+    except (TimeoutError, KilledWorker, NoValidWorkerError) as error:
+        raise ClusterError(
+            f"a device left while the job was prepared ({first_line(error)}); start again"
+        ) from None

@@ -16,8 +16,8 @@ from distributed import Worker
 
 from hddnn import zoo
 from hddnn.engines.dask.device import Device
-from hddnn.engines.dask.heartbeat import INTERVAL_S, Heart
-from hddnn.engines.dask.messages import DeviceSpec
+from hddnn.engines.dask.heartbeat import Heart
+from hddnn.engines.dask.messages import HEARTBEAT_S, DeviceSpec
 from hddnn.errors import ClusterError, HddnnError
 from hddnn.topology import Topology
 
@@ -30,7 +30,7 @@ from hddnn.topology import Topology
 @click.option(
     "--time-scale", default=1.0, show_default=True, help="Factor on modelled times, with --emulate."
 )
-@click.option("--heartbeat", default=INTERVAL_S, show_default=True, help="Seconds between two heartbeats.")
+@click.option("--heartbeat", default=HEARTBEAT_S, show_default=True, help="Seconds between two heartbeats.")
 async def dask_setup(
     worker: Worker,
     topology: str,
@@ -44,10 +44,15 @@ async def dask_setup(
     try:
         system = Topology.load(topology, networks=zoo.names())
         spec = DeviceSpec.of(
-            system, device, time_scale=time_scale if emulate else 1.0, batch_size=batch, emulate=emulate
+            system,
+            device,
+            time_scale=time_scale if emulate else 1.0,
+            batch_size=batch,
+            emulate=emulate,
+            heartbeat_s=heartbeat,
         )
         _check(worker, spec)
-        for plugin in (Device(spec), Heart(heartbeat)):
+        for plugin in (Device(spec), Heart(spec.heartbeat_s)):
             answer = await worker.plugin_add(plugin=plugin, catch_errors=False)
             assert answer["status"] == "OK", answer
     except HddnnError as error:

@@ -129,7 +129,8 @@ class LocalProcesses:
         pid = self.pids.pop(name, None)
         if pid is not None:
             self._killed.add(pid)
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended by itself just now
+                os.kill(pid, signal.SIGKILL)
 
     async def start(self, name: str) -> None:
         """Start anew a device that has ended, and wait until it is ready. Raises ClusterError."""

@@ -49,8 +49,9 @@ class Roster:
         self._client, self._topology = client, topology
         self._compute, self._time_scale, self._on_change = compute, time_scale, on_change
         self._bundles = {network: zoo.bundle(network) for network in topology.networks}
-        self._meeting: set[asyncio.Task[None]] = set()
+        self._meeting: dict[str, asyncio.Task[None]] = {}  # by address
         self._news = asyncio.Event()
+        self.peers: dict[str, Peer] = {}
         self.gone: set[str] = set()
         self._listener: Listener | None = None
 
@@ -61,15 +62,21 @@ class Roster:
             await self._client.register_plugin(Watch())
         except ImportError as error:
             raise ClusterError(f"the scheduler's machine lacks hddnn ({error}); install it there") from None
-        self.peers = await find_peers(
+        peers = await find_peers(
             self._client, self._topology, compute=self._compute, time_scale=self._time_scale
         )
+        self.peers.update(peers)
+        # One that fell silent meanwhile, before its first heartbeat even, is missed from now on.
+        expected = {peer.address: peer.heartbeat_s for peer in peers.values()}
+        listed = await getattr(self._client.scheduler, DEVICES)(expected=expected)
+        there = {entry["address"] for entry in listed if entry["live"]}
+        self.gone |= {peer.name for peer in peers.values() if peer.address not in there}
 
     async def close(self) -> None:
         """Follow the list no longer."""
-        for task in self._meeting:
+        for task in self._meeting.values():
             task.cancel()
-        await asyncio.gather(*self._meeting, return_exceptions=True)
+        await asyncio.gather(*self._meeting.values(), return_exceptions=True)
         if self._client.status == "running":
             self._client.unsubscribe_topic(DEVICES)
 
@@ -128,19 +135,21 @@ class Roster:
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
         name, address = message["device"], message["address"]
-        if name not in getattr(self, "peers", ()):
-            return  # another client's, or told of before they were looked for
+        if name not in self.peers:
+            return  # of another client, or told before they were looked for: then the list says so, too
+        meeting = self._meeting.get(address)
         if message["event"] == "left":
+            if meeting is not None:
+                meeting.cancel()
             if address == self.peers[name].address:
                 self.gone.add(name)
                 self._tell(name, False, message["why"])
         elif address == self.peers[name].address:
             if name in self.gone:  # else it is its first heartbeat
                 self._joined(name, message["why"])
-        else:
-            task = asyncio.create_task(self._meet(name, address))
-            self._meeting.add(task)
-            task.add_done_callback(self._meeting.discard)
+        elif meeting is None:
+            task = self._meeting[address] = asyncio.create_task(self._meet(name, address))
+            task.add_done_callback(lambda _: self._meeting.pop(address, None))
 
     def _joined(self, name: str, why: str) -> None:
         self.gone.discard(name)
