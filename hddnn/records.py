@@ -54,8 +54,9 @@ class Answer:
     def busy_s(self) -> float:
         """Return the time that the device spent on it, 0 when it does not say."""
         stage = "upper" if "upper_done" in self.steps else "end"
-        done_s, started_s = self.steps.get(f"{stage}_done", 0.0), self.steps.get(f"{stage}_started", 0.0)
-        return done_s - started_s
+        if f"{stage}_started" not in self.steps:
+            return 0.0
+        return self.steps[f"{stage}_done"] - self.steps[f"{stage}_started"]
 
 
 @dataclass(frozen=True, eq=False)

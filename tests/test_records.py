@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -123,3 +125,30 @@ def _check(record: Record, ends: dict[int, str], dropped: int) -> None:
     assert (
         record.duplicates.sum() <= dropped
     )  # a second failure is no answer, so not every drop is a duplicate
+
+
+def test_detection_counts_from_the_fault_and_the_first_time_after_it() -> None:
+    it = recorder()
+    it.left("end-1", 0.5)  # a blip, before anything was done to it
+    it.fault("end-1", 2.0)
+    it.left("end-1", 2.75)
+    it.left("end-1", 9.0)
+    it.left("edge-1", 4.0)  # nothing was done to it
+    record = it.finish()
+    by_name = {device.name: i for i, device in enumerate(record.plan.topology.devices)}
+    end, edge = by_name["end-1"], by_name["edge-1"]
+    assert (record.fault_s[end], record.left_s[end], record.detected_s[end]) == (2.0, 0.5, 0.75)
+    assert np.isnan(record.fault_s[edge])
+    assert record.left_s[edge] == 4.0
+    assert np.isnan(record.detected_s[edge])
+
+
+def test_late_answers_are_counted_with_what_they_cost() -> None:
+    it = recorder()
+    assert it.answered("coarse", 0, 1.0, coarse(1, 1))
+    late = replace(coarse(1, 1), steps={"end_started": 0.25, "end_done": 1.0})
+    assert not it.answered("coarse", 0, 2.0, late)
+    assert not it.answered("coarse", 0, 3.0, late)
+    record = it.finish()
+    assert record.duplicates.tolist() == [2, 0, 0]
+    assert record.wasted_s.tolist() == [1.5, 0.0, 0.0]

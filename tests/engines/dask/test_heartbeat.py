@@ -85,6 +85,15 @@ def test_a_silent_device_leaves_and_one_that_is_heard_again_joins() -> None:
     assert scheduler.events[1][2] == "it does not answer"
 
 
+def test_a_device_that_falls_silent_before_its_first_heartbeat_is_missed_too() -> None:
+    async def course(watch: Watch, scheduler: Scheduler) -> None:
+        listed = watch.devices(expected={ADDRESS: INTERVAL_S, "tcp://127.0.0.1:2": INTERVAL_S})
+        assert [entry["address"] for entry in listed] == [ADDRESS]  # the other one is no worker
+        await asyncio.sleep(6 * INTERVAL_S)
+
+    assert watched(course).told == ["left"]
+
+
 def test_a_connection_that_ends_is_told_at_once_and_once() -> None:
     async def course(watch: Watch, scheduler: Scheduler) -> None:
         beat(watch)
