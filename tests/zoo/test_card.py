@@ -47,6 +47,15 @@ def test_accuracy_is_that_of_the_trained_weights(name: str, level: str, least: f
     assert zoo.bundle(name).card.accuracy[level] >= least
 
 
+@pytest.mark.parametrize("name", zoo.names())
+def test_confidence_means_something(name: str) -> None:
+    fit = zoo.bundle(name).card.calibration
+    assert fit is not None
+    assert "held out" in fit.source
+    assert fit.test_images == 10_000
+    assert fit.ece_after <= 0.03
+
+
 def test_no_paths_of_the_exporting_machine() -> None:
     for name in zoo.names():
         for file in zoo.bundle(name).path.iterdir():
