@@ -85,9 +85,9 @@ def figure(cube: xr.Dataset) -> Figure:
 
 @click.command()
 @click.option("--intervals", default=",".join(map(str, INTERVALS_S)), show_default=True, help="Wall seconds.")
-@click.option("--batches", default=400, show_default=True, help=f"Batches of {BATCH} images in a job.")
-@click.option("--repeats", default=7, show_default=True, help="Jobs of each of the two devices.")
-@click.option("--idle", default=10.0, show_default=True, help="Seconds to watch an idle device.")
+@click.option("--batches", default=100, show_default=True, help=f"Batches of {BATCH} images in a job.")
+@click.option("--repeats", default=5, show_default=True, help="Jobs of each of the two devices.")
+@click.option("--idle", default=5.0, show_default=True, help="Seconds to watch an idle device.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("results/heartbeat_interval.nc"), show_default=True
 )
