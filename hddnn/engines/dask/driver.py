@@ -68,6 +68,8 @@ class JobRun:
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._gone: set[str] = set()
+        self._sent: dict[int, Bundle] = {}  # under way, by attempt
+        self._left_behind: dict[str, list[str]] = {}  # by device: parcels whose tasks were taken back
         self._cancelled = False  # whether any attempt was: its images may lie on its device
         self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by attempt
         self._pushed: list[Bundle] = []  # there, their tasks not yet sent
@@ -106,6 +108,7 @@ class JobRun:
         """Note that a device is back on it; its peer is right by now."""
         if device in self._index:
             self._gone.discard(device)
+            self._clear_up(device)
             self._events.put_nowait(lambda now_s: self._policy.joined(self._index[device], now_s))
 
     def fault(self, device: str) -> None:
@@ -151,6 +154,7 @@ class JobRun:
         sizes = tuple(self._plan.sizes[list(attempt.batches)].tolist())
         bundle = Bundle(attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse)
         now_s = self.now_s
+        self._sent[attempt.number] = bundle
         for batch in attempt.batches:
             self._recorder.submitted(batch, now_s)
         self._pushes[attempt.number] = asyncio.create_task(self._push(bundle))
@@ -165,6 +169,7 @@ class JobRun:
             async with asyncio.timeout(timeout_s):
                 await push(parcel=bundle.parcel(self.name), images=to_serialize(images))
         except Exception:  # whatever it is, of the connection or of the device: it did not take the images
+            self._sent.pop(number, None)
             self._events.put_nowait(lambda now_s: self._policy.refused(number, now_s))
         else:
             self._pushed.append(bundle)
@@ -187,6 +192,10 @@ class JobRun:
     def _cancel(self, number: int) -> None:
         """Take an attempt back: what has not begun does not begin, and what it left behind is forgotten."""
         self._cancelled = True
+        bundle = self._sent.pop(number, None)
+        if bundle is not None:
+            self._left_behind.setdefault(bundle.end.name, []).append(bundle.parcel(self.name))
+            self._clear_up(bundle.end.name)
         push = self._pushes.pop(number, None)
         if push is not None:
             push.cancel()
@@ -196,6 +205,22 @@ class JobRun:
         future = self._futures.pop(number, None)
         if future is not None:
             future.release()
+
+    def _clear_up(self, device: str) -> None:
+        """Have a device forget the images of tasks that were taken back; one that is away, when it is back."""
+        if device in self._gone or not self._left_behind.get(device):
+            return
+        parcels = self._left_behind.pop(device)
+        forget = getattr(self._client.rpc(self._peers[device].address), FORGET)
+
+        async def ask() -> None:
+            with suppress(OSError, TimeoutError):
+                for parcel in parcels:
+                    await asyncio.wait_for(forget(parcels=parcel), TAKE_BACK_S)
+
+        task = asyncio.create_task(ask())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _take_back(self) -> None:
         """Have the end devices forget images whose tasks will not run; the tasks go with their futures."""
@@ -262,6 +287,7 @@ class JobRun:
                 self._settle(number, error)
 
     def _settle(self, number: int, error: str) -> None:
+        self._sent.pop(number, None)
         self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s, error))
 
 

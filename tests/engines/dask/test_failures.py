@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,3 +172,17 @@ def test_features_whose_only_holder_dies_are_made_anew_from_the_images(engine: D
     assert again.sum() >= 3
     for stage in ("coarse", "fine"):
         assert (record.labels[stage] == without_faults(engine, "end-cloud").labels[stage]).all()
+
+
+@pytest.mark.parametrize("policy", ["reassign", "monitor", "hedge"])
+def test_no_image_stays_on_a_device(longer: DaskEngine, policy: str) -> None:
+    record = execute(longer, "end", "slow:end-2x10+1s,hang:end-2@1+0.7s", policy)
+    assert record.complete
+    assert (record.attempts > 1).any()
+    execute(longer, "end", "", policy)  # what end-2 held while it was away goes with the next job
+
+    def parcels(dask_worker: Any) -> int:  # runs on the device
+        return len(dask_worker.plugins["hddnn-device"]._parcels)
+
+    held = longer.client.run(parcels)
+    assert set(held.values()) == {0}
