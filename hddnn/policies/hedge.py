@@ -22,9 +22,8 @@ class Hedge(Monitor):
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         super().__init__(work, settings)
-        self._waiting: dict[
-            int, dict[int, int]
-        ] = {}  # device -> batches it owes an answer -> attempt, in order
+        # device -> batches that it owes an answer, in order -> attempt
+        self._waiting: dict[int, dict[int, int]] = {}
         self._since_s: dict[int, float] = {}  # device -> its last answer, or when it got work
         self._late: set[int] = set()
         self._copied: set[tuple[int, int]] = set()  # (device, batch) that were copied already
