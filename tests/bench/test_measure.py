@@ -217,7 +217,13 @@ def test_ctrl_c_ends_every_process_and_writes_nothing(own: Path, tmp_path: Path)
     out = tmp_path / "bench.nc"
     command = [sys.executable, "-m", "hddnn", "zoo", "bench", str(own), "--runtimes", "openvino"]
     command += ["--repeats", "100000", "--threads", "1", "--out", str(out)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as bench:
+    # A shell that runs the tests in the background has its children ignore SIGINT, and theirs.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as bench:
         try:
             held = _wait_for_child(bench.pid)
             bench.send_signal(signal.SIGINT)
