@@ -14,6 +14,8 @@ from hddnn.records import COARSE_ONLY, LOST, Stage
 from hddnn.timing import CostTable
 
 NEVER_S = float("inf")
+#: A batch that is sent again ends all the same when so many attempts at it ended with an error of its network's.
+MOST_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Policy:
     name = "none"
     #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
     send_timeout = False
-    #: A batch ends when so many attempts at it have ended with an error of the network's or of ours.
-    _most_errors = 1
+    #: Whether a batch is sent again. If not, the job has a deadline, and the first error ends a batch.
+    resends = False
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         plan = work.plan
@@ -76,10 +78,9 @@ class Policy:
             self._queues[end][upper] = deque(batches.tolist())
         self._errors: dict[int, int] = {}  # by batch
         self._number = 0
-        self._deadline_s = self._default_deadline_s() if settings.deadline_s is None else settings.deadline_s
-
-    def _default_deadline_s(self) -> float:
-        return 3 * self.work.predicted_s
+        self._deadline_s = NEVER_S if self.resends else 3 * work.predicted_s
+        if settings.deadline_s is not None:
+            self._deadline_s = settings.deadline_s
 
     # ---- events
 
@@ -114,7 +115,7 @@ class Policy:
         orphans, actions = self._close(number), []
         for batch in orphans if error else ():
             self._errors[batch] = self._errors.get(batch, 0) + 1
-            if self._errors[batch] >= self._most_errors:
+            if self._errors[batch] >= (MOST_ERRORS if self.resends else 1):
                 actions += self._end(batch, f"failed: {error}")
         return actions + self._unanswered(orphans, now_s) + self._feed(now_s)
 

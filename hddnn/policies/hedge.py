@@ -102,7 +102,7 @@ class Hedge(Monitor):
         predicted_s = costs.service_s(own, size)
         if own.tier != "end":
             predicted_s += costs.delay_s(self._devices[self._of_tier("end")[0]], own, size)
-        return self.settings.late_factor * predicted_s + self.settings.noise_s + self.work.slack_s
+        return self.settings.late_factor * predicted_s + self.work.slack_s
 
     def _usable(self, device: int) -> bool:
         return super()._usable(device) and not (device in self._late and self._waiting.get(device))

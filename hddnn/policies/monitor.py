@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from hddnn.plan import NO_DEVICE
-from hddnn.policies.base import NEVER_S, Policy, Work
+from hddnn.policies.base import Policy, Work
 from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
 from hddnn.records import COARSE_ONLY
 
@@ -47,7 +47,7 @@ class Monitor(Policy):
     """
 
     name = "monitor"
-    _most_errors = 3
+    resends = True
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         super().__init__(work, settings)
@@ -59,9 +59,6 @@ class Monitor(Policy):
         self._away_s: dict[str, float] = {}  # by tier without a live device: since when
         self._parked: dict[str, list[int]] = {}  # batches that wait for one to come back
         self._pending: list[Action] = []  # ends of batches found out while feeding
-
-    def _default_deadline_s(self) -> float:
-        return NEVER_S
 
     # ---- events
 

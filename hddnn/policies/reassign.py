@@ -26,7 +26,7 @@ class Reassign(Policy):
 
     name = "reassign"
     send_timeout = True
-    _most_errors = 3
+    resends = True
 
     def __init__(self, work: Work, settings: PolicySettings) -> None:
         super().__init__(work, settings)
@@ -39,9 +39,6 @@ class Reassign(Policy):
         self._blocked_until_s = -NEVER_S
         self._free_s: dict[int, float] = {}  # by device: when it should be through with what it was given
         self._late_s: dict[int, float] = {}  # by attempt: when its answers are late
-
-    def _default_deadline_s(self) -> float:
-        return NEVER_S
 
     # ---- events
 

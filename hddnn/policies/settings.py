@@ -23,7 +23,6 @@ class PolicySettings:
     deadline_s: the job ends then with what it has; None: three times the predicted time under policy none, never
     under the others.
     late_factor: hedge makes a second copy when a device has taken this many times the predicted time.
-    noise_s: added to that, for what the machine itself is late by.
     attempts: a batch that was sent so often is not sent again; reassign, which sends to dead devices as well,
     ends the job after so many tries for each end device without any answer.
     patience_s: how long to wait, with no device of a tier left, for one to come back.
@@ -33,14 +32,13 @@ class PolicySettings:
     timeout_s: float = 0.5
     deadline_s: float | None = None
     late_factor: float = 2.0
-    noise_s: float = 0.1
     attempts: int = 20
     patience_s: float = 10.0
 
     def __post_init__(self) -> None:
         if self.fallback not in FALLBACKS:
             raise InputError(unknown("fallback", self.fallback, FALLBACKS))
-        for name, least in (("timeout_s", 0.0), ("noise_s", 0.0), ("patience_s", 0.0), ("late_factor", 1.0)):
+        for name, least in (("timeout_s", 0.0), ("patience_s", 0.0), ("late_factor", 1.0)):
             if not least <= getattr(self, name) < float("inf"):
                 raise InputError(
                     f"{name} is {getattr(self, name)}; it must be at least {least:g}, and finite"

@@ -55,6 +55,7 @@ class World:
             dict.fromkeys(plan.routes(), bundle),
             dict.fromkeys(ends, window),
             lower_bound_s(plan, costs),
+            slack_s=0.1,
         )
         self.policy = make_policy(policy, work, settings or PolicySettings())
         self.machines = [Machine(index) for index in range(len(devices))]

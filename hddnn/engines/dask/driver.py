@@ -74,7 +74,7 @@ class JobRun:
         self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by attempt
         self._pushed: list[Bundle] = []  # there, their tasks not yet sent
         self._futures: dict[int, Future] = {}  # of the last task, by attempt
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._start_s = time.monotonic()
 
     async def run(self) -> None:
@@ -185,9 +185,7 @@ class JobRun:
         # fifo_timeout=0: a later graph never overtakes an earlier one at a device
         futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
         self._futures.update({bundle.number: future for bundle, future in zip(bundles, futures, strict=True)})
-        task = asyncio.create_task(self._watch(futures))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._keep(asyncio.create_task(self._watch(futures)))
 
     def _cancel(self, number: int) -> None:
         """Take an attempt back: what has not begun does not begin, and what it left behind is forgotten."""
@@ -199,8 +197,7 @@ class JobRun:
         push = self._pushes.pop(number, None)
         if push is not None:
             push.cancel()
-            self._tasks.add(push)
-            push.add_done_callback(self._tasks.discard)
+            self._keep(push)
         self._pushed = [bundle for bundle in self._pushed if bundle.number != number]
         future = self._futures.pop(number, None)
         if future is not None:
@@ -218,7 +215,10 @@ class JobRun:
                 for parcel in parcels:
                     await asyncio.wait_for(forget(parcels=parcel), TAKE_BACK_S)
 
-        task = asyncio.create_task(ask())
+        self._keep(asyncio.create_task(ask()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Hold a task until it is done, or the run is."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

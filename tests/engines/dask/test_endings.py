@@ -21,6 +21,7 @@ from hddnn.engines.base import Engine
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.errors import ClusterError, JobLost
 from hddnn.records import Stage
+from hddnn.schemes import make_plan
 
 
 def test_a_device_that_is_killed_while_it_starts_ends_the_start(small_job: Job) -> None:
@@ -96,3 +97,23 @@ def test_the_command_line_saves_the_cube_and_says_why(tmp_path: Path) -> None:
     assert "cube: results/run.nc" in stdout
     cube = cubes.read(tmp_path / "results" / "run.nc")
     assert np.isfinite(cube.coarse_s).any()
+
+
+def test_a_stopped_device_ends_with_the_engine(small_job: Job) -> None:
+    system = packaged_system(2, 0, 0)
+    with DaskEngine(system, small_job, compute="nothing") as engine:
+        pids = engine.pids
+        os.kill(pids["end-1"], signal.SIGSTOP)
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+
+
+def test_an_error_of_whoever_hears_of_the_progress_ends_the_job_and_is_theirs(small_job: Job) -> None:
+    def hear(stage: Stage, batch: int, ended: bool) -> None:
+        raise ZeroDivisionError("mine")
+
+    system = packaged_system(1, 0, 0)
+    with DaskEngine(system, small_job, compute="nothing") as engine:
+        plan = make_plan("end", system, small_job, engine.costs())
+        with pytest.raises(ZeroDivisionError, match="mine"):
+            engine.execute(plan, hear)
+        assert engine.execute(plan).complete
