@@ -85,16 +85,24 @@ class Reassign(Policy):
         # A batch may meet dead devices many times in a row; that all of them do says that nobody is left.
         if self._in_vain > self.settings.attempts * len(self._in_flight):
             return self.give_up(f"failed: {self._in_vain} tries in a row without an answer")
-        if not any(queue for queues in self._queues.values() for queue in queues.values()):
+        attempt = self._next_planned()
+        # Looked at after that, which takes out what was answered meanwhile and may leave nothing.
+        if attempt is None and not any(
+            queue for queues in self._queues.values() for queue in queues.values()
+        ):
             self._begin_round()
-        for _ in self._in_flight:
-            attempt = self._take_planned(next(self._look))
-            if attempt is not None:
-                self._in_vain += 1
-                self._sending = (attempt.number, now_s)
-                self._late_s[attempt.number] = self._expect(attempt, now_s)
-                return [Send(attempt)]
-        return []
+            attempt = self._next_planned()
+        if attempt is None:
+            return []
+        self._in_vain += 1
+        self._sending = (attempt.number, now_s)
+        self._late_s[attempt.number] = self._expect(attempt, now_s)
+        return [Send(attempt)]
+
+    def _next_planned(self) -> Attempt | None:
+        """Return the next attempt of the end device whose turn it is, or of the next one that has any."""
+        attempts = (self._take_planned(next(self._look)) for _ in self._in_flight)
+        return next((attempt for attempt in attempts if attempt is not None), None)
 
     def _begin_round(self) -> None:
         """Give every unfinished batch to the next device in turn."""

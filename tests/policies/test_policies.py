@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from systems import Shape, costs_of, device, system, tiers
 from world import World
@@ -80,6 +80,7 @@ def troubles(draw: st.DrawFn) -> list[tuple[str, int, float, float | None]]:
     return found
 
 
+@settings(max_examples=500)  # milliseconds each; rare turns of events need many
 @given(
     st.sampled_from(RESILIENT), st.sampled_from(list(SCHEMES)), troubles(), st.integers(1, 3),
     st.integers(0, 2**16), st.sampled_from([0.0, 0.2]), st.sampled_from([1.0, 10.0]),
@@ -179,6 +180,18 @@ def test_reassign_loses_nothing_to_bad_luck() -> None:
         counts = np.bincount([batch for _, attempt in it.sent for batch in attempt.batches])
         most = max(most, int(counts.max()))
     assert most > 10
+
+
+def test_reassign_begins_a_round_when_all_that_was_left_of_the_last_was_answered_meanwhile() -> None:
+    rng = np.random.default_rng(824)
+    it = world("reassign", plan_of("mapping", 30), PolicySettings(attempts=1000), bundle=3)
+    it.lost = lambda device, batch: rng.random() < 0.2
+    it.slow(1, 10.0)
+    it.crash(EDGES[0], 0.5)
+    it.crash(0, 1.0)
+    it.run()
+    assert it.ended.all()
+    assert not it.outcomes
 
 
 def test_reassign_ends_when_nobody_is_left() -> None:
