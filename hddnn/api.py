@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from hddnn import cubes
+from hddnn.bounds import lower_bound_s
 from hddnn.checks import unknown
 from hddnn.clocks import check_time_scale
 from hddnn.data import Job
@@ -19,7 +20,7 @@ from hddnn.faults import FaultSchedule
 from hddnn.policies import POLICIES, PolicySettings
 from hddnn.records import Grader, Progress, Record, Stage
 from hddnn.schemes import SCHEMES, make_plan
-from hddnn.timing import CostTable, closed_form_s, lower_bound_s
+from hddnn.timing import CostTable, closed_form_s
 from hddnn.topology import Topology
 
 if TYPE_CHECKING:

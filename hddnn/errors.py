@@ -6,8 +6,10 @@ HddnnError
 │   ├── DataError         a data set or an image cannot be read or does not fit
 │   ├── BundleError       a network's files are missing, damaged or do not fit
 │   ├── PlanError         a plan breaks a rule of its topology
+│   │   └── TrustViolation    images would reach a device, or a peer asked for them, that may not see them
 │   ├── FaultError        a fault schedule cannot be read, or names a device that is not there
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
+├── PayloadError          what came from another device is damaged, or made for something else
 └── JobIncomplete         the job ended with unanswered batches (exit code 1)
     ├── JobInterrupted    the user stopped it; both carry the cube of what finished
     └── JobLost           the scheduler left, or a device did not start again, between two schemes
@@ -49,12 +51,20 @@ class PlanError(InputError):
     """A plan sends a batch where the topology does not allow it."""
 
 
+class TrustViolation(PlanError):
+    """Images would go to a device that may not see them: by a plan, an order, or because somebody asks."""
+
+
 class FaultError(InputError):
     """A fault schedule cannot be read, makes no sense, or names a device that the topology does not have."""
 
 
 class ClusterError(InputError):
     """The devices are not there: no scheduler answers, or a device is missing or failed to start."""
+
+
+class PayloadError(HddnnError):
+    """A payload is damaged, cut short, unknown or of another network or version; it is not answered."""
 
 
 class JobIncomplete(HddnnError):

@@ -1,4 +1,4 @@
-"""What each step of a job costs, the paper's time for a scheme, and the least time a plan can take."""
+"""What each step of a job costs, and the paper's time for a scheme."""
 
 from __future__ import annotations
 
@@ -28,22 +28,6 @@ class JobShape(Protocol):
     def sizes(self) -> np.ndarray:
         """Images in each batch: int, shape (n_batches,)."""
         ...
-
-
-class Routes(Protocol):
-    """Where each batch goes: what the bound needs of a plan (hddnn.plan.Plan states the fields)."""
-
-    @property
-    def topology(self) -> Topology: ...
-
-    @property
-    def sizes(self) -> np.ndarray: ...
-
-    @property
-    def end(self) -> np.ndarray: ...
-
-    @property
-    def upper(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -91,12 +75,12 @@ class CostTable:
         """Return the time in s that the device's own network takes for a batch of n_images."""
         return self.seconds_per_image[device.name] * n_images
 
-    def encode_s(self, end_device: Device, network: str, n_images: int) -> float:
-        """Return the time in s to pass n_images through the network's stem on an end device.
+    def encode_s(self, device: Device, network: str, n_images: int) -> float:
+        """Return the time in s to pass n_images through the network's stem on a device.
 
-        0 unless the topology models it, as "NETWORK:stem" in the end device's seconds_per_image.
+        0 unless the topology models it, as "NETWORK:stem" in the device's seconds_per_image.
         """
-        return end_device.seconds_per_image.get(network + STEM_SUFFIX, 0.0) * n_images
+        return device.seconds_per_image.get(network + STEM_SUFFIX, 0.0) * n_images
 
     def link(self, source: Device, target: Device) -> Link:
         """Return the link over which the target receives from the source's tier."""
@@ -127,6 +111,16 @@ class CostTable:
         Latency + 8 bytes / bandwidth: tc of eq. 18, with the protocol's share counted as latency.
         """
         return self.link(source, target).latency_s + self.transfer_s(source, target, n_images)
+
+    def way_s(self, source: Device, target: Device, n_images: int, encoder: Device | None = None) -> float:
+        """Return the delay in s from an end device to an upper one, by way of the one that encodes, if any."""
+        if encoder is None:
+            return self.delay_s(source, target, n_images)
+        return (
+            self.delay_s(source, encoder, n_images)
+            + self.encode_s(encoder, target.network, n_images)
+            + self.delay_s(encoder, target, n_images)
+        )
 
 
 def tier_means_s(topology: Topology, tier: Tier, costs: CostTable, n_images: int) -> tuple[float, float]:
@@ -193,96 +187,3 @@ def closed_form_s(
             return end_edge_s
         return eq_11(theta_cloud, eq_3(t_end_s, n_tasks, count["cloud"], *mean_s("cloud")), end_edge_s)
     return math.nan
-
-
-def lower_bound_s(plan: Routes, costs: CostTable) -> float:
-    """Return the least time in s in which any schedule can finish a plan, jitter counted as 0.
-
-    The rules: every batch lies on its end device at 0. An end device serves and encodes its batches one after
-    another, an upper device serves its own one after another. A serial link's delay occupies the receiver.
-    An overlapped link (one for each receiver) carries one payload at a time for 8 bytes / bandwidth and
-    delivers it a latency later.
-
-    The result is the largest, over every device and link, of head + busy + tail: the least time before work
-    can reach it, what it then has to do, and the least time from leaving it to the end. For an end device the
-    rests that are longest come first; behind it, the k-th arrival bounds what is left to do after it, for
-    every k. Both are the one-machine bounds of scheduling theory (Jackson 1955; Carlier 1982).
-    Rounding of the sums may lift the result a little: compare with a relative tolerance of 1e-9.
-    """
-    end, upper = plan.end.astype(np.int64), plan.upper.astype(np.int64)
-    n_devices = len(plan.topology.devices)
-    keys, route = np.unique(end * (n_devices + 1) + upper + 1, return_inverse=True)
-    rates = np.array(
-        [_route_rates(plan.topology, costs, *divmod(int(key), n_devices + 1)) for key in keys]
-    )  # (R, 5)
-    sizes = plan.sizes[:, None]
-    end_s, transfer_s, work_s = (rates[route, :3] * sizes).T  # (N,) each
-    latency_s, serial = rates[route, 3], rates[route, 4] > 0
-    tail_s = np.where(upper < 0, 0.0, transfer_s + latency_s + work_s)
-
-    order = np.lexsort((-tail_s, end))
-    bound_s = float((_running_sum(end_s[order], end[order]) + tail_s[order]).max())
-    if (upper < 0).all():
-        return bound_s
-
-    # A serial link is part of the receiver's work; what is left of it as a link takes no time.
-    work_s = np.where(serial, tail_s, work_s)
-    transfer_s, latency_s = np.where(serial, 0.0, transfer_s), np.where(serial, 0.0, latency_s)
-
-    # The j-th batch from one end device to one upper device leaves no earlier than its j shortest together.
-    order = np.lexsort((end_s, end, upper))
-    order = order[np.count_nonzero(upper < 0) :]
-    leaves_s = _running_sum(end_s[order], route[order])
-    group = upper[order]  # sorted; every array below lies in this order of upper devices
-    transfer_s, latency_s, work_s = transfer_s[order], latency_s[order], work_s[order]
-    leaves_s = leaves_s[np.lexsort((leaves_s, group))]
-    bound_s = max(bound_s, _serve_bound_s(group, leaves_s, transfer_s, latency_s + work_s))
-
-    # The k-th payload arrives after the k-th departure and its own transfer, and after k transfers in a row.
-    shortest_s = transfer_s[np.lexsort((transfer_s, group))]
-    starts, counts = _groups(group)
-    arrives_s = latency_s + np.maximum(
-        leaves_s + np.repeat(shortest_s[starts], counts),
-        np.repeat(leaves_s[starts], counts) + _running_sum(shortest_s, group),
-    )
-    return max(bound_s, _serve_bound_s(group, arrives_s, work_s, np.zeros_like(work_s)))
-
-
-def _route_rates(topology: Topology, costs: CostTable, end: int, upper_plus_1: int) -> tuple[float, ...]:
-    """Return (end, transfer, work) in s an image, the latency in s, and 1 for a serial link, of one route."""
-    source = topology.devices[end]
-    end_s = costs.service_s(source, 1)
-    if upper_plus_1 == 0:
-        return end_s, 0.0, 0.0, 0.0, 0.0
-    target = topology.devices[upper_plus_1 - 1]
-    if not target.dependable:
-        end_s += costs.encode_s(source, target.network, 1)
-    link = costs.link(source, target)
-    work_s = costs.service_s(target, 1)
-    return end_s, costs.transfer_s(source, target, 1), work_s, link.latency_s, float(link.mode == "serial")
-
-
-def _groups(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first position and the length of each run of equal values."""
-    starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
-    return starts, np.diff(np.append(starts, len(group)))
-
-
-def _running_sum(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Return the sum of the values up to each position, begun anew where the group changes."""
-    total = np.cumsum(values)
-    starts, counts = _groups(group)
-    return total - np.repeat(total[starts] - values[starts], counts)
-
-
-def _serve_bound_s(group: np.ndarray, ready_s: np.ndarray, busy_s: np.ndarray, tail_s: np.ndarray) -> float:
-    """Return the least time in s until each group's server has served what arrives, and its least tail.
-
-    All of shape (N,), in order of group; ready_s ascending in a group: the least time of its k-th arrival.
-    Which batch comes k-th is open, so that the work left from then on is that of its shortest batches.
-    """
-    longest_first = busy_s[np.lexsort((-busy_s, group))]
-    left_s = _running_sum(longest_first[::-1], group[::-1])[::-1]
-    starts, _ = _groups(group)
-    served_s = np.maximum.reduceat(ready_s + left_s, starts)
-    return float((served_s + np.minimum.reduceat(tail_s, starts)).max())

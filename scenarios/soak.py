@@ -20,13 +20,13 @@ from rich.console import Console
 
 from hddnn import Job, Topology, cubes, load_dataset, zoo
 from hddnn.bars import track
+from hddnn.bounds import lower_bound_s
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.faults import FaultSchedule
 from hddnn.policies import PolicySettings
 from hddnn.records import Record, Stage
 from hddnn.runtimes import replay
 from hddnn.schemes import make_plan
-from hddnn.timing import lower_bound_s
 
 BATCH, SCHEME = 50, "mapping"
 TARGET_MB = 50.0  # growth of the client's memory over the job's second half, at most

@@ -26,7 +26,7 @@ def plan(**changes: Any) -> Plan:
 
 
 def test_fields() -> None:
-    made = plan().validate()
+    made = plan()
     assert made.n_batches == 4
     assert [made.end_device(b).name for b in range(4)] == ["end-0", "end-1", "end-0", "end-1"]
     uppers = [made.upper_device(b) for b in range(4)]
@@ -80,4 +80,4 @@ def test_a_million_batches() -> None:
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        plan(**changes).validate()
+        plan(**changes)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hddnn.checks import unknown
 from hddnn.errors import PlanError
-from hddnn.plan import JobShape, Plan
+from hddnn.plan import JobShape, Plan, encoded_at_edge
 from hddnn.schemes import end, end_cloud, end_edge, mapping
 from hddnn.timing import CostTable
 from hddnn.topology import Topology
+
+#: Where images for an undependable cloud are encoded.
+ENCODERS = ("end", "edge")
 
 #: The registry: put a scheme of your own in it under its name.
 SCHEMES: dict[str, Callable[[Topology, JobShape, CostTable], Plan]] = {
@@ -20,16 +24,27 @@ SCHEMES: dict[str, Callable[[Topology, JobShape, CostTable], Plan]] = {
 
 
 def make_plan(
-    scheme: str, topology: Topology, job: JobShape, costs: CostTable, *, n_map: int | None = None
+    scheme: str,
+    topology: Topology,
+    job: JobShape,
+    costs: CostTable,
+    *,
+    n_map: int | None = None,
+    encode_at: str = "end",
 ) -> Plan:
-    """Return the checked plan of a job under a scheme.
+    """Return the plan of a job under a scheme.
 
     n_map: end devices an edge device, instead of the topology's or eq. 7's; only Mapping has that number,
     and one call for each of several schemes may pass it to all.
+    encode_at: "end", or "edge": dependable edge devices encode what goes to undependable clouds.
     Raises PlanError for an unknown scheme (naming those there are) or a tier that the scheme lacks.
     """
     if scheme not in SCHEMES:
         raise PlanError(f"unknown scheme {scheme!r}: choose from {', '.join(SCHEMES)}")
+    if encode_at not in ENCODERS:
+        raise PlanError(unknown("place to encode at", encode_at, ENCODERS))
     if scheme == mapping.NAME:
-        return mapping.plan(topology, job, costs, n_map).validate()
-    return SCHEMES[scheme](topology, job, costs).validate()
+        plan = mapping.plan(topology, job, costs, n_map)
+    else:
+        plan = SCHEMES[scheme](topology, job, costs)
+    return encoded_at_edge(plan) if encode_at == "edge" else plan

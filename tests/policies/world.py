@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from hddnn.bounds import lower_bound_s
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, PolicySettings, Send, Work, make_policy
-from hddnn.timing import CostTable, lower_bound_s
+from hddnn.timing import CostTable
 
 WAY_S = 1e-4  # of a message
 

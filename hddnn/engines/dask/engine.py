@@ -122,7 +122,6 @@ class DaskEngine:
         Ctrl-C ends it early: the record then holds what was answered, marked interrupted. Raises ClusterError when
         the scheduler is gone, or a device that had died does not start again.
         """
-        plan.validate()
         recorder = make_recorder(plan, self.job, self._cards, progress)
         try:
             self._call(self._execute(plan, recorder))

@@ -10,11 +10,12 @@ from typing import Any
 from dask._task_spec import Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
+from hddnn.bounds import lower_bound_s
 from hddnn.engines.dask.device import run_end, run_upper
 from hddnn.engines.dask.messages import EndOrder, UpperOrder
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.policies import Work
-from hddnn.timing import CostTable, lower_bound_s
+from hddnn.timing import CostTable
 from hddnn.topology import Device
 
 #: Longest time that the batches of one task may take together. Above it, one batch a task: nothing is gained,

@@ -17,6 +17,7 @@ import pytest
 from systems import packaged_system
 
 from hddnn import runtimes, zoo
+from hddnn.bounds import lower_bound_s
 from hddnn.calibration import Calibrated, probabilities
 from hddnn.data import Dataset, Job
 from hddnn.engines.dask.engine import DaskEngine
@@ -25,7 +26,6 @@ from hddnn.errors import BundleError, ClusterError
 from hddnn.records import Record
 from hddnn.runtimes import replay
 from hddnn.schemes import make_plan
-from hddnn.timing import lower_bound_s
 from hddnn.topology import Topology
 from hddnn.zoo import Bundle
 
