@@ -14,8 +14,8 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
 
     The rules: every batch lies on its end device at 0. An end device serves and encodes its batches one after
     another, an upper device serves its own one after another. A serial link's delay occupies the receiver.
-    An overlapped link (one for each receiver) carries one payload at a time for 8 bytes / bandwidth and
-    delivers it a latency later.
+    An overlapped link (a receiver has one from the end tier and one from the edge) carries one payload at a time
+    for 8 bytes / bandwidth and delivers it a latency later. An edge device that encodes is busy with that.
 
     The result is the largest, over every device and link, of head + busy + tail: the least time before work
     can reach it, what it then has to do, and the least time from leaving it to the end. For an end device the
@@ -60,9 +60,11 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     work_s = np.where(serial, last_s, work_s)
     transfer_s, latency_s = np.where(serial, 0.0, transfer_s), np.where(serial, 0.0, latency_s)
 
-    order, leaves_s = departures(upper)
+    # A receiver has a link from the end tier, and one from the edge.
+    link = np.where(goes_up, 2 * upper + (via >= 0), -1)
+    order, leaves_s = departures(link)
     leaves_s = leaves_s + way_s[order]
-    group = upper[order]  # sorted; every array below lies in this order of upper devices
+    group = link[order]  # sorted; every array below lies in this order of links
     transfer_s, latency_s, work_s = transfer_s[order], latency_s[order], work_s[order]
     leaves_s = leaves_s[np.lexsort((leaves_s, group))]
     bound_s = max(bound_s, _serve_bound_s(group, leaves_s, transfer_s, latency_s + work_s))
@@ -74,6 +76,8 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
         leaves_s + np.repeat(shortest_s[starts], counts),
         np.repeat(leaves_s[starts], counts) + _running_sum(shortest_s, group),
     )
+    by_device = np.lexsort((arrives_s, group // 2))
+    group, arrives_s, work_s = group[by_device] // 2, arrives_s[by_device], work_s[by_device]
     return max(bound_s, _serve_bound_s(group, arrives_s, work_s, np.zeros_like(work_s)))
 
 

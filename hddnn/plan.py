@@ -113,7 +113,9 @@ class Plan:
             self._refuse(bad, what, TrustViolation)
         self._refuse(self.encoded & ~must_encode, "is encoded, but for no undependable device")
         self._refuse(goes_via & ~self.encoded, "has a device to encode it, and is not encoded")
-        self._refuse(goes_via & (self._tiers[self.via] != "edge"), "is to be encoded by a device that is no edge")
+        self._refuse(
+            goes_via & (self._tiers[self.via] != "edge"), "is to be encoded by a device that is no edge"
+        )
         self._refuse(goes_via & (self._tiers[self.upper] != "cloud"), "is encoded at an edge, for no cloud")
 
     def _refuse(self, bad: np.ndarray, why: str, kind: type[PlanError] = PlanError) -> None:

@@ -78,10 +78,13 @@ def systems(draw: st.DrawFn) -> Topology:
     ]
     for tier, most in (("edge", 3), ("cloud", 2)):
         devices += [
-            device(f"{tier}-{i}", tier, draw(seconds), dependable=draw(st.booleans()))
+            device(
+                f"{tier}-{i}", tier, draw(seconds), dependable=draw(st.booleans()), cloud_net=draw(seconds)
+            )
             for i in range(draw(st.integers(1, most)))
         ]
-    return system(*devices, links=[draw(links_to("edge")), draw(links_to("cloud"))])
+    above = draw(links_to("cloud")).model_copy(update={"source": "edge"})
+    return system(*devices, links=[draw(links_to("edge")), draw(links_to("cloud")), above])
 
 
 def packaged_system(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from hddnn.bounds import lower_bound_s
 from hddnn.clocks import DeviceClock, LinkClock
 from hddnn.errors import PlanError
 from hddnn.plan import NO_DEVICE, Plan, make_routes
-from hddnn.schemes import SCHEMES, make_plan
+from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.timing import CostTable, closed_form_s, resolve_n_map, tier_means_s
 from hddnn.topology import Device, Link, Topology
 
@@ -30,27 +32,37 @@ def finish_s(plan: Plan, costs: CostTable, order: np.ndarray | None = None) -> f
     """
     devices = plan.topology.devices
     clocks = [DeviceClock() for _ in devices]
-    leaves: list[tuple[float, int]] = []  # (time, batch)
+    leaves: list[tuple[float, int, int]] = []  # (time, batch, index of the device it leaves)
     for batch in range(plan.n_batches) if order is None else order:
         end, upper, images = plan.end_device(batch), plan.upper_device(batch), int(plan.sizes[batch])
         busy_s = costs.service_s(end, images)
-        if upper is not None and not upper.dependable:
+        if upper is not None and not upper.dependable and plan.via[batch] == NO_DEVICE:
             busy_s += costs.encode_s(end, upper.network, images)
         clock = clocks[plan.end[batch]]
-        leaves.append((clock.finish(clock.begin(0.0), busy_s, NOT_REAL).done_s, int(batch)))
+        left_s = clock.finish(clock.begin(0.0), busy_s, NOT_REAL).done_s
+        leaves.append((left_s, int(batch), int(plan.end[batch])))
 
-    makespan_s = max(time_s for time_s, _ in leaves)
+    makespan_s = max(time_s for time_s, _, _ in leaves)
     rng = np.random.default_rng(0)
-    links: dict[Device, LinkClock] = {}
-    for left_s, batch in sorted(leaves):
-        end, upper, images = plan.end_device(batch), plan.upper_device(batch), int(plan.sizes[batch])
-        if upper is None:
+    links: dict[tuple[str, int], LinkClock] = {}
+    heapq.heapify(leaves)
+    while leaves:
+        left_s, batch, index = heapq.heappop(leaves)
+        source, images = devices[index], int(plan.sizes[batch])
+        encodes = plan.via[batch] != NO_DEVICE and source.tier == "end"
+        target = int(plan.via[batch] if encodes else plan.upper[batch])
+        if target == NO_DEVICE:
             continue
-        link = links.setdefault(upper.name, LinkClock(costs.link(end, upper), 1.0, rng))
-        clock = clocks[plan.upper[batch]]
-        way = link.receive(left_s, costs.payload_bytes(upper, images), clock.free_s, NOT_REAL)
-        start_s = clock.begin(way.arrived_s)
-        makespan_s = max(makespan_s, clock.finish(start_s, costs.service_s(upper, images), NOT_REAL).done_s)
+        device = devices[target]
+        link = links.setdefault((source.tier, target), LinkClock(costs.link(source, device), 1.0, rng))
+        clock = clocks[target]
+        way = link.receive(left_s, costs.payload_bytes(device, images), clock.free_s, NOT_REAL)
+        network = devices[plan.upper[batch]].network
+        busy_s = costs.encode_s(device, network, images) if encodes else costs.service_s(device, images)
+        done_s = clock.finish(clock.begin(way.arrived_s), busy_s, NOT_REAL).done_s
+        makespan_s = max(makespan_s, done_s)
+        if encodes:
+            heapq.heappush(leaves, (done_s, batch, target))
     return makespan_s
 
 
@@ -178,7 +190,13 @@ def problems(draw: st.DrawFn) -> tuple[Plan, CostTable, np.ndarray]:
     end = np.array(draw(st.lists(st.sampled_from(ends), min_size=n, max_size=n)))
     upper = np.array(draw(st.lists(st.sampled_from(uppers), min_size=n, max_size=n)))
     order = np.array(draw(st.permutations(range(n))))
-    return make_routes("any", topology, job, end, upper), costs_of(topology), order
+    plan = make_routes("any", topology, job, end, upper)
+    encoders = [i for i, d in enumerate(topology.devices) if d.tier == "edge" and d.dependable]
+    if encoders:
+        clouds = [i for i, d in enumerate(topology.devices) if d.tier == "cloud" and not d.dependable]
+        via = draw(st.lists(st.sampled_from([NO_DEVICE, *encoders]), min_size=n, max_size=n))
+        plan = replace(plan, via=np.where(np.isin(plan.upper, clouds), via, NO_DEVICE))
+    return plan, costs_of(topology), order
 
 
 @settings(max_examples=400)
@@ -197,8 +215,12 @@ def test_no_scheme_beats_the_bound(
     scheme: str, topology: Topology, n_batches: int, last: int, n_map: int
 ) -> None:
     costs = costs_of(topology)
-    plan = make_plan(scheme, topology, Shape.of(n_batches, 50, last), costs, n_map=n_map)
-    assert lower_bound_s(plan, costs) <= finish_s(plan, costs) * (1 + 1e-9) + 1e-12
+    dependable_edge = any(d.tier == "edge" and d.dependable for d in topology.devices)
+    for encode_at in ENCODERS[: 1 + dependable_edge]:
+        plan = make_plan(
+            scheme, topology, Shape.of(n_batches, 50, last), costs, n_map=n_map, encode_at=encode_at
+        )
+        assert lower_bound_s(plan, costs) <= finish_s(plan, costs) * (1 + 1e-9) + 1e-12
 
 
 @pytest.mark.parametrize("last", [50, 20])

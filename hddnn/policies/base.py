@@ -166,6 +166,10 @@ class Policy:
         """Return the next attempt for an end device that has room, None when there is nothing for it."""
         return self._take_planned(end)
 
+    def _encoder(self, batch: int) -> int:
+        """Return the edge device that encodes a batch for a cloud, NO_DEVICE for its end device."""
+        return int(self.work.plan.via[batch])
+
     def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         """Do something about batches that nobody is working on."""
         return []
@@ -174,6 +178,19 @@ class Policy:
 
     def _of_tier(self, tier: str) -> list[int]:
         return [index for index, device in enumerate(self._devices) if device.tier == tier]
+
+    def _must_encode(self, upper: int) -> bool:
+        """Tell whether a batch on its way to an upper device may be encoded by an edge device."""
+        return (
+            upper != NO_DEVICE
+            and self._devices[upper].tier == "cloud"
+            and not self._devices[upper].dependable
+        )
+
+    def _way_s(self, end: int, upper: int, images: int, via: int) -> float:
+        """Return the delay in s of some images on their way up, by what the topology says."""
+        encoder = None if via == NO_DEVICE else self._devices[via]
+        return self.work.costs.way_s(self._devices[end], self._devices[upper], images, encoder)
 
     def _room(self, end: int) -> int:
         return self.work.windows.get(end, 1) - self._in_flight[end]
@@ -208,7 +225,8 @@ class Policy:
 
     def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
         self._number += 1
-        attempt = Attempt(self._number, end, upper, tuple(batches), coarse)
+        via = self._encoder(batches[0]) if self._must_encode(upper) else NO_DEVICE
+        attempt = Attempt(self._number, end, upper, tuple(batches), coarse, via)
         self._under_way[attempt.number] = attempt
         self._in_flight[end] += len(batches)
         for batch in batches:

@@ -101,7 +101,8 @@ class Hedge(Monitor):
         costs, size, own = self.work.costs, int(self.work.plan.sizes[batch]), self._devices[device]
         predicted_s = costs.service_s(own, size)
         if own.tier != "end":
-            predicted_s += costs.delay_s(self._devices[self._of_tier("end")[0]], own, size)
+            via = int(self.work.plan.via[batch])
+            predicted_s += self._way_s(self._of_tier("end")[0], device, size, via)
         return self.settings.late_factor * predicted_s + self.work.slack_s
 
     def _usable(self, device: int) -> bool:

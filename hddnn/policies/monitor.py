@@ -226,6 +226,14 @@ class Monitor(Policy):
         self._upper[batch] = NO_DEVICE
         return NO_DEVICE
 
+    def _encoder(self, batch: int) -> int:
+        """Return the planned one if it is live, else another; without any, the end device encodes."""
+        planned = super()._encoder(batch)
+        if planned == NO_DEVICE or self._usable(planned):
+            return planned
+        there = [d for d in self._live_of("edge") if self._devices[d].dependable and self._usable(d)]
+        return there[planned % len(there)] if there else NO_DEVICE
+
     def _live_of(self, tier: str) -> list[int]:
         return [device for device in self._of_tier(tier) if device in self.live]
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import cycle
 
+import numpy as np
+
 from hddnn.plan import NO_DEVICE
 from hddnn.policies.base import NEVER_S, Policy, Work
 from hddnn.policies.settings import Action, Attempt, PolicySettings, Send
@@ -119,6 +121,15 @@ class Reassign(Policy):
                 upper = tier[(tier.index(upper) + self._round + extra) % len(tier)]
             self._queues[next(self._turn)].setdefault(upper, deque()).append(batch)
 
+    def _encoder(self, batch: int) -> int:
+        """Return any edge device that may, or the end device, at each try after the first, whatever its state."""
+        planned, tries = super()._encoder(batch), int(self._tries[batch])
+        if planned == NO_DEVICE or not tries:
+            return planned
+        choices = [*(d for d in self._of_tier("edge") if self._devices[d].dependable), NO_DEVICE]
+        # Drawn, not taken in turn: a third turn beside those of the other tiers could keep step with them.
+        return choices[int(np.random.default_rng([batch, tries]).integers(len(choices)))]
+
     def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
         # One try may hold batches with a coarse answer and others; those without decide.
         self._assigned.difference_update(batches)
@@ -140,7 +151,8 @@ class Reassign(Policy):
         self._free_s[attempt.end] = done_s
         if attempt.upper != NO_DEVICE:
             upper = devices[attempt.upper]
-            way_s = len(attempt.batches) * costs.delay_s(end, upper, images) + costs.service_s(upper, images)
+            way_s = self._way_s(attempt.end, attempt.upper, images, attempt.via)
+            way_s = len(attempt.batches) * way_s + costs.service_s(upper, images)
             done_s = max(done_s, self._free_s.get(attempt.upper, 0.0)) + way_s
             self._free_s[attempt.upper] = done_s
         return now_s + 2 * (done_s - now_s) + self.settings.timeout_s

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from hddnn.checks import unknown
 from hddnn.errors import InputError
+from hddnn.plan import NO_DEVICE
 
 Fallback = Literal["edge", "coarse", "fail"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
@@ -54,7 +55,8 @@ class Attempt:
     """Some batches sent the same way at once.
 
     number: counts a job's attempts; end, upper: indices into topology.devices, upper NO_DEVICE where the batches
-    go no further; coarse: whether the end device is to answer them, too, or only to make their payloads anew.
+    go no further; coarse: whether the end device is to answer them, too, or only to make their payloads anew; via:
+    the edge device that encodes them on their way to an undependable cloud, -1 where the end device does.
     """
 
     number: int
@@ -62,11 +64,12 @@ class Attempt:
     upper: int
     batches: tuple[int, ...]
     coarse: bool = True
+    via: int = NO_DEVICE
 
     @property
     def devices(self) -> tuple[int, ...]:
-        """Return the devices that it needs."""
-        return (self.end,) if self.upper < 0 else (self.end, self.upper)
+        """Return the devices that it needs, in the order in which it visits them."""
+        return tuple(device for device in (self.end, self.via, self.upper) if device != NO_DEVICE)
 
 
 @dataclass(frozen=True)

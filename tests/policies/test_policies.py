@@ -14,7 +14,7 @@ from world import World
 from hddnn.errors import InputError
 from hddnn.plan import Plan
 from hddnn.policies import POLICIES, PolicySettings, Send, make_policy
-from hddnn.schemes import SCHEMES, make_plan
+from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.topology import Topology
 
 RESILIENT = [name for name in POLICIES if name != "none"]
@@ -25,8 +25,8 @@ SMALL = tiers(3, 2, 2, n_map=1)  # 1 ms an image, so 50 ms a batch
 ENDS, EDGES, CLOUDS = (0, 1, 2), (3, 4), (5, 6)
 
 
-def plan_of(scheme: str, n_batches: int = 40, topology: Topology = SMALL) -> Plan:
-    return make_plan(scheme, topology, Shape.of(n_batches), costs_of(topology))
+def plan_of(scheme: str, n_batches: int = 40, topology: Topology = SMALL, *, encode_at: str = "end") -> Plan:
+    return make_plan(scheme, topology, Shape.of(n_batches), costs_of(topology), encode_at=encode_at)
 
 
 def world(policy: str, plan: Plan, settings: PolicySettings | None = None, **more: Any) -> World:
@@ -36,13 +36,17 @@ def world(policy: str, plan: Plan, settings: PolicySettings | None = None, **mor
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("bundle", [1, 3])
-def test_without_failures_each_batch_goes_its_planned_way_once(policy: str, scheme: str, bundle: int) -> None:
-    plan = plan_of(scheme)
+@pytest.mark.parametrize("encode_at", ENCODERS)
+def test_without_failures_each_batch_goes_its_planned_way_once(
+    policy: str, scheme: str, bundle: int, encode_at: str
+) -> None:
+    plan = plan_of(scheme, encode_at=encode_at)
     it = world(policy, plan, bundle=bundle).run()
     assert it.ended.all()
     assert not it.outcomes
-    ways = {batch: (a.end, a.upper) for _, a in it.sent for batch in a.batches}
-    assert [ways[batch] for batch in range(plan.n_batches)] == list(zip(plan.end, plan.upper, strict=True))
+    ways = {batch: (a.end, a.via, a.upper) for _, a in it.sent for batch in a.batches}
+    planned = list(zip(plan.end, plan.via, plan.upper, strict=True))
+    assert [ways[batch] for batch in range(plan.n_batches)] == planned
     assert sum(len(a.batches) for _, a in it.sent) == plan.n_batches
     assert all(len(times) == 1 for times in it.answers.values())
 
@@ -50,8 +54,11 @@ def test_without_failures_each_batch_goes_its_planned_way_once(policy: str, sche
 @pytest.mark.parametrize(("policy", "scheme"), ALL_WAYS)
 @pytest.mark.parametrize("kind", ["crash", "hang"])
 @pytest.mark.parametrize("victim", [0, 3, 5], ids=["end", "edge", "cloud"])
-def test_one_device_that_fails_costs_no_answer(policy: str, scheme: str, kind: str, victim: int) -> None:
-    plan = plan_of(scheme)
+@pytest.mark.parametrize("encode_at", ENCODERS)
+def test_one_device_that_fails_costs_no_answer(
+    policy: str, scheme: str, kind: str, victim: int, encode_at: str
+) -> None:
+    plan = plan_of(scheme, encode_at=encode_at)
     it = world(policy, plan)
     getattr(it, kind)(victim, 0.12)
     it.run()
@@ -83,13 +90,21 @@ def troubles(draw: st.DrawFn) -> list[tuple[str, int, float, float | None]]:
 @settings(max_examples=500)  # milliseconds each; rare turns of events need many
 @given(
     st.sampled_from(RESILIENT), st.sampled_from(list(SCHEMES)), troubles(), st.integers(1, 3),
-    st.integers(0, 2**16), st.sampled_from([0.0, 0.2]), st.sampled_from([1.0, 10.0]),
+    st.integers(0, 2**16), st.sampled_from([0.0, 0.2]), st.sampled_from([1.0, 10.0]), st.sampled_from(ENCODERS),
 )  # fmt: skip
 def test_whatever_happens_every_batch_is_answered_once(
-    policy: str, scheme: str, faults: list[Any], bundle: int, seed: int, share: float, factor: float
+    policy: str,
+    scheme: str,
+    faults: list[Any],
+    bundle: int,
+    seed: int,
+    share: float,
+    factor: float,
+    encode_at: str,
 ) -> None:
     rng = np.random.default_rng(seed)
-    it = world(policy, plan_of(scheme, 30), PolicySettings(attempts=1000), bundle=bundle)
+    plan = plan_of(scheme, 30, encode_at=encode_at)
+    it = world(policy, plan, PolicySettings(attempts=1000), bundle=bundle)
     it.lost = lambda device, batch: rng.random() < share
     it.slow(1, factor)
     for kind, victim, begin_s, back_s in faults:
@@ -361,3 +376,17 @@ def test_an_unknown_policy_names_those_there_are() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         PolicySettings(**wrong)
+
+
+def test_without_an_edge_device_to_encode_the_end_device_does() -> None:
+    plan = plan_of("end-cloud", encode_at="edge")
+    it = world("monitor", plan)
+    it.crash(3, 0.12)  # the only dependable one
+    it.run()
+    assert it.ended.all()
+    assert not it.outcomes
+    vias = [attempt.via for _, attempt in it.sent]
+    assert vias[0] == 3
+    assert vias[-1] == -1
+    late = [attempt.via for at_s, attempt in it.sent if at_s > 0.13]
+    assert set(late) == {-1}

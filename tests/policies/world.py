@@ -191,7 +191,12 @@ class World:
 
     def _finish_later(self, machine: Machine, attempt: Any, batch: int) -> None:
         device, size = self.plan.topology.devices[machine.index], int(self.plan.sizes[batch])
-        service_s = self.costs.service_s(device, size) * machine.factor
+        encodes = machine.index == attempt.via
+        if encodes:
+            network = self.plan.topology.devices[attempt.upper].network
+            service_s = self.costs.encode_s(device, network, size) * machine.factor
+        else:
+            service_s = self.costs.service_s(device, size) * machine.factor
         if device.tier == "end" and not attempt.coarse:
             service_s = 0.0
         life = machine.life
@@ -201,7 +206,7 @@ class World:
                 return
             machine.busy = None
             stage = "coarse" if device.tier == "end" else "fine"
-            if stage == "fine" or attempt.coarse:
+            if not encodes and (stage == "fine" or attempt.coarse):
                 self._answer(stage, batch, machine.index)
             self._after(machine, attempt, batch)
 
@@ -215,13 +220,13 @@ class World:
             self.act(self.policy.answered(stage, batch, device, self.now_s))
 
     def _after(self, machine: Machine, attempt: Attempt, batch: int) -> None:
-        """Pass a batch on to its upper device, or settle the attempt with its last one."""
-        tier = self.plan.topology.devices[machine.index].tier
-        if tier == "end" and attempt.upper != NO_DEVICE and attempt.number not in self.cancelled:
-            upper = self.machines[attempt.upper]
-            if not upper.dead:
-                upper.queue.append((attempt, batch))
-                self._next(upper)
+        """Pass a batch on to the next device on its way, or settle the attempt with its last one."""
+        way = attempt.devices
+        if machine.index != way[-1]:
+            following = self.machines[way[way.index(machine.index) + 1]]
+            if not following.dead and attempt.number not in self.cancelled:
+                following.queue.append((attempt, batch))
+                self._next(following)
         elif batch == attempt.batches[-1] and attempt.number not in self.cancelled:
             self.at(self.now_s + WAY_S, lambda: self.act(self.policy.settled(attempt.number, self.now_s)))
         self._next(machine)
