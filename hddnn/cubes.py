@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import shutil
@@ -13,6 +14,7 @@ import numpy as np
 
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError
+from hddnn.ledger import columns
 from hddnn.places import check_place
 from hddnn.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
 
@@ -39,7 +41,8 @@ _BATCH_VARIABLES = {
     "fine_correct": ("1", "images whose fine answer is right"),
     "coarse_confidence": ("1", "mean confidence of the batch's coarse answers"),
     "fine_confidence": ("1", "mean confidence of the batch's fine answers"),
-    "bytes_up": ("byte", "payload sent from the end device to the upper device"),
+    "bytes_up": ("byte", "payloads sent from the end device upwards, from device to device"),
+    "encode_s": ("s", "device time spent on making features, the first layer included"),
     "attempts": ("1", "times the batch was sent to an end device"),
     "duplicates": ("1", "answers that came after the first, dropped"),
     "wasted_s": ("s", "device time spent on those"),
@@ -50,12 +53,24 @@ _BATCH_VARIABLES = {
     "outcome": ("1", "ok, coarse-only, lost, or failed and why"),
     "end_device": ("1", "device that gave the coarse answer"),
     "upper_device": ("1", "device that gave the fine answer; empty for none"),
+    "encoder_device": ("1", "device that made the features; empty for images"),
     "path": ("1", "devices the batch was answered by or, where it was not, routed over, in order"),
 }
 _DEVICE_VARIABLES = {
     "fault_s": ("s", "begin of the first crash, hang or partition made, from job start"),
     "left_s": ("s", "device first found gone, from job start"),
     "detected_s": ("s", "from that to its being found gone"),
+}
+_TRANSFER_VARIABLES = {
+    "batch": ("1", "batch whose payload it was; -1: a request for images that was refused"),
+    "at_s": ("s", "when the sender let go of it, from job start"),
+    "source": ("1", "who sent it: a device, or the client"),
+    "target": ("1", "device that it was for; of a refusal, who asked"),
+    "kind": ("1", "what it showed: the images, or features"),
+    "codec": ("1", "how features were written down"),
+    "n_bytes": ("byte", "size of the payload"),
+    "encode_s": ("s", "device time spent on making features, the first layer included"),
+    "refused": ("1", "whether it was asked for and refused"),
 }
 _SCHEME_VARIABLES = {
     "makespan_s": ("s", "job start to the last answer at the client"),
@@ -79,10 +94,11 @@ def from_records(
 ) -> xr.Dataset:
     """Return the cube of one job's records, by scheme.
 
-    Dims: scheme, batch, device, and image for `coarse_label` and `fine_label`, the classes of the data set that
-    were answered (-1: no answer, -2: a class that the data set does not have), and their confidence. Times are
-    seconds of scenario time. A confidence is the network's probability of its answer, at the temperature of its
-    card; an engine that predicts has none (NaN).
+    Dims: scheme, batch, device, transfer (each payload, of all schemes, as transfer_*), and image for
+    `coarse_label` and `fine_label`, the classes of the data set that were answered (-1: no answer, -2: a class
+    that the data set does not have), and their confidence. Times are seconds of scenario time. A confidence is
+    the network's probability of its answer, at the temperature of its card; an engine that predicts has none
+    (NaN).
     """
     import xarray as xr
 
@@ -98,7 +114,7 @@ def from_records(
         batch[f"{stage}_correct"] = stack([r.correct[stage] for r in rows])
         batch[f"{stage}_confidence"] = stack([r.batch_confidence(stage) for r in rows])
     for name in (
-        "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "link_emulated_s", "link_real_s"
+        "bytes_up", "encode_s", "attempts", "duplicates", "wasted_s", "overrun", "link_emulated_s", "link_real_s"
     ):  # fmt: skip
         batch[name] = stack([getattr(r, name) for r in rows])
     batch["encoded"] = stack([r.encoded for r in rows])
@@ -106,8 +122,8 @@ def from_records(
     names = np.array([device.name for device in first.plan.topology.devices] + [""])  # index -1 is no device
     batch["end_device"] = stack([names[r.end] for r in rows])
     batch["upper_device"] = stack([names[r.upper] for r in rows])
-    arrow = np.where(batch["upper_device"] == "", "", " > ")
-    batch["path"] = np.char.add(np.char.add(batch["end_device"], arrow), batch["upper_device"])
+    batch["encoder_device"] = stack([names[r.encoder] for r in rows])
+    batch["path"] = _paths(batch["end_device"], batch["encoder_device"], batch["upper_device"])
     scheme = {
         "makespan_s": [r.makespan_s for r in rows],
         "closed_form_s": [closed_form_s[name] for name in schemes],
@@ -132,6 +148,7 @@ def from_records(
     for name, (units, long_name) in _DEVICE_VARIABLES.items():
         values = stack([getattr(r, name) for r in rows])
         data[name] = (("scheme", "device"), values, {"units": units, "long_name": long_name})
+    data |= _ledger(schemes, rows)
     for stage in ("coarse", "fine"):
         attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
         data[f"{stage}_label"] = (("scheme", "image"), stack([r.labels[stage] for r in rows]), attrs)
@@ -147,6 +164,27 @@ def from_records(
         "device": ("device", names[:-1], {"units": "1", "long_name": "device of the topology"}),
     }
     return xr.Dataset(data, coords, {**environment(), **attributes})
+
+
+def _paths(*devices: np.ndarray) -> np.ndarray:
+    """Return the devices that a batch visited, in order, joined by arrows; twice in a row counts once."""
+    path = devices[0]
+    for before, device in itertools.pairwise(devices):
+        step = np.char.add(" > ", device)
+        path = np.char.add(path, np.where((device == "") | (device == before), "", step))
+    return path
+
+
+def _ledger(schemes: Sequence[str], rows: Sequence[Record]) -> dict[str, Any]:
+    """Return the transfers of all schemes, one after another, as variables of dim transfer."""
+    parts = [columns(record.transfers) for record in rows]
+    scheme = np.repeat(np.array(schemes), [len(part["batch"]) for part in parts])
+    attrs = {"units": "1", "long_name": "scheme under which it was sent"}
+    data: dict[str, Any] = {"transfer_scheme": (("transfer",), scheme, attrs)}
+    for name, (units, long_name) in _TRANSFER_VARIABLES.items():
+        values = np.concatenate([part[name] for part in parts])
+        data[f"transfer_{name}"] = (("transfer",), values, {"units": units, "long_name": long_name})
+    return data
 
 
 def _text(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from hddnn.data import Dataset, Job
-from hddnn.plan import Plan
+from hddnn.ledger import CLIENT, Transfer
+from hddnn.plan import NO_DEVICE, Plan
 
 #: The steps of a batch in the order in which it takes them; a record holds a timestamp for each (paper, 3.7).
 #: submitted: the client released it; end_*: on the end device; coarse: the coarse answer reached the client;
@@ -39,6 +40,7 @@ class Answer:
     steps: seconds from job start by step name (see STEPS).
     expected_correct: used when labels is None; the mean number of right answers.
     confidence: float32 (B,), calibrated probability of each label; None where an engine has none.
+    encoder: the device that made the features that a fine answer is made from; empty for images.
     """
 
     device: str
@@ -49,6 +51,7 @@ class Answer:
     link_real_s: float = 0.0
     expected_correct: float = np.nan
     confidence: np.ndarray | None = None
+    encoder: str = ""
 
     @property
     def busy_s(self) -> float:
@@ -69,8 +72,10 @@ class Record:
     confidence: {"coarse"|"fine": float32 (I,)}, the network's calibrated probability of each label; NaN where
     there is none: no such answer, or an engine that predicts.
     end, upper: int32 (N,), the devices that answered, by index into the topology; where nobody did, the planned
-    ones. attempts: int32 (N,), times a batch was sent; duplicates: int32 (N,), answers that came after the first;
-    wasted_s: float (N,), device seconds spent on those.
+    ones. encoder: int32 (N,), the one that made the features for the fine answer, -1 where there are none.
+    transfers: every payload that was let go of, in the order in which that became known; bytes_up: int64 (N,), of
+    those that devices sent. attempts: int32 (N,), times a batch was sent; duplicates: int32 (N,), answers that
+    came after the first; wasted_s: float (N,), device seconds spent on those.
     outcome: object (N,) of "ok", "coarse-only", "lost" or "failed: reason".
     makespan_s: the last answer; ended_s: the last batch's end, answered or not.
     fault_s, left_s, detected_s: float (D,), by device: when the first fault began that took it away, when it was
@@ -85,6 +90,8 @@ class Record:
     confidence: dict[str, np.ndarray]
     end: np.ndarray
     upper: np.ndarray
+    encoder: np.ndarray
+    transfers: tuple[Transfer, ...]
     bytes_up: np.ndarray
     attempts: np.ndarray
     duplicates: np.ndarray
@@ -110,6 +117,15 @@ class Record:
         """Return whether features instead of the images went up, bool (N,), on the way that each batch went."""
         dependable = np.array([device.dependable for device in self.plan.topology.devices] + [True])
         return ~dependable[self.upper]  # -1, no device, is the last
+
+    @property
+    def encode_s(self) -> np.ndarray:
+        """Return the device seconds spent on making features of each batch, float (N,)."""
+        total_s = np.zeros(self.plan.n_batches)
+        for transfer in self.transfers:
+            if not transfer.refused:
+                total_s[transfer.batch] += transfer.encode_s
+        return total_s
 
     def accuracy(self, stage: str) -> float:
         """Return the share of right answers among the images that got this answer; NaN if none did."""
@@ -186,6 +202,8 @@ class Recorder:
         self._duplicates, self._wasted_s = np.zeros(n, np.int32), np.zeros(n)
         self._ended_s = 0.0
         self._went = {"coarse": plan.end.copy(), "fine": plan.upper.copy()}
+        self._encoder = np.full(n, NO_DEVICE, np.int32)
+        self._transfers: list[Transfer] = []
         devices = plan.topology.devices
         self._index = {device.name: index for index, device in enumerate(devices)}
         self._fault_s, self._left_s, self._detected_s = (np.full(len(devices), np.nan) for _ in range(3))
@@ -196,9 +214,11 @@ class Recorder:
             self._steps["submitted"][batch] = at_s
         self._attempts[batch] += 1
 
-    def sent_up(self, batch: int, n_bytes: int) -> None:
-        """Note the payload that left the end device for an upper one."""
-        self._bytes_up[batch] += n_bytes
+    def transferred(self, transfer: Transfer) -> None:
+        """Enter a payload that left its sender, or a refusal, into the ledger."""
+        self._transfers.append(transfer)
+        if transfer.source != CLIENT and not transfer.refused:
+            self._bytes_up[transfer.batch] += transfer.n_bytes
 
     def answered(self, stage: Literal["coarse", "fine"], batch: int, at_s: float, answer: Answer) -> bool:
         """Note an answer that reached the client at at_s; return False when it is a duplicate."""
@@ -207,6 +227,8 @@ class Recorder:
             self._wasted_s[batch] += answer.busy_s
             return False
         self._went[stage][batch] = self._index[answer.device]
+        if answer.encoder:
+            self._encoder[batch] = self._index[answer.encoder]
         for step, seconds in answer.steps.items():
             self._steps[step][batch] = seconds
         self._steps[stage][batch] = at_s
@@ -264,6 +286,8 @@ class Recorder:
             confidence=self._confidence,
             end=self._went["coarse"],
             upper=self._went["fine"],
+            encoder=self._encoder,
+            transfers=tuple(self._transfers),
             bytes_up=self._bytes_up,
             attempts=self._attempts,
             overrun=self._overrun,

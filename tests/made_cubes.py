@@ -33,6 +33,7 @@ def with_lost(cube: xr.Dataset, *, stages: tuple[str, ...] = STAGES, first: int 
 
 def stopped(cube: xr.Dataset) -> xr.Dataset:
     """Return the cube as if its last scheme had been stopped after two batches."""
-    both = xr.concat([cube.isel(scheme=slice(-1)), with_lost(cube.isel(scheme=[-1]), first=2)], "scheme")
+    parts = [cube.isel(scheme=slice(-1)), with_lost(cube.isel(scheme=[-1]), first=2)]
+    both = xr.concat(parts, "scheme", data_vars="minimal")
     both["interrupted"][-1] = True
     return both

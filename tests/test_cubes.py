@@ -76,10 +76,12 @@ def test_a_file_gives_the_cube_back(cube: xr.Dataset, tmp_path: Path, suffix: st
 
 
 def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
-    assert cube.sizes == {"scheme": 4, "batch": 9, "device": 4, "image": 170}
+    # Each scheme's 9 batches to their end device; those of three schemes go up.
+    assert cube.sizes == {"scheme": 4, "batch": 9, "device": 4, "image": 170, "transfer": 4 * 9 + 3 * 9}
     for name in (
         "submitted_s", "coarse_s", "fine_s", "end_device", "upper_device", "coarse_correct", "fine_correct",
         "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "outcome", "path",
+        "encode_s", "encoder_device",
         "coarse_confidence", "fine_confidence",
         "end_received_s", "end_started_s", "end_done_s", "upper_received_s", "upper_started_s", "upper_done_s",
     ):  # fmt: skip
@@ -93,6 +95,20 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
         assert cube[name].dims == ("scheme", "device"), name
     for name in ("coarse_label", "fine_label", "coarse_label_confidence", "fine_label_confidence"):
         assert cube[name].dims == ("scheme", "image"), name
+    ledger = (
+        "scheme",
+        "batch",
+        "at_s",
+        "source",
+        "target",
+        "kind",
+        "codec",
+        "n_bytes",
+        "encode_s",
+        "refused",
+    )
+    for name in ledger:
+        assert cube[f"transfer_{name}"].dims == ("transfer",), name
     for name, variable in cube.variables.items():
         assert variable.attrs["units"], name
         assert variable.attrs["long_name"], name

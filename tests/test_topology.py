@@ -38,7 +38,7 @@ def test_paper_holds_the_papers_system() -> None:
     assert times == {"end": {"mobilenet": 0.0074}, "edge": {"resnet34": 0.0060}, "cloud": {"wrn16_4": 0.0074}}
     assert paper.link("end", "edge") == Link(source="end", target="edge", latency_s=0.5, mode="serial")
     assert paper.link("end", "cloud") == Link(source="end", target="cloud", latency_s=1.0, mode="serial")
-    assert paper.link("edge", "cloud") == Link(source="edge", target="cloud")
+    assert paper.link("edge", "cloud") == Link(source="edge", target="cloud", latency_s=1.0, mode="serial")
     assert (paper.name, paper.n_map, paper.networks) == ("paper", 1, NETWORKS)
 
 

@@ -1,7 +1,15 @@
 #!/bin/sh
 # Start one device of a topology as a Dask worker, on the machine that is to be that device:
-#   workers/device.sh NAME TIER TOPOLOGY SCHEDULER        e.g. workers/device.sh edge-2 edge site.yaml tcp://10.0.0.1:8786
+#   workers/device.sh NAME TIER TOPOLOGY SCHEDULER [TLS]
+#   e.g. workers/device.sh edge-2 edge site.yaml tcp://10.0.0.1:8786
+#        workers/device.sh edge-2 edge site.yaml tls://10.0.0.1:8786 certs    (a folder made by `hddnn certs`)
 set -eu
-[ $# -eq 4 ] || { sed -n '2,3p' "$0" >&2; exit 2; }
-exec dask worker "$4" --name "$1" --resources "$2=1" --nthreads 1 --no-nanny --memory-limit 0 --no-dashboard \
-    --preload hddnn.engines.dask.preload --topology "$3" --device "$1"
+[ $# -eq 4 ] || [ $# -eq 5 ] || { sed -n '2,5p' "$0" >&2; exit 2; }
+name=$1 tier=$2 topology=$3 scheduler=$4
+if [ $# -eq 5 ]; then
+    set -- --tls-ca-file "$5/authority.crt" --tls-cert "$5/$name.crt" --tls-key "$5/$name.key"
+else
+    set --
+fi
+exec dask worker "$scheduler" --name "$name" --resources "$tier=1" --nthreads 1 --no-nanny --memory-limit 0 \
+    --no-dashboard "$@" --preload hddnn.engines.dask.preload --topology "$topology" --device "$name"

@@ -39,8 +39,3 @@ def make_recorder(
     by_network = {name: Grader.of(card.task, card.labels, job.data) for name, card in cards.items()}
     graders = {device.name: by_network[device.network] for device in plan.topology.devices}
     return Recorder(plan, job, graders=graders, progress=progress)
-
-
-def payload_bytes(cards: Mapping[str, Card]) -> dict[str, tuple[int, int]]:
-    """Return, by network, the bytes an image takes on its way up: (raw, features)."""
-    return {name: (card.raw_bytes, card.feature_bytes) for name, card in cards.items()}

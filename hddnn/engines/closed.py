@@ -8,11 +8,14 @@ from typing import Self
 import numpy as np
 
 from hddnn.data import Job
-from hddnn.engines.answers import make_recorder, network_cards, payload_bytes
-from hddnn.plan import Plan
+from hddnn.engines.answers import make_recorder, network_cards
+from hddnn.ledger import CLIENT, Transfer
+from hddnn.plan import NO_DEVICE, Plan
+from hddnn.privacy.codec import DEFAULT
+from hddnn.privacy.sizes import payload_bytes
 from hddnn.records import Answer, Progress, Record
 from hddnn.timing import CostTable
-from hddnn.topology import Topology
+from hddnn.topology import Device, Topology
 
 
 class ClosedEngine:
@@ -22,14 +25,16 @@ class ClosedEngine:
     as the paper adds them: after the whole end stage, an upper device receives and serves its batches one after
     another (eq. 3, 5). Under Mapping both tiers work side by side, so the last answer comes before the time of
     eq. 11, which is a weighted mean of the two whole schemes. No network runs: the number of right answers is the
-    one expected from the accuracy on the network's card, and there are no labels and no confidence (NaN).
+    one expected from the accuracy on the network's card, and there are no labels and no confidence (NaN). Where an
+    edge device encodes, its link and its work come before those of the cloud. codec: how features are written.
     """
 
     name = "closed"
 
-    def __init__(self, topology: Topology, job: Job) -> None:
-        self.topology, self.job = topology, job
+    def __init__(self, topology: Topology, job: Job, *, codec: str = DEFAULT) -> None:
+        self.topology, self.job, self.codec = topology, job, codec
         self._cards = network_cards(topology)
+        self._payload_bytes = payload_bytes(topology, codec, job.data.images)
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +47,7 @@ class ClosedEngine:
     def costs(self) -> CostTable:
         """Return modelled times; where the topology has none, those measured when the bundle was made."""
         measured = {d.name: self._cards[d.network].seconds_per_image for d in self.topology.devices}
-        return CostTable.of(self.topology, measured, payload_bytes(self._cards))
+        return CostTable.of(self.topology, measured, self._payload_bytes)
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
         """Return the predicted record of a plan."""
@@ -52,27 +57,44 @@ class ClosedEngine:
         coarse_s = np.zeros(len(plan.sizes))
         for batch, (end, size) in enumerate(zip(plan.end.tolist(), plan.sizes.tolist(), strict=True)):
             recorder.submitted(batch, 0.0)
+            recorder.transferred(self._transfer(costs, batch, 0.0, None, devices[end], size))
             start_s = free_s[end]
             free_s[end] += costs.service_s(devices[end], size)
             coarse_s[batch] = free_s[end]
             steps = {"end_received": 0.0, "end_started": start_s, "end_done": free_s[end]}
-            answer = self._answer(devices[end].name, devices[end].network, size, steps)
+            answer = self._answer(devices[end], size, steps)
             recorder.answered("coarse", batch, free_s[end], answer)
         free_s[:] = coarse_s.max(initial=0.0)
-        for batch, (end, upper, size) in enumerate(
-            zip(plan.end.tolist(), plan.upper.tolist(), plan.sizes.tolist(), strict=True)
-        ):
-            if upper < 0:
+        for batch, size in enumerate(plan.sizes.tolist()):
+            device, via = plan.upper_device(batch), int(plan.via[batch])
+            if device is None:
                 continue
-            device = devices[upper]
-            received_s = free_s[upper] + costs.delay_s(devices[end], device, size)
+            source, upper, left_s = plan.end_device(batch), int(plan.upper[batch]), 0.0
+            if via != NO_DEVICE:
+                encoder = devices[via]
+                recorder.transferred(self._transfer(costs, batch, free_s[via], source, encoder, size))
+                encode_s = costs.encode_s(encoder, device.network, size)
+                free_s[via] += costs.delay_s(source, encoder, size) + encode_s
+                source, left_s = encoder, free_s[via]
+            begun_s = max(free_s[upper], left_s)
+            recorder.transferred(self._transfer(costs, batch, begun_s, source, device, size))
+            received_s = begun_s + costs.delay_s(source, device, size)
             free_s[upper] = received_s + costs.service_s(device, size)
             steps = {"upper_received": received_s, "upper_started": received_s, "upper_done": free_s[upper]}
-            answer = self._answer(device.name, device.network, size, steps)
-            recorder.answered("fine", batch, free_s[upper], answer)
-            recorder.sent_up(batch, costs.payload_bytes(device, size))
+            encoded_by = "" if device.dependable else source.name
+            recorder.answered("fine", batch, free_s[upper], self._answer(device, size, steps, encoded_by))
         return recorder.finish()
 
-    def _answer(self, device: str, network: str, size: int, steps: dict[str, float]) -> Answer:
-        card = self._cards[network]
-        return Answer(device, None, steps, expected_correct=card.accuracy[card.task] * size)
+    def _transfer(
+        self, costs: CostTable, batch: int, at_s: float, source: Device | None, target: Device, size: int
+    ) -> Transfer:
+        sender, n_bytes = CLIENT if source is None else source.name, costs.payload_bytes(target, size)
+        if source is None or target.dependable:
+            return Transfer(batch, at_s, sender, target.name, "images", n_bytes=n_bytes)
+        encode_s = costs.encode_s(source, target.network, size)
+        return Transfer(batch, at_s, sender, target.name, "features", self.codec, n_bytes, encode_s)
+
+    def _answer(self, device: Device, size: int, steps: dict[str, float], encoder: str = "") -> Answer:
+        card = self._cards[device.network]
+        expected = card.accuracy[card.task] * size
+        return Answer(device.name, None, steps, expected_correct=expected, encoder=encoder)

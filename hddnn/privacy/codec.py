@@ -126,7 +126,12 @@ def _blosc2(data: bytes, itemsize: int) -> bytes:
 
 
 def _from_blosc2(data: bytes, size: int) -> bytes:
-    return bytes(importlib.import_module("blosc2").decompress2(data, nthreads=1))
+    blosc2 = importlib.import_module("blosc2")
+    # It would take room for whatever size the bytes state, and overlook bytes after their end.
+    stated, length, _ = blosc2.get_cbuffer_sizes(data)
+    if stated != size or length != len(data):
+        raise ValueError(f"they state {stated} bytes from {length}")
+    return bytes(blosc2.decompress2(data, nthreads=1))
 
 
 QUANTIZERS: dict[str, Quantizer] = {

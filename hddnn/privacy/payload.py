@@ -32,14 +32,14 @@ Kind = Literal["images", "features"]
 class Header:
     """What a payload says of itself.
 
-    codec: of hddnn.privacy.codec, or "images" or "stand-in", which are bytes as they are; shape: of the array, the
-    batch first; network: the one that its receiver is to answer with; stem: hash (hex) of the stem that made the
-    features, empty for images; version: of the sender's hddnn.
+    codec: of hddnn.privacy.codec, or "images" or "stand-in", which are bytes as they are; shape: of the array,
+    the batch first; network: the one whose stem made the features, and stem: hash (hex) of that, both empty for
+    images; version: of the sender's hddnn.
     """
 
     codec: str
     shape: tuple[int, ...]
-    network: str
+    network: str = ""
     stem: str = ""
     version: str = __version__
 
@@ -49,10 +49,11 @@ class Header:
         return "images" if self.codec == IMAGES else "features"
 
     @classmethod
-    def of(cls, codec_name: str, array: np.ndarray, card: Card) -> Self:
-        """Return the header of images or features for a network."""
-        stem = "" if codec_name == IMAGES else card.files["stem.onnx"]
-        return cls(codec_name, array.shape, card.name, stem)
+    def of(cls, codec_name: str, array: np.ndarray, card: Card | None = None) -> Self:
+        """Return the header of images, or of features for a network."""
+        if card is None:
+            return cls(codec_name, array.shape)
+        return cls(codec_name, array.shape, card.name, card.files["stem.onnx"])
 
 
 def seal(array: np.ndarray, header: Header) -> np.ndarray:
@@ -74,19 +75,25 @@ def unseal(payload: np.ndarray, card: Card) -> tuple[Header, np.ndarray]:
     short or damaged, of another hddnn, network or stem, or in a codec that is not known here.
     """
     header, contents = _taken_apart(payload.tobytes())
-    stem = "" if header.codec == IMAGES else card.files["stem.onnx"]
-    inner = card.input_shape if header.codec == IMAGES else card.stem_shape
+    if header.codec == IMAGES:
+        own = Header(IMAGES, (*header.shape[:1], *card.input_shape))
+    else:
+        own = Header(header.codec, (*header.shape[:1], *card.stem_shape), card.name, card.files["stem.onnx"])
     for what, theirs, ours in (
-        ("hddnn", header.version, __version__),
-        ("network", header.network, card.name),
-        ("stem", header.stem[:12], stem[:12]),
-        ("shape", header.shape[1:], header.shape[1:] if header.codec == STAND_IN else inner),
+        ("hddnn", header.version, own.version),
+        ("network", header.network, own.network),
+        ("stem", header.stem[:12], own.stem[:12]),
+        ("shape", header.shape, header.shape if header.codec == STAND_IN else own.shape),
     ):
         if theirs != ours:
-            raise PayloadError(f"payload is of {what} {theirs}, this device has {ours}; bring both to the same")
+            raise PayloadError(
+                f"payload is of {what} {theirs}, this device has {ours}; bring both to the same"
+            )
     if header.codec in (IMAGES, STAND_IN):
         if len(contents) != math.prod(header.shape):
-            raise PayloadError(f"payload has {len(contents)} bytes; {header.shape} takes {math.prod(header.shape)}")
+            raise PayloadError(
+                f"payload has {len(contents)} bytes; {header.shape} takes {math.prod(header.shape)}"
+            )
         return header, np.frombuffer(contents, np.uint8).reshape(header.shape)
     try:
         return header, codec(header.codec).decode(contents, header.shape)
@@ -106,7 +113,9 @@ def _taken_apart(data: bytes) -> tuple[Header, bytes]:
         facts = json.loads(head)
         return Header(**{**facts, "shape": tuple(facts["shape"])}), contents
     except (ValueError, TypeError, KeyError):
-        raise PayloadError("payload has a header that this hddnn does not know; bring both to the same") from None
+        raise PayloadError(
+            "payload has a header that this hddnn does not know; bring both to the same"
+        ) from None
 
 
 def _digest(head: bytes, contents: bytes) -> bytes:

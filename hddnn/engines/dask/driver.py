@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,27 +23,27 @@ from distributed.protocol import to_serialize
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn.data import Job
-from hddnn.engines.dask.lowering import Bundle, lower
+from hddnn.engines.dask.hearing import Event, Hearing
+from hddnn.engines.dask.lowering import Bundle, Features, lower
 from hddnn.engines.dask.messages import FORGET, PUSH
 from hddnn.engines.dask.peers import Peer
 from hddnn.errors import first_line
+from hddnn.ledger import CLIENT, Transfer
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
-from hddnn.records import Answer, Recorder
+from hddnn.records import Recorder
 
 TAKE_BACK_S = 1.0
 #: How often to look whether the scheduler is still there, wall seconds.
 LOOK_S = 0.5
-
-Event = Callable[[float], list[Action]]
 
 
 class JobRun:
     """One execution of one plan; `await run()` returns when every batch has ended.
 
     topic: of the events that devices log; the engine passes those of this run's name to `heard`.
-    peers: the devices, by name; kept right by the engine as they are started anew. on_start, on_answer: called as
-    the job begins, and with a device's name for each answer of it.
+    peers: the devices, by name; kept right by the engine as they are started anew. on_start: called as the job
+    begins. features: how they are written down.
     """
 
     def __init__(
@@ -58,15 +57,17 @@ class JobRun:
         *,
         topic: str,
         time_scale: float,
+        features: Features,
     ) -> None:
         self._client, self._peers, self._plan, self._job = client, peers, plan, job
+        self._features = features
         self._policy, self._recorder, self._time_scale = policy, recorder, time_scale
         self.on_start: Callable[[], None] = lambda: None
-        self.on_answer: Callable[[str], None] = lambda device: None
         self.name = f"{client.id}/{uuid.uuid4().hex[:12]}"
         self._topic = topic
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._hearing = Hearing(peers, recorder, policy, self._index, time_scale, self._events.put_nowait)
         self._gone: set[str] = set()
         self._sent: dict[int, Bundle] = {}  # under way, by attempt
         self._left_behind: dict[str, list[str]] = {}  # by device: parcels whose tasks were taken back
@@ -79,7 +80,7 @@ class JobRun:
 
     async def run(self) -> None:
         """Execute the plan; on cancellation take back what was sent."""
-        self._start_s = time.monotonic()
+        self._start_s = self._hearing.start_s = time.monotonic()
         try:
             self.on_start()
             while not self._events.empty():  # devices that are gone already
@@ -91,6 +92,10 @@ class JobRun:
             await self._take_back()
 
     # ---- told from outside
+
+    def call_on_answer(self, call: Callable[[str], None]) -> None:
+        """Have a function called with a device's name for each answer of it."""
+        self._hearing.on_answer = call
 
     @property
     def now_s(self) -> float:
@@ -150,9 +155,13 @@ class JobRun:
 
     def _send(self, attempt: Attempt) -> None:
         devices = self._plan.topology.devices
-        upper = None if attempt.upper == NO_DEVICE else devices[attempt.upper]
+        upper, encoder = (
+            None if index == NO_DEVICE else devices[index] for index in (attempt.upper, attempt.via)
+        )
         sizes = tuple(self._plan.sizes[list(attempt.batches)].tolist())
-        bundle = Bundle(attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse)
+        bundle = Bundle(
+            attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse, encoder
+        )
         now_s = self.now_s
         self._sent[attempt.number] = bundle
         for batch in attempt.batches:
@@ -163,6 +172,12 @@ class JobRun:
         """Send a bundle's images straight to its end device: they never pass the scheduler."""
         number = bundle.number
         images = self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
+        # Entered as it is begun: whatever becomes of it, it has left the client.
+        for batch, size in zip(bundle.batches, bundle.sizes, strict=True):
+            n_bytes = size * images[0].nbytes
+            self._recorder.transferred(
+                Transfer(batch, self.now_s, CLIENT, bundle.end.name, "images", n_bytes=n_bytes)
+            )
         push = getattr(self._client.rpc(self._peers[bundle.end.name].address), PUSH)
         timeout_s = self._policy.settings.timeout_s * self._time_scale if self._policy.send_timeout else None
         try:
@@ -181,7 +196,7 @@ class JobRun:
         """Send the tasks of the bundles whose images are there, as one graph."""
         bundles, self._pushed = self._pushed, []
         addresses = {name: peer.address for name, peer in self._peers.items()}
-        graph, keys = lower(bundles, self.name, self._topic, addresses)
+        graph, keys = lower(bundles, self.name, self._topic, addresses, self._features)
         # fifo_timeout=0: a later graph never overtakes an earlier one at a device
         futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
         self._futures.update({bundle.number: future for bundle, future in zip(bundles, futures, strict=True)})
@@ -244,33 +259,8 @@ class JobRun:
     # ---- receiving
 
     def heard(self, message: dict[str, Any]) -> None:
-        """Take an answer, or the news of a loss, that a device logged for this job."""
-        batch, now_s = message["batch"], self.now_s
-        if message["stage"] == "dropped":
-            self._events.put_nowait(lambda at_s: self._policy.dropped(batch, at_s))
-            return
-        device, stage = message["device"], message["stage"]
-        offset_s = self._peers[device].clock_offset_s + self._start_s
-        answer = Answer(
-            device=device,
-            labels=np.frombuffer(message["labels"], np.int32),
-            confidence=np.frombuffer(message["confidence"], np.float32),
-            steps={step: (at_s - offset_s) / self._time_scale for step, at_s in message["steps"].items()},
-            overrun=message["overrun"],
-            link_emulated_s=message["link_emulated_s"] / self._time_scale,
-            link_real_s=message["link_real_s"] / self._time_scale,
-        )
-        try:
-            new = self._recorder.answered(stage, batch, now_s, answer)
-        except Exception as error:  # of whoever hears of the progress; Dask would log it and go on
-            self._events.put_nowait(partial(_fail, error))
-            return
-        if message["n_bytes"]:
-            self._recorder.sent_up(batch, message["n_bytes"])
-        if new:
-            index = self._index[device]
-            self._events.put_nowait(lambda at_s: self._policy.answered(stage, batch, index, at_s))
-        self.on_answer(device)
+        """Take what a device logged for this job."""
+        self._hearing.heard(message, self.now_s)
 
     async def _watch(self, futures: list[Future]) -> None:
         """Tell the policy when an attempt's last task has ended, well or not."""
@@ -289,7 +279,3 @@ class JobRun:
     def _settle(self, number: int, error: str) -> None:
         self._sent.pop(number, None)
         self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s, error))
-
-
-def _fail(error: Exception, now_s: float) -> list[Action]:
-    raise error

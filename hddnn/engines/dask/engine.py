@@ -7,16 +7,18 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from distributed import Client
 
+from hddnn.certificates import CLIENT, SCHEDULER, identity
 from hddnn.data import Job
-from hddnn.engines.answers import make_recorder, network_cards, payload_bytes
+from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.dask.driver import JobRun
 from hddnn.engines.dask.injector import Injector
-from hddnn.engines.dask.lowering import make_work
+from hddnn.engines.dask.lowering import Features, make_work
 from hddnn.engines.dask.messages import HEARTBEAT_S, Compute, DeviceSpec
 from hddnn.engines.dask.peers import close, connect, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
@@ -25,6 +27,8 @@ from hddnn.errors import ClusterError
 from hddnn.faults import FaultSchedule
 from hddnn.plan import Plan
 from hddnn.policies import PolicySettings, make_policy
+from hddnn.privacy.codec import DEFAULT
+from hddnn.privacy.sizes import payload_bytes
 from hddnn.records import Progress, Record, Recorder
 from hddnn.timing import CostTable
 from hddnn.topology import Topology
@@ -44,7 +48,9 @@ class DaskEngine:
     faults: what is made to go wrong with the devices, under each plan anew; only with devices that are started
     here. These three may be changed between two plans.
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
+    codec: how features are written down on their way to devices that may not see images.
     address: a scheduler to join; None starts every device of the topology on this machine.
+    tls: a folder of certificates (see hddnn.certificates), by which every side shows who it is.
     on_ready: called with the name of each device as it becomes ready; on_change: as one leaves or comes back
     during a job, with its name, whether it is live, and why.
 
@@ -64,7 +70,9 @@ class DaskEngine:
         settings: PolicySettings | None = None,
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
+        codec: str = DEFAULT,
         address: str | None = None,
+        tls: Path | None = None,
         dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
         on_change: Callable[[str, bool, str], None] | None = None,
@@ -74,9 +82,15 @@ class DaskEngine:
         self.policy, self.settings = policy, settings or PolicySettings()
         self.faults = (faults or FaultSchedule()).check(topology)
         self.dashboard_link: str | None = None
-        self._heartbeat_s, self._dashboard = heartbeat_s, dashboard
+        self._heartbeat_s, self._dashboard, self._tls = heartbeat_s, dashboard, tls
+        if tls is not None:  # all that will be needed here
+            local = () if address else (SCHEDULER, *(device.name for device in topology.devices))
+            for name in (CLIENT, *local):
+                identity(tls, name)
         self._on_ready, self._on_change = on_ready, on_change
         self._cards = network_cards(topology)
+        self._payload_bytes = payload_bytes(topology, codec, job.data.images)
+        self._features = Features(codec, {name: size for name, (_, size) in self._payload_bytes.items()})
         self._processes: LocalProcesses | None = None
         self._run: JobRun | None = None
         self._struck: set[str] = set()  # devices that the last job's faults were made on
@@ -112,7 +126,7 @@ class DaskEngine:
             for name, peer in self._roster.peers.items()
             if peer.seconds_per_image is not None
         }
-        table = CostTable.of(self.topology, measured, payload_bytes(self._cards))
+        table = CostTable.of(self.topology, measured, self._payload_bytes)
         # A real device may have a modelled time in the topology, and does not keep to it.
         return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
 
@@ -150,6 +164,7 @@ class DaskEngine:
             recorder,
             topic=self._topic,
             time_scale=self.time_scale,
+            features=self._features,
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(self._roster.followed_by(run))
@@ -161,7 +176,8 @@ class DaskEngine:
                 )
                 stack.push_async_callback(injector.stop)
                 await injector.prepare()
-                run.on_start, run.on_answer = injector.start, injector.answered
+                run.on_start = injector.start
+                run.call_on_answer(injector.answered)
             self._run = run
             try:
                 await run.run()
@@ -193,12 +209,13 @@ class DaskEngine:
                 processes = LocalProcesses(
                     specs,
                     dashboard=self._dashboard,
+                    tls=self._tls,
                     on_ready=self._on_ready,
                 )
                 self._processes = await stack.enter_async_context(processes)
                 address, self.dashboard_link = processes.address, processes.dashboard_link
             self.scheduler_address = address
-            self.client: Client = await connect(address)
+            self.client: Client = await connect(address, self._tls)
             stack.push_async_callback(close, self.client)
             roster = Roster(
                 self.client,

@@ -10,7 +10,16 @@ import asyncio
 from typing import Any
 
 from distributed.comm.registry import backends
-from distributed.comm.tcp import TCP, TCPBackend, TCPConnector, TCPListener
+from distributed.comm.tcp import (
+    TCP,
+    TLS,
+    TCPBackend,
+    TCPConnector,
+    TCPListener,
+    TLSBackend,
+    TLSConnector,
+    TLSListener,
+)
 
 
 class Gate:
@@ -34,14 +43,15 @@ class Gate:
         await self._open.wait()
 
     def guard(self) -> None:
-        """Put the gate in front of every TCP connection that this process makes or takes from now on."""
-        backends["tcp"] = _backend(self)
+        """Put the gate in front of every connection that this process makes or takes from now on."""
+        backends["tcp"] = _backend(self, TCP, TCPConnector, TCPListener, TCPBackend)
+        backends["tls"] = _backend(self, TLS, TLSConnector, TLSListener, TLSBackend)
 
 
-def _backend(gate: Gate) -> TCPBackend:
-    """Return Dask's TCP backend with a gate in each connection."""
+def _backend(gate: Gate, comm: Any, connector: Any, listener: Any, backend: Any) -> Any:
+    """Return one of Dask's backends with a gate in each connection; the others: its classes."""
 
-    class GatedTCP(TCP):
+    class GatedComm(comm):
         async def read(self, deserializers: Any = None) -> Any:
             message = await super().read(deserializers)
             await gate.passed()
@@ -51,13 +61,13 @@ def _backend(gate: Gate) -> TCPBackend:
             await gate.passed()
             return await super().write(msg, serializers, on_error)
 
-    class GatedConnector(TCPConnector):
-        comm_class = GatedTCP
+    class GatedConnector(connector):
+        comm_class = GatedComm
 
-    class GatedListener(TCPListener):
-        comm_class = GatedTCP
+    class GatedListener(listener):
+        comm_class = GatedComm
 
-    class GatedBackend(TCPBackend):
+    class GatedBackend(backend):
         _connector_class = GatedConnector
         _listener_class = GatedListener
 

@@ -37,6 +37,7 @@ class SchedulerSpec:
     config: dict[str, Any]
     dashboard: bool
     log: str
+    tls: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class WorkerSpec:
     spec: Any
     directory: str
     log: str
+    tls: Path | None = None
 
 
 def main() -> None:
@@ -143,9 +145,17 @@ async def _serve_scheduler(name: str, spec: SchedulerSpec) -> None:
     import dask
     from distributed import Scheduler
 
+    from hddnn.certificates import SCHEDULER
+    from hddnn.engines.dask.tls import security
+
     dask.config.set(spec.config)
     async with Scheduler(
-        host="127.0.0.1", port=0, dashboard=spec.dashboard, dashboard_address=":0"
+        host="127.0.0.1",
+        port=0,
+        protocol="tls://" if spec.tls else "tcp://",
+        security=security(spec.tls, SCHEDULER),
+        dashboard=spec.dashboard,
+        dashboard_address="127.0.0.1:0",
     ) as server:
         link = f"http://127.0.0.1:{server.http_server.port}/status" if spec.dashboard else None
         _report(name=name, event="ready", pid=os.getpid(), address=server.address, dashboard=link)
@@ -158,6 +168,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
 
     from hddnn.engines.dask.device import Device
     from hddnn.engines.dask.heartbeat import Heart
+    from hddnn.engines.dask.tls import security
 
     dask.config.set(spec.config)
     device = Device(spec.spec)
@@ -172,6 +183,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
         plugins=[device, Heart(spec.spec.heartbeat_s)],
         local_directory=spec.directory,
         memory_limit=0,
+        security=security(spec.tls, name),
         dashboard=False,
     ) as worker:
         _report(name=name, event="ready", pid=os.getpid(), address=worker.address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from dask._task_spec import Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from hddnn.bounds import lower_bound_s
-from hddnn.engines.dask.device import run_end, run_upper
-from hddnn.engines.dask.messages import EndOrder, UpperOrder
+from hddnn.engines.dask.device import run_encode, run_end, run_upper
+from hddnn.engines.dask.messages import EncodeOrder, EndOrder, Target, UpperOrder
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.policies import Work
 from hddnn.timing import CostTable
@@ -37,7 +37,8 @@ class Bundle:
     """Some batches of one end device that go the same way, sent as one chain of tasks.
 
     number: counts the bundles of a job, retries included, so that every task has a key of its own. coarse: whether
-    the end device is to answer the batches, too.
+    the end device is to answer the batches, too. encoder: the edge device that encodes them, where the end device
+    does not.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Bundle:
     batches: tuple[int, ...]
     sizes: tuple[int, ...]
     coarse: bool = True
+    encoder: Device | None = None
 
     def parcel(self, job: str) -> str:
         """Return the name under which the images are pushed to the end device; job: CLIENT/JOB."""
@@ -74,9 +76,10 @@ def make_work(plan: Plan, costs: CostTable, time_scale: float, *, own_speed: int
     for (end, upper), batches in plan.routes().items():
         stages = [costs.service_s(devices[end], size)]
         if upper != NO_DEVICE:
-            stages += [
-                costs.service_s(devices[upper], size), costs.delay_s(devices[end], devices[upper], size)
-            ]  # fmt: skip
+            via = int(plan.via[batches[0]])
+            encoder = None if via == NO_DEVICE else devices[via]
+            way_s = costs.way_s(devices[end], devices[upper], size, encoder)
+            stages += [costs.service_s(devices[upper], size), way_s]
         bundles[end, upper] = bundle_size(max(stages) * time_scale, len(batches), goes_up=upper != NO_DEVICE)
         fed[end] = fed.get(end, 0) + 1
     largest = {end: max(n for (source, _), n in bundles.items() if source == end) for end in fed}
@@ -88,43 +91,62 @@ def make_work(plan: Plan, costs: CostTable, time_scale: float, *, own_speed: int
     return Work(plan, costs, bundles, windows, predicted_s, slack_s)
 
 
-def end_order(bundle: Bundle, job: str, topic: str, key: Any) -> EndOrder:
-    """Return what the end device's task is told."""
-    upper = bundle.upper
-    return EndOrder(
-        job=job,
-        topic=topic,
-        key=key,
-        parcel=bundle.parcel(job),
-        batches=bundle.batches,
-        sizes=bundle.sizes,
-        goes_up=upper is not None,
-        stem=upper.network if upper is not None and not upper.dependable else None,
-        coarse=bundle.coarse,
-    )
+@dataclass(frozen=True)
+class Features:
+    """How features are written down: the codec, and what an image of a network's then takes, by network."""
+
+    codec: str
+    bytes_per_image: Mapping[str, int]
 
 
 def lower(
-    bundles: Iterable[Bundle], job: str, topic: str, addresses: Mapping[str, str]
+    bundles: Iterable[Bundle], job: str, topic: str, addresses: Mapping[str, str], features: Features
 ) -> tuple[HighLevelGraph, list[tuple[Any, ...]]]:
     """Return the graph of some bundles and, in their order, the key of each one's last task.
 
     Every task is pinned to its device's address and asks for its tier's resource, so a worker that is not of
-    that tier never runs it. Keys are named by stage and network: Dask averages durations by that prefix.
+    that tier never runs it. Keys are named by stage and network: Dask averages durations by that prefix; then come
+    the job and the bundle's number.
     """
     graph: dict[tuple[Any, ...], Task] = {}
     workers: dict[tuple[Any, ...], list[str]] = {}
     resources: dict[tuple[Any, ...], dict[str, int]] = {}
     last = []
+
+    def add(device: Device, function: Callable[..., Any], order: Any, below: list[Any]) -> list[Any]:
+        key = order.key
+        graph[key] = Task(key, function, order, *below)
+        workers[key], resources[key] = [addresses[device.name]], {device.tier: 1}
+        return [TaskRef(key)]
+
     for bundle in bundles:
-        key: tuple[Any, ...] = (f"end-{bundle.end.network}", job, bundle.number)
-        graph[key] = Task(key, run_end, end_order(bundle, job, topic, key))
-        workers[key], resources[key] = [addresses[bundle.end.name]], {"end": 1}
-        if bundle.upper is not None:
-            below, key = key, (f"{bundle.upper.tier}-{bundle.upper.network}", job, bundle.number)
-            graph[key] = Task(key, run_upper, UpperOrder(job, topic, key), TaskRef(below))
-            workers[key], resources[key] = [addresses[bundle.upper.name]], {bundle.upper.tier: 1}
-        last.append(key)
+        end, encoder, upper = bundle.end, bundle.encoder, bundle.upper
+        chain = [end, *(device for device in (encoder, upper) if device is not None)]
+        targets = [Target(device.name, addresses[device.name]) for device in chain[1:]]
+        encoded = upper.network if upper is not None and not upper.dependable else None
+        stand_in_bytes = features.bytes_per_image.get(encoded or "", 0)
+        order: Any = EndOrder(
+            job=job,
+            topic=topic,
+            key=(f"end-{end.network}", job, bundle.number),
+            parcel=bundle.parcel(job),
+            batches=bundle.batches,
+            sizes=bundle.sizes,
+            target=targets[0] if targets else None,
+            stem=None if encoder is not None else encoded,
+            codec=features.codec,
+            coarse=bundle.coarse,
+            stand_in_bytes=stand_in_bytes,
+        )
+        below = add(end, run_end, order, [])
+        if encoder is not None and encoded is not None:
+            key = (f"encode-{encoded}", job, bundle.number)
+            order = EncodeOrder(job, topic, key, targets[1], encoded, features.codec, stand_in_bytes)
+            below = add(encoder, run_encode, order, below)
+        if upper is not None:
+            order = UpperOrder(job, topic, (f"{upper.tier}-{upper.network}", job, bundle.number))
+            add(upper, run_upper, order, below)
+        last.append(order.key)
     annotations = {"workers": workers.get, "resources": resources.get}
     layer = MaterializedLayer(graph, annotations=annotations)
     return HighLevelGraph({"hddnn": layer}, {"hddnn": set()}), last

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from hddnn.topology import Device, Link, Topology
+from hddnn.ledger import Kind
+from hddnn.topology import TIERS, Device, Link, Tier, Topology
 
 Compute = Literal["real", "replay", "nothing"]
 
@@ -24,13 +26,15 @@ class DeviceSpec:
     """All that one device's process needs to know before it registers.
 
     stems: networks of undependable upper devices; this device encodes images with their first layers.
-    link: the emulated link from the end tier into this device; None when it is real, or there is none.
+    dependable: names of the upper devices that may see images; this one gives them to no other, whoever asks.
+    links: the emulated links into this device, by the tier they come from; a tier without one has a real link.
     batch_size: the size that the networks are warmed up for. heartbeat_s: wall seconds between two heartbeats.
     """
 
     device: Device
     stems: tuple[str, ...] = ()
-    link: Link | None = None
+    dependable: tuple[str, ...] = ()
+    links: Mapping[Tier, Link] = field(default_factory=dict)
     compute: Compute = "real"
     time_scale: float = 1.0
     batch_size: int = 50
@@ -52,17 +56,29 @@ class DeviceSpec:
     ) -> DeviceSpec:
         """Return the specification of one device of a topology; not emulated, it keeps to no modelled time."""
         device = topology.device(name)
-        upper = device.tier != "end"
-        stems = () if upper else _encoders(topology)
-        link = topology.link("end", device.tier) if upper and emulate else None
-        if not emulate:
+        links: dict[Tier, Link] = {}
+        if emulate:
+            below = TIERS[: TIERS.index(device.tier)]
+            links = {tier: topology.link(tier, device.tier) for tier in below}
+        else:
             device = device.model_copy(update={"seconds_per_image": {}})
-        return cls(device, stems, link, compute, time_scale, batch_size, seed, heartbeat_s)
+        dependable = tuple(d.name for d in topology.devices if d.tier != "end" and d.dependable)
+        stems = _encoders(topology, device)
+        return cls(device, stems, dependable, links, compute, time_scale, batch_size, seed, heartbeat_s)
 
 
-def _encoders(topology: Topology) -> tuple[str, ...]:
-    """Return the networks for which images must be encoded before they leave an end device."""
-    return tuple(dict.fromkeys(d.network for d in topology.devices if d.tier != "end" and not d.dependable))
+def _encoders(topology: Topology, device: Device) -> tuple[str, ...]:
+    """Return the networks for which a device may have to encode images."""
+    tiers = {"end": ("edge", "cloud"), "edge": ("cloud",)}.get(device.tier, ()) if device.dependable else ()
+    return tuple(dict.fromkeys(d.network for d in topology.devices if d.tier in tiers and not d.dependable))
+
+
+@dataclass(frozen=True)
+class Target:
+    """The device that a payload is for: its name and its address."""
+
+    name: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -71,9 +87,10 @@ class EndOrder:
 
     key: the task's own; parcel: name under which the images were pushed to the device; batches, sizes: the
     batches' numbers and images.
-    stem: the network whose stem encodes the payload; None sends the images as they are.
-    goes_up: whether there is a payload at all; coarse: whether to classify, too, or only to make the payloads
-    anew.
+    target: who gets the payloads, None when there are none. stem: the network whose stem encodes them, None to
+    send the images as they are; codec: how features are written down.
+    coarse: whether to classify, too, or only to make the payloads anew.
+    stand_in_bytes: what an image of features would take, where a replay has only stand-ins for them.
     """
 
     job: str
@@ -82,14 +99,29 @@ class EndOrder:
     parcel: str
     batches: tuple[int, ...]
     sizes: tuple[int, ...]
-    goes_up: bool
+    target: Target | None
     stem: str | None
+    codec: str
     coarse: bool = True
+    stand_in_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class EncodeOrder:
+    """One task of a dependable edge device: encode the images of an end device's task for a cloud."""
+
+    job: str
+    topic: str
+    key: Any
+    target: Target
+    stem: str
+    codec: str
+    stand_in_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class UpperOrder:
-    """One task of an edge device or cloud: classify the payloads that an end device's task left."""
+    """One task of an edge device or cloud: classify the payloads that the task before it left."""
 
     job: str
     topic: str
@@ -100,14 +132,19 @@ class UpperOrder:
 class Payload:
     """One batch on its way up.
 
-    array: uint8 images (B, H, W, 3), or float32 features (B, *stem_shape) when encoded.
-    sent_s: when the end device had it ready, on the clock of the machine boot_id; n_bytes: what the link is
-    charged for.
+    data: sealed images or features (see hddnn.privacy.payload), uint8 (bytes,); no log or error may quote it.
+    kind: what it shows; source: the device that made it, and its tier; target: the one that it is for.
+    sent_s: when its maker had it ready, on the clock of the machine boot_id; n_bytes: what the link is charged
+    for.
     """
 
     batch: int
-    array: np.ndarray
-    encoded: bool
+    size: int
+    data: np.ndarray = field(repr=False)
+    kind: Kind
+    source: str
+    tier: Tier
+    target: Target
     sent_s: float
     n_bytes: int
     boot_id: str
@@ -116,6 +153,33 @@ class Payload:
 def dropped_message(job: str, batch: int, device: str) -> dict[str, Any]:
     """Return the event that says that a batch was lost on its way to a device."""
     return {"job": job, "stage": "dropped", "batch": batch, "device": device}
+
+
+def released_message(
+    job: str, payloads: Sequence[Payload], codec: str, encode_s: Sequence[float]
+) -> dict[str, Any]:
+    """Return the event that says which payloads a device has ready for another, and what it spent on them.
+
+    It is logged before the task ends, so that it is here before anything that the other device says of them.
+    """
+    first = payloads[0]
+    return {
+        "job": job,
+        "stage": "released",
+        "device": first.source,
+        "target": first.target.name,
+        "kind": first.kind,
+        "codec": codec,
+        "batches": [p.batch for p in payloads],
+        "at_s": [p.sent_s for p in payloads],
+        "n_bytes": [p.n_bytes for p in payloads],
+        "encode_s": list(encode_s),
+    }
+
+
+def refused_message(job: str, device: str, who: str, at_s: float) -> dict[str, Any]:
+    """Return the event that says that somebody asked a device for images that are not for them."""
+    return {"job": job, "stage": "refused", "device": device, "who": who, "at_s": at_s}
 
 
 def answer_message(
@@ -129,11 +193,12 @@ def answer_message(
     overrun: bool,
     link_emulated_s: float = 0.0,
     link_real_s: float = 0.0,
-    n_bytes: int = 0,
+    encoder: str = "",
 ) -> dict[str, Any]:
     """Return the event that carries one batch's answer, 8 bytes an image.
 
-    answer: labels, int32 (B,), and confidence, float32 (B,); steps: seconds on the device's clock.
+    answer: labels, int32 (B,), and confidence, float32 (B,); steps: seconds on the device's clock; encoder: the
+    device that made the features.
     """
     labels, confidence = answer
     return {
@@ -147,5 +212,5 @@ def answer_message(
         "overrun": overrun,
         "link_emulated_s": link_emulated_s,
         "link_real_s": link_real_s,
-        "n_bytes": n_bytes,
+        "encoder": encoder,
     }

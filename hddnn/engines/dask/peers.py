@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -15,8 +16,11 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn import zoo
 from hddnn._version import __version__
-from hddnn.engines.dask.device import boot_id, rehearse
-from hddnn.engines.dask.messages import HELLO, MEASURE, Compute
+from hddnn.certificates import CLIENT
+from hddnn.engines.dask.device import rehearse
+from hddnn.engines.dask.messages import HELLO, MEASURE, Compute, DeviceSpec
+from hddnn.engines.dask.stages import boot_id
+from hddnn.engines.dask.tls import security
 from hddnn.errors import ClusterError, first_line
 from hddnn.topology import Device, Topology
 from hddnn.zoo import Bundle
@@ -43,10 +47,19 @@ class Peer:
     heartbeat_s: float
 
 
-async def connect(address: str) -> Client:
-    """Return a client of the scheduler at an address; ClusterError when nobody answers there."""
+async def connect(address: str, tls: Path | None = None) -> Client:
+    """Return a client of the scheduler at an address; ClusterError when nobody answers there.
+
+    tls: a folder of certificates with the client's own. Raises InputError when it has none.
+    """
     try:
-        client = await Client(address, asynchronous=True, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = await Client(
+            address,
+            asynchronous=True,
+            timeout=CONNECT_TIMEOUT_S,
+            set_as_default=False,
+            security=security(tls, CLIENT),
+        )
     except (OSError, TimeoutError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
@@ -84,9 +97,10 @@ async def find_peers(
         *(
             meet(
                 client,
+                topology,
                 device,
                 addresses[device.name],
-                bundles[device.network],
+                bundles,
                 compute=compute,
                 time_scale=time_scale,
             )
@@ -108,10 +122,22 @@ async def find_peers(
 
 
 async def meet(
-    client: Client, device: Device, address: str, bundle: Bundle, *, compute: Compute, time_scale: float
+    client: Client,
+    topology: Topology,
+    device: Device,
+    address: str,
+    bundles: Mapping[str, Bundle],
+    *,
+    compute: Compute,
+    time_scale: float,
 ) -> tuple[Peer, dict[str, Any]]:
-    """Return a device's peer, its speed not measured, and what it says of itself. Raises ClusterError as above."""
+    """Return a device's peer, its speed not measured, and what it says of itself.
+
+    bundles: by network. Raises ClusterError as above, and when it has other stems than asked for, or takes a
+    device for undependable that the topology says is dependable.
+    """
     hello, offset_s = await _hello(client, device.name, address)
+    bundle, spec = bundles[device.network], DeviceSpec.of(topology, device.name)
     expected = {
         "tier": device.tier,
         # By content, not by name: an own bundle may lie elsewhere on the device.
@@ -126,6 +152,15 @@ async def meet(
             raise ClusterError(
                 f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
             )
+    for network in spec.stems:
+        if hello["stems"].get(network) != bundles[network].card.files["stem.onnx"]:
+            raise ClusterError(
+                f"device {device.name} lacks this stem of {network}, or has another; restart that device"
+            )
+    for name in sorted(set(spec.dependable) - set(hello["dependable"])):
+        raise ClusterError(
+            f"device {device.name} takes {name} for undependable, the job does not; let their topologies agree"
+        )
     return Peer(device.name, address, offset_s, None, device.tier, hello["heartbeat_s"]), hello
 
 

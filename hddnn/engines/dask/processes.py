@@ -38,7 +38,8 @@ CONFIG: dict[str, Any] = {
 class LocalProcesses:
     """Start a scheduler and one worker process a device; on exit end them all and remove their files.
 
-    on_ready is called with each device's name once it is registered. Raises ClusterError when a process fails to
+    tls: a folder of certificates (see hddnn.certificates). on_ready is called with each device's name once it is
+    registered. Raises ClusterError when a process fails to
     start, with that process's own reason.
 
     pids: of the processes that run now. Afterwards `start` starts a device anew that has ended.
@@ -49,10 +50,11 @@ class LocalProcesses:
         specs: Sequence[DeviceSpec],
         *,
         dashboard: bool = True,
+        tls: Path | None = None,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
         self._specs = {spec.device.name: spec for spec in specs}
-        self._dashboard, self._on_ready = dashboard, on_ready
+        self._dashboard, self._tls, self._on_ready = dashboard, tls, on_ready
         self._listener: asyncio.Task[None] | None = None
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._killed: set[int] = set()  # whose end is no news
@@ -107,7 +109,7 @@ class LocalProcesses:
     async def _start_all(self) -> None:
         log = str(self._folder / "scheduler.log")
         config = {**CONFIG, "temporary-directory": str(self._folder)}  # else it leaves one in the user's
-        self._command("scheduler", "scheduler", SchedulerSpec(config, self._dashboard, log))
+        self._command("scheduler", "scheduler", SchedulerSpec(config, self._dashboard, log, self._tls))
         report = await self._next_report()
         self.address, self.dashboard_link = report["address"], report["dashboard"]
         self.pids["scheduler"] = report["pid"]
@@ -121,7 +123,7 @@ class LocalProcesses:
 
     def _start_device(self, name: str) -> None:
         folder = self._folder / name
-        worker = WorkerSpec(CONFIG, self.address, self._specs[name], str(folder), f"{folder}.log")
+        worker = WorkerSpec(CONFIG, self.address, self._specs[name], str(folder), f"{folder}.log", self._tls)
         self._command(name, "device", worker)
 
     def kill(self, name: str) -> None:

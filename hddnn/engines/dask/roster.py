@@ -169,9 +169,10 @@ class Roster:
         with suppress(ClusterError):
             peer, _ = await meet(
                 self._client,
+                self._topology,
                 device,
                 address,
-                self._bundles[device.network],
+                self._bundles,
                 compute=self._compute,
                 time_scale=self._time_scale,
             )

@@ -53,7 +53,7 @@ def as_classes(job: Job, network: str, answers: np.ndarray) -> np.ndarray:
 
 def test_answers_equal_the_bundles_own_image_by_image(small_job: Job) -> None:
     system = packaged_system(2, 2, 1)
-    with DaskEngine(system, small_job) as engine:
+    with DaskEngine(system, small_job, codec="float32") as engine:
         records: dict[str, Record] = {
             scheme: engine.execute(make_plan(scheme, system, small_job, engine.costs()))
             for scheme in ("end", "end-cloud", "end-edge", "mapping")

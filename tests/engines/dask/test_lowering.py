@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 from systems import packaged_system
 
-from hddnn.engines.dask.device import run_end, run_upper
+from hddnn.engines.dask.device import run_encode, run_end, run_upper
 from hddnn.engines.dask.lowering import (
     BUNDLE_ALONE_S,
     BUNDLE_BATCHES,
     BUNDLE_S,
     Bundle,
+    Features,
     bundle_size,
-    end_order,
     lower,
 )
+from hddnn.engines.dask.messages import Target
 
 SYSTEM = packaged_system()
 END, EDGE, CLOUD = SYSTEM.device("end-1"), SYSTEM.device("edge-1"), SYSTEM.device("cloud-1")
 ADDRESSES = {"end-1": "tcp://a", "edge-1": "tcp://b", "cloud-1": "tcp://c"}
+FEATURES = Features("float32", {"wrn16_4": 65536})
+
+
+def lowered(*bundles: Bundle) -> tuple[Any, list[tuple[Any, ...]]]:
+    return lower(bundles, "job", "topic", ADDRESSES, FEATURES)
+
+
+def orders(*bundles: Bundle) -> list[Any]:
+    """Return what the tasks of some bundles are told, in the order of their chain."""
+    graph, _ = lowered(*bundles)
+    return [task.args[0] for task in dict(graph).values()]
 
 
 def test_an_upper_task_depends_on_its_end_task_and_both_are_pinned() -> None:
-    graph, keys = lower([Bundle(1, END, EDGE, (0, 1), (20, 20))], "job", "topic", ADDRESSES)
+    graph, keys = lowered(Bundle(1, END, EDGE, (0, 1), (20, 20)))
     tasks = dict(graph)
     (upper,) = keys
     (end,) = tasks[upper].dependencies
@@ -38,18 +51,38 @@ def test_an_upper_task_depends_on_its_end_task_and_both_are_pinned() -> None:
 
 
 def test_without_an_upper_device_the_end_task_is_the_last() -> None:
-    graph, keys = lower([Bundle(1, END, None, (0,), (20,))], "job", "topic", ADDRESSES)
+    graph, keys = lowered(Bundle(1, END, None, (0,), (20,)))
     assert keys == list(graph)
 
 
 def test_only_an_undependable_upper_device_gets_features() -> None:
-    assert end_order(Bundle(1, END, EDGE, (0,), (20,)), "job", "t", "key").stem is None
-    assert end_order(Bundle(1, END, CLOUD, (0,), (20,)), "job", "t", "key").stem == "wrn16_4"
+    raw, _ = orders(Bundle(1, END, EDGE, (0,), (20,)))
+    assert raw.stem is None
+    assert raw.target == Target("edge-1", "tcp://b")
+    features, _ = orders(Bundle(1, END, CLOUD, (0,), (20,)))
+    assert features.stem == "wrn16_4"
+    assert features.codec == "float32"
+    assert features.stand_in_bytes == 65536
+
+
+def test_an_edge_device_that_encodes_stands_between() -> None:
+    graph, keys = lowered(Bundle(1, END, CLOUD, (0,), (20,), encoder=EDGE))
+    tasks = dict(graph)
+    (upper,) = keys
+    (encode,) = tasks[upper].dependencies
+    (end,) = tasks[encode].dependencies
+    assert tasks[encode].func is run_encode
+    assert graph.layers["hddnn"].annotations["workers"](encode) == ["tcp://b"]
+    assert graph.layers["hddnn"].annotations["resources"](encode) == {"edge": 1}
+    assert tasks[end].args[0].stem is None
+    assert tasks[end].args[0].target == Target("edge-1", "tcp://b")
+    assert tasks[encode].args[0].stem == "wrn16_4"
+    assert tasks[encode].args[0].target == Target("cloud-1", "tcp://c")
 
 
 def test_the_graph_holds_no_images() -> None:
     bundles = [Bundle(n, END, CLOUD, (n,), (50,)) for n in range(100)]
-    graph, _ = lower(bundles, "job", "topic", ADDRESSES)
+    graph, _ = lowered(*bundles)
     assert len(pickle.dumps(graph)) < 100 * 1000  # one raw batch alone is 153,600 bytes
 
 

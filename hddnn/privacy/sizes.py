@@ -1,0 +1,50 @@
+"""How many bytes an image takes on its way up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+
+from hddnn import zoo
+from hddnn.privacy.codec import codec
+from hddnn.privacy.payload import Header, seal
+from hddnn.topology import Topology
+
+MOST_IMAGES = 100
+
+
+def payload_bytes(topology: Topology, codec_name: str, images: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Return, by network of a topology, the bytes that an image takes on its way up: (raw, features).
+
+    What compressed features take depends on the images: it is the mean over the first ones of them, uint8
+    (N, H, W, 3). Raises InputError for a codec that is not there.
+    """
+    encoded = {d.network for d in topology.devices if d.tier != "end" and not d.dependable}
+    sizes = {}
+    for network in topology.networks:
+        card = zoo.bundle(network).card
+        known = codec(codec_name).bytes_per_image(card.stem_shape)
+        if known is None and network in encoded:
+            some = np.ascontiguousarray(images[:MOST_IMAGES])
+            known = _mean_bytes(network, card.files["stem.onnx"], codec_name, some.tobytes(), some.shape)
+        # What is never encoded takes nothing.
+        sizes[network] = (card.raw_bytes, known or 0)
+    return sizes
+
+
+def plain_bytes(topology: Topology) -> Mapping[str, tuple[int, int]]:
+    """Return the same for float32 features, which takes no look at the images."""
+    return payload_bytes(topology, "float32", np.zeros((0, 1, 1, 3), np.uint8))
+
+
+@lru_cache(maxsize=32)
+def _mean_bytes(network: str, stem: str, codec_name: str, images: bytes, shape: tuple[int, ...]) -> int:
+    """Return the mean bytes an image of a payload of these images; stem: hash of the network's stem."""
+    from hddnn import runtimes
+
+    loaded = runtimes.load("openvino", zoo.bundle(network), parts=("stem",))
+    features = loaded.stem(np.frombuffer(images, np.uint8).reshape(shape))
+    payload = seal(features, Header.of(codec_name, features, loaded.bundle.card))
+    return round(len(payload) / len(features))
