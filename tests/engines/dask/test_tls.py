@@ -1,0 +1,134 @@
+"""With TLS, who has no certificate of the authority neither connects nor learns anything; and a run works."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+from distributed.security import Security
+from systems import packaged_system
+
+from hddnn.certificates import identity, issue
+from hddnn.data import Job
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.tls import security
+from hddnn.errors import InputError
+from hddnn.schemes import make_plan
+
+SYSTEM = packaged_system(1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the certificates of the system, and those that another authority made for the same names."""
+    ours, theirs = tmp_path_factory.mktemp("ours"), tmp_path_factory.mktemp("theirs")
+    for folder in (ours, theirs):
+        issue(folder, [device.name for device in SYSTEM.devices])
+    return ours, theirs
+
+
+@pytest.fixture(scope="module")
+def engine(folders: tuple[Path, Path], small_job: Job) -> Iterator[DaskEngine]:
+    with DaskEngine(SYSTEM, small_job, tls=folders[0]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def doors(engine: DaskEngine, folders: tuple[Path, Path]) -> list[tuple[str, int]]:
+    """Return host and port of the scheduler and of every device."""
+    with Client(
+        engine.scheduler_address, security=security(folders[0], "client"), set_as_default=False
+    ) as client:
+        addresses = [engine.scheduler_address, *client.scheduler_info(n_workers=-1)["workers"]]
+    hosts = [address.removeprefix("tls://").rsplit(":", 1) for address in addresses]
+    return [(host, int(port)) for host, port in hosts]
+
+
+def test_a_run_with_certificates_is_like_any_other(engine: DaskEngine) -> None:
+    assert engine.scheduler_address.startswith("tls://127.0.0.1:")
+    for scheme, at in (("end-edge", "end"), ("end-cloud", "edge")):
+        record = engine.execute(make_plan(scheme, SYSTEM, engine.job, engine.costs(), encode_at=at))
+        assert record.complete
+        assert (record.attempts == 1).all()
+
+
+def test_plain_speech_gets_no_answer(doors: list[tuple[str, int]]) -> None:
+    for door in doors:
+        with socket.create_connection(door, 5) as plain:
+            plain.sendall(b"\x00" * 64)
+            plain.settimeout(5)
+            told = b""
+            try:
+                while part := plain.recv(4096):
+                    told += part
+            except (ConnectionError, TimeoutError):
+                pass
+        # At most the alert by which TLS ends a connection: 7 bytes that say nothing of the system.
+        assert len(told) <= 7, door
+
+
+@pytest.mark.parametrize("who", ["nobody", "another authority's client"])
+def test_without_a_certificate_of_the_authority_nobody_is_heard(
+    doors: list[tuple[str, int]], folders: tuple[Path, Path], who: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if who != "nobody":
+        files = identity(folders[1], "client")
+        context.load_cert_chain(files.certificate, files.key)
+    for door in doors:
+        assert not _served(door, context), door
+
+
+def _served(door: tuple[str, int], context: ssl.SSLContext) -> bytes:
+    """Return what a server says to whoever speaks TLS with it; nothing, when it ends the connection."""
+    try:
+        with socket.create_connection(door, 5) as plain, context.wrap_socket(plain) as stream:
+            # With TLS 1.3 the refusal comes with the first answer.
+            stream.sendall(b"\x00" * 64)
+            return stream.recv(4096)
+    except (ssl.SSLError, ConnectionError):
+        return b""
+
+
+def test_a_client_does_not_talk_to_devices_of_another_authority(
+    engine: DaskEngine, folders: tuple[Path, Path]
+) -> None:
+    stranger = security(folders[1], "client")
+    with pytest.raises(OSError, match=r"certificate|TLS|SSL|Timed out"):
+        Client(engine.scheduler_address, security=stranger, timeout=3, set_as_default=False)
+
+
+def test_dask_itself_refuses_to_go_back_to_plain_speech(
+    engine: DaskEngine, folders: tuple[Path, Path]
+) -> None:
+    plain = engine.scheduler_address.replace("tls://", "tcp://")
+    with pytest.raises((OSError, RuntimeError), match="encryption"):
+        Client(plain, security=security(folders[0], "client"), timeout=3, set_as_default=False)
+    assert isinstance(security(folders[0], "client"), Security)
+    assert security(None, "client") is None
+
+
+def test_a_certificate_that_is_missing_is_named_before_anything_starts(
+    tmp_path: Path, small_job: Job
+) -> None:
+    issue(tmp_path, ["end-1", "edge-1"])
+    with pytest.raises(InputError, match=r"has no cloud-1.crt; make it with `hddnn certs"):
+        DaskEngine(SYSTEM, small_job, tls=tmp_path)
+
+
+def test_emulated_devices_listen_on_the_loopback_alone(small_job: Job) -> None:
+    with DaskEngine(SYSTEM, small_job, compute="nothing", dashboard=True) as engine:
+        listening = [
+            connection.laddr.ip
+            for pid in engine.pids.values()
+            for connection in psutil.Process(pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+    assert len(listening) >= 4
+    assert set(listening) <= {"127.0.0.1", "::1"}
