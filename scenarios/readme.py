@@ -1,7 +1,7 @@
 """Measure what the README shows, and put it there: its tables and its picture.
 
 Every block between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced by the output of a command run here
-and now, so that no number there is typed in by hand. Takes an hour and a half; nothing else should be running.
+and now, so that no number there is typed in by hand. Takes two hours; nothing else should be running.
 
     python scenarios/readme.py            # all
     python scenarios/readme.py run        # one block
@@ -26,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 SCENARIOS = (
     "pipelining", "overhead", "throughput", "start_up", "client_memory",
     "fault_tolerance", "hedging", "soak", "heartbeat_interval", "detection",
+    "codec", "encryption_overhead", "privacy",
 )  # fmt: skip
 #: Blocks that a command of hddnn's own fills.
 COMMANDS = {"run": ["run"], "bench": ["zoo", "bench"]}

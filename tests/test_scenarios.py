@@ -23,7 +23,13 @@ SCENARIOS: dict[str, tuple[list[str], set[str], set[str]]] = {
         {"scheme", "images", "repeat"},
         set(),
     ),
+    "codec": (["--images", "50", "--rounds", "1"], {"network", "codec"}, set()),
     "detection": (["--trials", "1", "--minutes", "0.02", "--heartbeat", "0.1"], {"kind", "trial"}, set()),
+    "encryption_overhead": (
+        ["--repeats", "1", "--latencies", "0.05"],
+        {"latency_s", "bandwidth", "encode_at", "codec", "repeat"},
+        {"paper"},  # which knows four latencies
+    ),
     "fault_tolerance": (
         ["--policies", "monitor,hedge", "--failures", "1", "--repeats", "1", "--time-scale", "0.02"],
         {"policy", "failures", "repeat"},

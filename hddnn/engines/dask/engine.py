@@ -46,9 +46,9 @@ class DaskEngine:
     time_scale: factor on every modelled time; records are in scenario time, wall time divided by it.
     policy, settings: what is done about devices that fail; see hddnn.policies.
     faults: what is made to go wrong with the devices, under each plan anew; only with devices that are started
-    here. These three may be changed between two plans.
+    here. codec: how features are written down on their way to devices that may not see images. These four may be
+    changed between two plans.
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
-    codec: how features are written down on their way to devices that may not see images.
     address: a scheduler to join; None starts every device of the topology on this machine.
     tls: a folder of certificates (see hddnn.certificates), by which every side shows who it is.
     on_ready: called with the name of each device as it becomes ready; on_change: as one leaves or comes back
@@ -79,7 +79,7 @@ class DaskEngine:
     ) -> None:
         self.topology, self.job = topology, job
         self.compute, self.time_scale, self.address = compute, time_scale, address
-        self.policy, self.settings = policy, settings or PolicySettings()
+        self.policy, self.settings, self.codec = policy, settings or PolicySettings(), codec
         self.faults = (faults or FaultSchedule()).check(topology)
         self.dashboard_link: str | None = None
         self._heartbeat_s, self._dashboard, self._tls = heartbeat_s, dashboard, tls
@@ -89,8 +89,6 @@ class DaskEngine:
                 identity(tls, name)
         self._on_ready, self._on_change = on_ready, on_change
         self._cards = network_cards(topology)
-        self._payload_bytes = payload_bytes(topology, codec, job.data.images)
-        self._features = Features(codec, {name: size for name, (_, size) in self._payload_bytes.items()})
         self._processes: LocalProcesses | None = None
         self._run: JobRun | None = None
         self._struck: set[str] = set()  # devices that the last job's faults were made on
@@ -126,9 +124,12 @@ class DaskEngine:
             for name, peer in self._roster.peers.items()
             if peer.seconds_per_image is not None
         }
-        table = CostTable.of(self.topology, measured, self._payload_bytes)
+        table = CostTable.of(self.topology, measured, self._payload_bytes())
         # A real device may have a modelled time in the topology, and does not keep to it.
         return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
+
+    def _payload_bytes(self) -> dict[str, tuple[int, int]]:
+        return payload_bytes(self.topology, self.codec, self.job.data.images)
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
         """Execute a plan, with all devices in order at its beginning.
@@ -164,7 +165,7 @@ class DaskEngine:
             recorder,
             topic=self._topic,
             time_scale=self.time_scale,
-            features=self._features,
+            features=Features(self.codec, {name: size for name, (_, size) in self._payload_bytes().items()}),
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(self._roster.followed_by(run))
