@@ -29,16 +29,19 @@ def test_the_scenario_file_is_right(tmp_path: Path) -> None:
     assert [device.name for device in topology.tier("end")] == [f"camera-{n}" for n in range(1, 5)]
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python")
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    assert "end_device" in capsys.readouterr().out
+def test_the_python_examples_run_one_after_another(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {"__name__": "readme"}
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), names)
+    told = capsys.readouterr().out
+    assert "end_device" in told
+    assert "transfer_target" in told
 
 
 def test_the_commands_have_options_that_exist() -> None:
     typed = re.sub(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", "", README, flags=re.DOTALL)
     lines = re.findall(r"^    hddnn (.*?)(?:  +#.*)?$", typed, re.MULTILINE)
-    assert {line.split()[0] for line in lines} >= {"run", "zoo"}
+    assert {line.split()[0] for line in lines} >= {"run", "zoo", "audit", "certs"}
     for line in lines:
         words = shlex.split(line)
         command: click.Command = main
