@@ -255,6 +255,13 @@ def _notes(cube: xr.Dataset) -> str:
         notes.append(f"Stopped during {names}: its numbers are of the batches answered until then.")
     if cube.attrs.get("faults"):
         notes.append(f"Faults made: {cube.attrs['faults']}; policy {cube.attrs['policy']}.")
+    if "features" in cube.transfer_kind.values:
+        place = {"end": "end devices", "edge": "edge devices for the cloud"}[cube.attrs["encode_at"]]
+        notes.append(f"Features went up in {cube.attrs['codec']}, encoded by {place}.")
+    refused = cube.transfer_target.values[cube.transfer_refused.values]
+    if refused.size:
+        who = ", ".join(sorted(set(refused.tolist())))
+        notes.append(f"Requests for images that were refused: {refused.size}, of {who}.")
     return "\n".join(notes)
 
 

@@ -241,3 +241,16 @@ def test_a_card_without_a_temperature_says_so() -> None:
     found = cells(text_of(tables.network(fitted)))
     assert found["temperature"] == ["1.5,", "fitted", "on", "5", "birds"]
     assert found["calibration error"] == ["0.210", "before,", "0.012", "after"]
+
+
+def test_how_features_went_up_and_what_was_refused_is_said(cube: xr.Dataset, small_job: Job) -> None:
+    assert "Features went up in uint6+zstd, encoded by end devices." in text_of(tables.summary(cube))
+    assert "Features" not in text_of(tables.summary(predicted(small_job, "end")))
+    at_edge = cube.assign_attrs(encode_at="edge", codec="float16")
+    asked = cube.transfer_batch < 2
+    at_edge = at_edge.assign(
+        transfer_refused=asked, transfer_target=cube.transfer_target.where(~asked, "tcp://c:1")
+    )
+    text = text_of(tables.summary(at_edge))
+    assert "Features went up in float16, encoded by edge devices for the cloud." in text
+    assert f"Requests for images that were refused: {int(asked.sum())}, of tcp://c:1." in text

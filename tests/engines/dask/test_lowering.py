@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from systems import packaged_system
 
@@ -18,7 +19,7 @@ from hddnn.engines.dask.lowering import (
     bundle_size,
     lower,
 )
-from hddnn.engines.dask.messages import Target
+from hddnn.engines.dask.messages import Payload, Target
 
 SYSTEM = packaged_system()
 END, EDGE, CLOUD = SYSTEM.device("end-1"), SYSTEM.device("edge-1"), SYSTEM.device("cloud-1")
@@ -106,3 +107,12 @@ def test_batches_share_a_task_only_while_that_task_is_short(
 def test_a_task_may_be_longer_when_no_upper_device_waits_for_it() -> None:
     assert bundle_size(BUNDLE_S / 2, 1000, goes_up=False) == BUNDLE_ALONE_S / (BUNDLE_S / 2)
     assert bundle_size(BUNDLE_ALONE_S, 1000, goes_up=False) == 1
+
+
+def test_a_payload_that_is_quoted_shows_nothing_of_its_images() -> None:
+    pixels = np.arange(200, dtype=np.uint8)
+    payload = Payload(3, 1, pixels, "images", "end-1", "end", Target("edge-1", "tcp://b"), 0.0, 200, "boot")
+    for quoted in (repr(payload), str([payload]), f"{payload}"):
+        assert "edge-1" in quoted
+        assert "array" not in quoted
+        assert "197" not in quoted
