@@ -89,7 +89,8 @@ def _audit(
         from hddnn.audit.picture import figure
         from hddnn.audit.progress import AuditBar
     except ModuleNotFoundError as error:
-        raise InputError(f"an audit needs {error.name}: pip install 'hddnn[torch]'") from error
+        lacks = str(error.name).partition(".")[0].replace("skimage", "scikit-image")
+        raise InputError(f"an audit needs {lacks}: pip install 'hddnn[torch]'") from error
 
     setting = Setting(zoo.bundle(network), codec=codec or DEFAULT, **options)
     name = f"{setting.bundle.card.name}-{setting.depth}-{setting.attack}"
@@ -98,11 +99,13 @@ def _audit(
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     text = f"{setting.attack} on {setting.bundle.card.name} after {setting.depth}"
     with AuditBar(Console(stderr=True), text) as bar:
-        found = Auditor(setting.bundle, setting.depth).audit(setting, bar.began)
+        auditor = Auditor(setting.bundle, setting.depth)
+        found = auditor.audit(setting, bar.began)
+        defence = auditor.defence(setting.noise, setting.codec, setting.seed)
     interrupts.hold()
-    cubes.write(report.cube(found), cube_path)
+    cubes.write(report.cube(found, defence), cube_path)
     plots.save(figure(found), cube_path.with_suffix(".png"))
-    for line in report.lines(found):
+    for line in report.lines(found, defence):
         click.echo(line)
     click.echo(report.verdict(found))
     click.echo(f"cube: {cube_path}   figure: {cube_path.with_suffix('.png')}")

@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from hddnn._version import __version__
+from hddnn.audit_cli import audit
 from hddnn.certs_cli import certs
 from hddnn.console import Group, one_line_errors
 from hddnn.run_cli import run
@@ -54,6 +55,6 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-for command in (run, train, certs):
+for command in (run, train, audit, certs):
     main.add_command(command)
 main.add_command(zoo_group)

@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 
 from hddnn.bench_cli import bench
-from hddnn.console import Group, one_line_errors
-from hddnn.errors import BundleError
+from hddnn.console import Group, Interrupts, one_line_errors
+from hddnn.errors import BundleError, InputError
 from hddnn.own_cli import add, remove
 
 
@@ -41,6 +41,45 @@ def zoo_show(network: str) -> None:
     from hddnn import tables, zoo
 
     Console().print(tables.network(zoo.bundle(network)))
+
+
+@zoo_group.command("split")
+@click.argument("network", metavar="NETWORK")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--depth",
+    required=True,
+    metavar="PART",
+    help="The last part that runs on the end device, as `hddnn audit --depth` names it.",
+)
+@click.option("--replace", is_flag=True, help="Take the place of a network of yours of that name.")
+@one_line_errors
+def zoo_split(network: str, name: str, depth: str, replace: bool) -> None:
+    """Add NETWORK, split deeper than behind its first layer, under NAME.
+
+    What it sends up instead of images shows less of them, and the end device has more to compute; `hddnn audit`
+    measures both. Needs: pip install 'hddnn[torch]'.
+
+    \b
+    Example:
+      hddnn zoo split resnet34 private34 --depth layer3
+    """
+    from hddnn import runtimes, zoo
+
+    lacks = runtimes.missing("torch")
+    if lacks:
+        raise InputError(lacks.replace("runtime torch", "splitting a network"))
+    from hddnn.audit.splitting import add_split
+
+    with Interrupts():  # a SIGTERM, too, leaves nothing half in the store
+        card = add_split(zoo.bundle(network), depth, name, replace=replace).card
+    shape, share = "x".join(map(str, card.stem_shape)), card.accuracy[card.task]
+    click.echo(
+        f"{name}: {network} split behind {depth}, {card.task} accuracy {share:.3f} on the packaged images"
+    )
+    click.echo(
+        f"{shape} features an image, {card.stem_parameters:,} of {card.parameters:,} parameters before them"
+    )
 
 
 zoo_group.add_command(add)

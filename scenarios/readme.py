@@ -28,17 +28,21 @@ SCENARIOS = (
     "fault_tolerance", "hedging", "soak", "heartbeat_interval", "detection",
     "codec", "encryption_overhead", "privacy",
 )  # fmt: skip
-#: Blocks that a command of hddnn's own fills.
-COMMANDS = {"run": ["run"], "bench": ["zoo", "bench"]}
+#: Blocks that a command of hddnn's own fills, told where to put cube and picture.
+COMMANDS = {
+    "run": ["run", "--out", "{folder}/run.nc"],
+    "bench": ["zoo", "bench", "--out", "{folder}/bench.nc"],
+    "audit": ["audit", "resnet34", "--out", "{folder}/audit"],
+}
 NAMES = (*COMMANDS, *SCENARIOS, "machine")
 
 
 def measured(name: str, folder: Path) -> str:
     """Return what the command of a block prints."""
-    cube = str(folder / f"{name}.nc")
-    command = [sys.executable, str(ROOT / "scenarios" / f"{name}.py"), "--out", cube]
+    command = [sys.executable, str(ROOT / "scenarios" / f"{name}.py"), "--out", str(folder / f"{name}.nc")]
     if name in COMMANDS:
-        command = [sys.executable, "-m", "hddnn", *COMMANDS[name], "--out", cube]
+        words = [word.format(folder=folder) for word in COMMANDS[name]]
+        command = [sys.executable, "-m", "hddnn", *words]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "COLUMNS": "110"}
     )
@@ -74,10 +78,9 @@ def main(names: tuple[str, ...]) -> None:
             if count != 1:
                 raise click.ClickException(f"README.md has {count} blocks {name}; it needs one")
             readme.write_text(text)
-            picture = Path(folder) / f"{name}.png"
-            if picture.exists():
-                (ROOT / "docs").mkdir(exist_ok=True)
-                (ROOT / "docs" / picture.name).write_bytes(picture.read_bytes())
+            (ROOT / "docs").mkdir(exist_ok=True)
+            for picture in (*Path(folder).glob(f"{name}.png"), *Path(folder).glob(f"{name}/*.png")):
+                (ROOT / "docs" / f"{name}.png").write_bytes(picture.read_bytes())
 
 
 if __name__ == "__main__":

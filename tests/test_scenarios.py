@@ -47,6 +47,14 @@ SCENARIOS: dict[str, tuple[list[str], set[str], set[str]]] = {
         {"scheme", "repeat"},
         {"fine_response_s", "response_ratio"},  # under End there are no fine answers
     ),
+    "privacy": (
+        [
+            *["--networks", "resnet34", "--images", "2", "--levels", "2", "--noises", "1"],
+            *["--decoder-steps", "4", "--gradient-steps", "4"],
+        ],
+        {"network", "level", "noise", "codec"},
+        {"held"},  # of settings that were attacked again
+    ),
     "soak": (["--batches", "40", "--faults", "4", "--time-scale", "0.02"], set(), set()),
     "start_up": (["--imports", "1", "--starts", "1", *LAPTOP], {"import", "network", "start"}, set()),
     "throughput": (["--batches", "8", "--batch", "10", "--pairs", "1"], {"sender", "repeat"}, set()),

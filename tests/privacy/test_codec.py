@@ -114,8 +114,6 @@ def test_a_library_that_is_not_there_is_named_with_its_remedy(monkeypatch: pytes
     codec.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(
-            InputError, match=r"codec uint8\+lz4 needs lz4: pip install 'hddnn\[codecs\]'"
-        ):
+        with pytest.raises(InputError, match=r"codec uint8\+lz4 needs lz4: pip install 'hddnn\[codecs\]'"):
             codec("uint8+lz4")
     codec.cache_clear()
