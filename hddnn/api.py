@@ -124,9 +124,9 @@ def run(
     interrupted, lost = False, ""
     try:
         if compute == "replay":
-            _prepare_answers(topology, job, observer)
+            prepare_answers(topology, job, observer)
         observer.starting(len(topology.devices))
-        with _engine(topology, job, engine, codec, options, observer) as running:
+        with make_engine(topology, job, engine, codec, options, observer) as running:
             costs = running.costs()
             observer.started(running)
             for name in names:
@@ -170,7 +170,7 @@ def _progress(observer: Observer, scheme: str) -> Progress:
     return lambda stage, batch, ended: observer.answered(scheme, stage, batch, ended)
 
 
-def _engine(
+def make_engine(
     topology: Topology, job: Job, engine: EngineName, codec: str, options: dict[str, Any], observer: Observer
 ) -> Engine:
     """Return the engine of that name, not yet entered; options: of the dask engine."""
@@ -190,7 +190,7 @@ def _engine(
     )
 
 
-def _prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
+def prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
     """Store the answers of each network that a replay will ask for."""
     from hddnn import zoo
     from hddnn.runtimes import replay
