@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hddnn import machine
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError
 from hddnn.ledger import columns
@@ -196,7 +197,7 @@ def environment() -> dict[str, Any]:
     """Return what was there when the cube was made: code and machine."""
     return {
         "hddnn_version": __version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine.description(),
         "python_version": platform.python_version(),
     }
 

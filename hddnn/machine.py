@@ -1,9 +1,12 @@
-"""What this machine is, in the words that a card gives to what was measured on it."""
+"""What this machine is, in the words that a card or a cube gives to what was measured on it."""
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import subprocess
+from functools import cache
 from pathlib import Path
 
 
@@ -14,3 +17,25 @@ def processor() -> str:
     except OSError:  # not Linux
         found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def memory_gb() -> float:
+    """Return the memory in GB (1e9 bytes)."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+@cache
+def gpu() -> str:
+    """Return the names of the GPUs that their driver lists, or "none"."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return ", ".join(filter(None, map(str.strip, listed.splitlines()))) or "none"
+
+
+def description() -> str:
+    """Return one line: cores, processor, memory, and GPU where there is one."""
+    graphics = "" if gpu() == "none" else f", {gpu()}"
+    return f"{os.cpu_count()} cores of {processor()}, {memory_gb():.0f} GB{graphics}"

@@ -1,4 +1,6 @@
-"""The numbers of the paper's tables, to be set beside ours; NaN where it has none, infinite where its job never ends.
+"""The numbers of the paper's tables, to be set beside ours.
+
+NaN where it has none, infinite where its job never ends.
 
 Zhang et al., "Towards Ubiquitous Intelligent Computing: Heterogeneous Distributed Deep Neural Networks", IEEE
 Transactions on Big Data. Its cloud runs WRN-28-10; the packaged one that stands for it is WRN-16-4.
@@ -39,7 +41,7 @@ FINE_ACCURACY = {
 
 @dataclass(frozen=True)
 class Encoder:
-    """A row of table 4: the encryption module's output, (height, width, channels), parameters and bytes of weights."""
+    """A row of table 4: the encryption module's output, its parameters, and the bytes of its weights."""
 
     height: int
     width: int

@@ -138,21 +138,27 @@ def _accuracy_against_time(cube: xr.Dataset, axes: Axes) -> None:
 
 
 def _seconds_axis(axes: Axes, any_point: bool) -> None:
-    """Make x logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
+    """Make x logarithmic, with plain numbers."""
     if not any_point:
         axes.text(0.5, 0.5, "no answer", ha="center", va="center", transform=axes.transAxes)
         axes.set_xticks([])
         return
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
+    log_axis(axes, "x")
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """Make the x or y axis logarithmic, with plain numbers at 1, 2 and 5 of each decade; when all is drawn."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    low, high = axis.get_view_interval()
     low, high = low / 1.15, high * 1.15
     if high / low < 4:  # so that there are ticks to read
         middle = np.sqrt(low * high)
         low, high = middle / 2, middle * 2
-    axes.set_xlim(low, high)
+    axes.set(**{f"{which}lim": (low, high)})
     digits = (1.0, 2.0, 5.0) if high / low < 1e3 else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(subs=digits))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

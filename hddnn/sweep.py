@@ -1,7 +1,8 @@
 """A grid of settings, measured point by point, as one cube: what all scenario scripts share.
 
-The settings that vary are dims, what stays the same are attributes. Each point is written down as it is finished,
-so that a sweep that was stopped, in whatever way, goes on where it was::
+The settings that vary are dims, what stays the same are attributes. Each point is written down as it is
+finished, a line in a file beside the cube's, so that a sweep that was stopped, in whatever way, goes on where it
+was::
 
     def measure(scheme: str, n_end: int, repeat: int) -> dict[str, float]:
         return {"makespan_s": ...}
@@ -22,7 +23,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +40,6 @@ Value = str | float | int
 Point = dict[str, Value]
 Measure = Callable[..., Mapping[str, float]]
 
-#: Attribute of a cube: which grid it is of, so that a finished sweep is known again.
-GRID = "grid_digest"
 JOURNAL = ".points.jsonl"
 
 
@@ -78,7 +76,7 @@ def sweep(
     where: Callable[[Point], bool] = lambda point: True,
     resume: bool = False,
 ) -> xr.Dataset:
-    """Measure every point of a grid and return the cube; `out` says where it will be written by `write`.
+    """Measure every point of a grid and return the cube; the finished points lie beside `out`, its place.
 
     measure: called with each point's values by name, returns a number for each variable; one that it leaves out is
     NaN. constants: attributes of the cube. order: dims from the outermost loop inwards, as in `dims` by default:
@@ -88,21 +86,13 @@ def sweep(
     Raises InputError when the points there are of another grid, other constants, code or machine.
     """
     grid = _Grid(dims, variables, {**cubes.environment(), **constants})
-    if resume and (whole := _finished(out, grid)) is not None:
-        return whole
-    journal = _Journal(out.with_name(out.name + JOURNAL), grid, resume)
+    journal = _Journal(out.with_suffix(JOURNAL), grid, resume)
     loops = list(order) + [name for name in dims if name not in order]
     every = (dict(zip(loops, p, strict=True)) for p in itertools.product(*(dims[n].values for n in loops)))
     missing = [point for point in every if where(point) and journal.key(point) not in journal.done]
     for point in track(missing, str(constants.get("scenario", "points")), Console(stderr=True)):
         journal.add(point, dict(measure(**point)))
     return grid.cube(journal)
-
-
-def write(cube: xr.Dataset, out: Path) -> None:
-    """Write a sweep's cube, and drop its points: they are in the cube."""
-    cubes.write(cube, out)
-    out.with_name(out.name + JOURNAL).unlink(missing_ok=True)
 
 
 def concat(parts: Iterable[xr.Dataset], dim: str = "repeat") -> xr.Dataset:
@@ -133,20 +123,13 @@ class _Grid:
             "attributes": {name: str(value) for name, value in attributes.items()},
         }
 
-    @property
-    def digest(self) -> str:
-        text = json.dumps(self.header, sort_keys=True)
-        return blake2b(text.encode(), digest_size=16).hexdigest()
-
     def cube(self, journal: _Journal) -> xr.Dataset:
         import xarray as xr
 
         shape = tuple(len(dim.values) for dim in self.dims.values())
         arrays = {name: np.full(shape, np.nan) for name in self.variables}
         for at in np.ndindex(shape):
-            point = {
-                name: dim.values[i] for (name, dim), i in zip(self.dims.items(), at, strict=True)
-            }
+            point = {name: dim.values[i] for (name, dim), i in zip(self.dims.items(), at, strict=True)}
             for name, value in journal.done.get(journal.key(point), {}).items():
                 arrays[name][at] = value
         data = {
@@ -156,7 +139,7 @@ class _Grid:
         coords = {
             name: (name, np.array(list(dim.values)), _described(name, dim)) for name, dim in self.dims.items()
         }
-        return xr.Dataset(data, coords, {**self.attributes, GRID: self.digest})
+        return xr.Dataset(data, coords, dict(self.attributes))
 
 
 def _described(name: str, dim: Dim) -> dict[str, str]:
@@ -231,11 +214,3 @@ def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable
 def _short(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _finished(out: Path, grid: _Grid) -> xr.Dataset | None:
-    """Return the cube there when it is this very sweep's, else None."""
-    if not out.exists() or out.with_name(out.name + JOURNAL).exists():
-        return None
-    cube = cubes.read(out)
-    return cube if cube.attrs.get(GRID) == grid.digest else None

@@ -11,14 +11,13 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import click
-import numpy as np
-import xarray as xr
 
-from hddnn import Job, Topology, cubes, load_dataset, run, zoo
+from hddnn import Job, Topology, load_dataset, run, zoo
 from hddnn.runtimes import replay
+from hddnn.scenario import Settings, command
+from hddnn.sweep import Dim, Variable, repeats
 
 SCHEMES = ("end-cloud", "end-edge")
 IMAGES = (1000, 10_000)
@@ -43,61 +42,49 @@ def peak_bytes(scheme: str, images: int, time_scale: float) -> int:
     return int(done.stdout.splitlines()[-1])
 
 
-@click.command()
-@click.option(
-    "--scheme", "schemes", type=click.Choice(SCHEMES), multiple=True, default=SCHEMES, show_default=True
-)
-@click.option("--images", type=(int, int), default=IMAGES, show_default=True, help="Sizes of the jobs.")
-@click.option("--time-scale", default=0.02, show_default=True, help="Wall seconds a scenario second.")
-@click.option("--repeats", default=3, show_default=True, help="Processes for each scheme and size.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/client_memory.nc"), show_default=True
-)
+@click.option("--scheme", "schemes", type=click.Choice(SCHEMES), multiple=True, default=SCHEMES)
+@click.option("--sizes", type=(int, int), default=IMAGES, help="Images of the jobs.")
 @click.option("--client", "as_client", type=(click.Choice(SCHEMES), int), hidden=True)
+@command(
+    time_scale=0.02, repeats=3,
+    smoke={"schemes": ("end-edge",), "sizes": (100, 200), "time_scale": 0.001, "repeats": 1},
+)  # fmt: skip
 def main(
-    schemes: tuple[str, ...],
-    images: tuple[int, int],
-    time_scale: float,
-    repeats: int,
-    out: Path,
-    as_client: tuple[str, int] | None,
+    settings: Settings, schemes: tuple[str, ...], sizes: tuple[int, int], as_client: tuple[str, int] | None
 ) -> None:
     """Compare the client's peak memory for two sizes of the job."""
     if as_client is not None:
-        client(*as_client, time_scale)
+        client(*as_client, settings.time_scale)
         return
-    shape = (len(schemes), len(images), repeats)
-    peak = np.full(shape, np.nan)
     data = load_dataset()
     for network in Topology.load("paper").networks:  # here, so that no client runs a network for its replay
-        replay.prepare(zoo.bundle(network), data.images[: max(images)])
-    for k in range(repeats):
-        for i, scheme in enumerate(schemes):
-            for j, count in enumerate(images):
-                peak[i, j, k] = peak_bytes(scheme, count, time_scale)
-    growth = np.median(peak[:, 1] - peak[:, 0], axis=-1)
-    dims = ("scheme", "images", "repeat")
-    cube = xr.Dataset(
-        {
-            "peak": (dims, peak, {"units": "byte", "long_name": "peak resident memory of the client"}),
-            "growth": (
-                ("scheme",),
-                growth,
-                {"units": "byte", "long_name": "median peak, larger less smaller job"},
-            ),
-        },
-        {"scheme": list(schemes), "images": list(images), "repeat": np.arange(repeats)},
-        {"topology_name": "paper", "compute": "replay", "time_scale": time_scale, "batch_size": BATCH},
-    )
-    cube.attrs |= cubes.environment()
-    cubes.write(cube, out)
-    for i, scheme in enumerate(schemes):
-        sizes = ", ".join(
-            f"{count} images {np.median(peak[i, j]) / 1e6:.1f} MB ({peak[i, j].min() / 1e6:.1f} to "
-            f"{peak[i, j].max() / 1e6:.1f})"
-            for j, count in enumerate(images)
+        replay.prepare(zoo.bundle(network), data.images[: max(sizes)])
+
+    def measure(scheme: str, images: int, repeat: int) -> dict[str, float]:
+        return {"peak": peak_bytes(scheme, images, settings.time_scale)}
+
+    dims = {
+        "scheme": Dim(schemes, "1", "where images are sent"),
+        "images": Dim(sizes, "1", "images of the job"),
+        "repeat": repeats(settings.repeats),
+    }
+    variables = {"peak": Variable("byte", "peak resident memory of the client")}
+    constants = {
+        "topology_name": "paper", "compute": "replay", "time_scale": settings.time_scale, "batch_size": BATCH,
+    }  # fmt: skip
+    cube = settings.sweep(measure, dims, variables, constants, order=("repeat",))
+    about = {"units": "byte", "long_name": "median peak, larger less smaller job"}
+    small, large = (cube.peak.isel(images=i, drop=True) for i in (0, 1))
+    cube["growth"] = (large - small).median("repeat").assign_attrs(about)
+    settings.write(cube)
+    for scheme in schemes:
+        row = cube.sel(scheme=scheme)
+        peaks = ", ".join(
+            f"{count} images {float(one.median()) / 1e6:.1f} MB ({float(one.min()) / 1e6:.1f} to "
+            f"{float(one.max()) / 1e6:.1f})"
+            for count, one in ((count, row.peak.sel(images=count)) for count in sizes)
         )
-        print(f"{scheme:9} {sizes}: {growth[i] / 1e6:+.1f} MB (target {TARGET_MB:.0f} at most)")
+        print(f"{scheme:9} {peaks}: {float(row.growth) / 1e6:+.1f} MB (target {TARGET_MB:.0f} at most)")
 
 
 if __name__ == "__main__":

@@ -10,24 +10,24 @@ Features of batches of 50 images through every codec, on one thread; all codecs 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import click
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 
-from hddnn import cubes, load_dataset, runtimes, zoo
+from hddnn import load_dataset, plots, runtimes, zoo
 from hddnn.bars import track
 from hddnn.data import Dataset
 from hddnn.privacy.codec import DEFAULT, NAMES, codec
 from hddnn.records import Grader
 from hddnn.runtimes import Runtime
+from hddnn.scenario import Settings, command
 
 NETWORKS = ("resnet34", "wrn16_4")
 BATCH = 50
@@ -81,9 +81,10 @@ def measure(network: Runtime, data: Dataset, images: int, rounds: int) -> dict[s
     return values | {name: np.median(times, axis=0) for name, times in spent.items()}
 
 
-def figure(cube: xr.Dataset, path: Path) -> None:
+def figure(cube: xr.Dataset) -> Figure:
     """Draw bytes against time, one panel a network; colours are quantizers, markers compressors."""
-    figure, axes = plt.subplots(1, len(NETWORKS), figsize=(10, 4.2), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(NETWORKS), sharey=True)
     markers = {"": "o", "zstd": "s", "lz4": "^", "blosc2": "D"}
     colours = {
         name: f"C{i}" for i, name in enumerate(dict.fromkeys(name.partition("+")[0] for name in NAMES))
@@ -101,27 +102,27 @@ def figure(cube: xr.Dataset, path: Path) -> None:
                 **chosen,
             )
         axis.axhline(TARGET_BYTES / 1e3, color="grey", linestyle=":")
-        axis.set(xscale="log", yscale="log", xlabel="encode and decode a batch of 50, ms", title=network)
+        axis.set(xlabel="encode and decode a batch of 50, ms", title=network)
+        for which in ("x", "y"):
+            plots.log_axis(axis, which)
     axes[0].set_ylabel("payload, kB an image")
     axes[0].text(
         axes[0].get_xlim()[0] * 1.1, TARGET_BYTES / 1e3 * 1.05, "a fifth of the paper's", color="grey"
     )
-    handles = [plt.Line2D([], [], color=c, marker="o", ls="", label=name) for name, c in colours.items()]
+    handles = [Line2D([], [], color=c, marker="o", ls="", label=name) for name, c in colours.items()]
     handles += [
-        plt.Line2D([], [], color="grey", marker=m, ls="", label=f"+{name}" if name else "not compressed")
+        Line2D([], [], color="grey", marker=m, ls="", label=f"+{name}" if name else "not compressed")
         for name, m in markers.items()
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
-@click.command()
-@click.option("--images", default=2000, show_default=True, help="Of the packaged sample, for accuracy.")
-@click.option("--rounds", default=25, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/codec.nc"), show_default=True)
-def main(images: int, rounds: int, out: Path) -> None:
+@click.option("--rounds", default=25, help="Times are medians of.")
+@command(images=2000, smoke={"images": 50, "rounds": 1}, resumable=False)
+def main(settings: Settings, rounds: int) -> None:
     """Measure every codec on every network."""
-    data = load_dataset()
+    data, images = load_dataset(), settings.images
     coarse_s = runtimes.load("openvino", zoo.bundle("mobilenet")).warm_up(BATCH, runs=25) * BATCH
     parts = []
     stem_s = []
@@ -140,12 +141,11 @@ def main(images: int, rounds: int, out: Path) -> None:
         }
         | {"stem_s": ("network", stem_s, {"units": "s", "long_name": "the stem's own time, a batch of 50"})},
         {"network": list(NETWORKS), "codec": list(NAMES)},
-        {"batch_size": BATCH, "images": images, "coarse_s": coarse_s, "threads": 1, **cubes.environment()},
+        {"batch_size": BATCH, "images": images, "coarse_s": coarse_s, "threads": 1},
     )
     cube["lost_points"] = 100 * (cube.accuracy.sel(codec="float32") - cube.accuracy)
     cube.lost_points.attrs = {"units": "1", "long_name": "points of accuracy lost against float32"}
-    cubes.write(cube, out)
-    figure(cube, out.with_suffix(".png"))
+    settings.write(cube, figure(cube))
     for network in NETWORKS:
         print(
             f"{network}: the stem takes {1e3 * float(cube.stem_s.sel(network=network)):.1f} ms a batch of {BATCH}"
@@ -174,5 +174,4 @@ def main(images: int, rounds: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("MPLBACKEND", "agg")
     main()

@@ -15,18 +15,18 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 import numpy as np
 import xarray as xr
 from rich.console import Console
 
-from hddnn import Job, Topology, cubes, load_dataset
+from hddnn import Job, Topology, load_dataset
 from hddnn.bars import track
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.faults import Fault, FaultSchedule, Kind
 from hddnn.policies import PolicySettings
+from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
 
 TARGETS: dict[Kind, float] = {"crash": 2, "hang": 4, "partition": 4}  # heartbeat intervals, at most
@@ -87,14 +87,11 @@ def _burn() -> None:
         sum(range(100_000))
 
 
-@click.command()
-@click.option("--heartbeat", default=0.25, show_default=True, help="Wall seconds between two heartbeats.")
-@click.option("--trials", "n_trials", default=50, show_default=True, help="Failures of each kind, at least.")
-@click.option("--minutes", default=10.0, show_default=True, help="How long to wait for false alarms.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/detection.nc"), show_default=True
-)
-def main(heartbeat: float, n_trials: int, minutes: float, out: Path) -> None:
+@click.option("--heartbeat", default=0.25, help="Wall seconds between two heartbeats.")
+@click.option("--trials", "n_trials", default=50, help="Failures of each kind, at least.")
+@click.option("--minutes", default=10.0, help="How long to wait for false alarms.")
+@command(smoke={"heartbeat": 0.1, "n_trials": 1, "minutes": 0.02}, resumable=False)
+def main(settings: Settings, heartbeat: float, n_trials: int, minutes: float) -> None:
     """Measure detection times and false alarms."""
     jobs = -(-n_trials // VICTIMS)
     times_s = np.zeros((len(TARGETS), jobs * VICTIMS))
@@ -116,9 +113,9 @@ def main(heartbeat: float, n_trials: int, minutes: float, out: Path) -> None:
             "false_alarms": ((), alarms, {"units": "1", "long_name": "sound devices found gone"}),
         },
         {"kind": list(TARGETS), "trial": np.arange(times_s.shape[1])},
-        {"heartbeat_s": heartbeat, "devices": DEVICES, "alarm_minutes": minutes, **cubes.environment()},
+        {"heartbeat_s": heartbeat, "devices": DEVICES, "alarm_minutes": minutes},
     )  # fmt: skip
-    cubes.write(cube, out)
+    settings.write(cube)
     for kind, target in TARGETS.items():
         intervals = cube.detected_s.sel(kind=kind).values / heartbeat
         late = int((intervals > target).sum())

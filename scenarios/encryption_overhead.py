@@ -11,28 +11,26 @@ take turns.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
-
 import click
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from rich.console import Console
+from matplotlib.figure import Figure
 
-from hddnn import Job, Topology, cubes, load_dataset
-from hddnn.bars import track
+from hddnn import Topology, paper
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.privacy.codec import DEFAULT
-from hddnn.schemes import ENCODERS, make_plan
+from hddnn.scenario import Settings, Stand, command
+from hddnn.schemes import ENCODERS
+from hddnn.sweep import Dim, Variable, repeats
 
-BANDWIDTHS_BPS = (None, 100e6)
+BANDWIDTHS_BPS = {"unlimited": None, "100 Mbit/s": 100e6}
 CODECS = ("float32", "float16", DEFAULT)
-BATCH = 50
-#: Latency, s -> overhead with encoding at the end, and at the edge.
-PAPER = {0.5: (0.571, 0.440), 1.0: (0.332, 0.272), 1.5: (0.247, 0.206), 2.0: (0.179, 0.159)}
+RAW = "raw images"
 TARGET = 0.05  # at most, at 0.5 s with the default codec
+VARIABLES = {
+    "task_s": Variable("s", "coarse to fine answer, with encoding"),
+    "encode_s": Variable("s", "device time spent on encoding"),
+}
 
 
 def system(latency_s: float, bandwidth_bps: float | None, trust: str) -> Topology:
@@ -57,118 +55,100 @@ def system(latency_s: float, bandwidth_bps: float | None, trust: str) -> Topolog
     )  # fmt: skip
 
 
-def task_s(engine: DaskEngine, encode_at: str) -> tuple[float, float]:
-    """Return the seconds of one task, from coarse to fine answer, and those spent on encoding."""
-    plan = make_plan("end-cloud", engine.topology, engine.job, engine.costs(), encode_at=encode_at)
-    record = engine.execute(plan)
-    assert record.complete, record.outcome
-    return float(record.steps["fine"][0] - record.steps["coarse"][0]), float(record.encode_s[0])
-
-
-def figure(cube: xr.Dataset, path: Path) -> None:
+def figure(cube: xr.Dataset) -> Figure:
     """Draw the overhead against latency, one panel a bandwidth, beside the paper's."""
-    figure, axes = plt.subplots(1, len(BANDWIDTHS_BPS), figsize=(10, 4), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, cube.sizes["bandwidth"], sharey=True)
     for axis, bandwidth in zip(axes, cube.bandwidth.values, strict=True):
         for at, style in zip(ENCODERS, ("-", "--"), strict=True):
-            paper = 100 * cube.paper.sel(encode_at=at)
-            axis.plot(cube.latency_s, paper, style, color="grey", label=f"paper, at the {at}")
-            for colour, codec in enumerate(CODECS):
+            theirs = 100 * cube.paper_overhead.sel(encode_at=at)
+            axis.plot(cube.latency_s, theirs, style, color="grey", label=f"paper, at the {at}")
+            for colour, codec in zip(("#0072B2", "#E69F00", "#009E73"), CODECS, strict=True):
                 one = cube.overhead.sel(bandwidth=bandwidth, codec=codec, encode_at=at).median("repeat")
                 label = f"{codec}, at the {at}"
-                axis.plot(cube.latency_s, 100 * one, style, color=f"C{colour}", marker="o", label=label)
+                axis.plot(cube.latency_s, 100 * one, style, color=colour, marker="o", label=label)
         axis.set(xlabel="latency to the cloud, s", title=f"bandwidth: {bandwidth}", xticks=cube.latency_s)
         axis.axhline(100 * TARGET, color="black", linestyle=":", linewidth=0.8)
     axes[0].set_ylabel("overhead of encoding, %")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
-@click.command()
-@click.option("--repeats", default=5, show_default=True)
-@click.option(
-    "--latencies",
-    "latencies_s",
-    type=float,
-    multiple=True,
-    default=tuple(PAPER),
-    show_default=True,
-    help="Seconds from end or edge to the cloud.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("results/encryption_overhead.nc"),
-    show_default=True,
-)
-def main(repeats: int, latencies_s: tuple[float, ...], out: Path) -> None:
-    """Run a task in every cell in turn."""
-    job = Job(load_dataset(), images=BATCH, batch_size=BATCH)
-    shape = (len(latencies_s), len(BANDWIDTHS_BPS), len(ENCODERS), len(CODECS), repeats)
-    with_s, encode_s = np.full(shape, np.nan), np.full(shape, np.nan)
-    raw_s = np.full((*shape[:2], repeats), np.nan)
-    cells = list(np.ndindex(shape[:2]))
-    for row, column in track(cells, "latencies and bandwidths", Console(stderr=True)):
-        link = latencies_s[row], BANDWIDTHS_BPS[column]
-        with ExitStack() as stack:
-            raw = stack.enter_context(DaskEngine(system(*link, "dependable"), job))
-            encoding = stack.enter_context(DaskEngine(system(*link, "undependable"), job))
-            for repeat in range(-1, repeats):  # the first of all is not counted
-                took: dict[Any, tuple[float, float]] = {"raw": task_s(raw, "end")}
-                for place, at in enumerate(ENCODERS):
-                    for number, encoding.codec in enumerate(CODECS):
-                        took[place, number] = task_s(encoding, at)
-                if repeat >= 0:
-                    raw_s[row, column, repeat] = took.pop("raw")[0]
-                    for (place, number), (seconds, spent_s) in took.items():
-                        with_s[row, column, place, number, repeat] = seconds
-                        encode_s[row, column, place, number, repeat] = spent_s
-    dims = ("latency_s", "bandwidth", "encode_at", "codec", "repeat")
-    cube = xr.Dataset(
-        {
-            "task_s": (dims, with_s, {"units": "s", "long_name": "coarse to fine answer, with encoding"}),
-            "encode_s": (dims, encode_s, {"units": "s", "long_name": "device time spent on encoding"}),
-            "raw_s": (
-                ("latency_s", "bandwidth", "repeat"),
-                raw_s,
-                {"units": "s", "long_name": "coarse to fine answer, raw images"},
-            ),
-            "paper": (
-                ("latency_s", "encode_at"),
-                np.array([PAPER.get(latency_s, (np.nan, np.nan)) for latency_s in latencies_s]),
-                {"units": "1", "long_name": "overhead in the paper's table 5"},
-            ),
-        },
-        {
-            "latency_s": list(latencies_s),
-            "bandwidth": ["unlimited" if b is None else f"{b / 1e6:.0f} Mbit/s" for b in BANDWIDTHS_BPS],
-            "encode_at": list(ENCODERS),
-            "codec": list(CODECS),
-            "repeat": np.arange(repeats),
-        },
-        {"batch_size": BATCH, "network": "wrn16_4", **cubes.environment()},
-    )
-    # Each task against the raw one of the same round.
-    cube["overhead"] = cube.task_s / cube.raw_s - 1
-    cube.overhead.attrs = {"units": "1", "long_name": "increase of a task's time by encoding"}
-    cubes.write(cube, out)
-    figure(cube, out.with_suffix(".png"))
-    print(f"{'':34}" + "".join(f"{latency_s:9.1f} s" for latency_s in latencies_s) + "   encode, ms")
+def report(cube: xr.Dataset) -> str:
+    """Return the table, and a verdict on the target."""
+    lines = [f"{'':34}" + "".join(f"{at_s:9.1f} s" for at_s in cube.latency_s.values) + "   encode, ms"]
     for at in ENCODERS:
-        print(f"{f'the paper, at the {at}':34}" + _percent(cube.paper.sel(encode_at=at)))
+        lines.append(f"{f'the paper, at the {at}':34}" + _percent(cube.paper_overhead.sel(encode_at=at)))
         for bandwidth in cube.bandwidth.values:
             for codec in CODECS:
                 one = cube.sel(bandwidth=bandwidth, codec=codec, encode_at=at)
                 cell = f"{bandwidth}, {codec}, at the {at}"
                 spent_ms = 1e3 * float(one.encode_s.median())
-                print(f"{cell:34}{_percent(one.overhead.median('repeat'))}{spent_ms:13.1f}")
+                lines.append(f"{cell:34}{_percent(one.overhead.median('repeat'))}{spent_ms:13.1f}")
     first = cube.overhead.sel(codec=DEFAULT, bandwidth="unlimited").isel(latency_s=0)
+    at_s = f"at {float(cube.latency_s[0]):g} s with {DEFAULT}"
     worst = float(first.median("repeat").max())
-    at_s = f"at {latencies_s[0]:g} s with {DEFAULT}"
-    print(f"{at_s}: overhead {worst:.1%} at most (target at 0.5 s: {TARGET:.0%} at most)")
+    return "\n".join(
+        [*lines, f"{at_s}: overhead {worst:.1%} at most (target at 0.5 s: {TARGET:.0%} at most)"]
+    )
 
 
 def _percent(values: xr.DataArray) -> str:
     return "".join(f"{100 * float(value):9.1f} %" for value in values)
+
+
+@click.option(
+    "--latencies", "latencies_s", type=float, multiple=True, default=tuple(paper.ENCODING_OVERHEAD),
+    help="Seconds from end or edge to the cloud.",
+)  # fmt: skip
+@command(repeats=5, smoke={"repeats": 1, "latencies_s": (0.05,)})
+def main(settings: Settings, latencies_s: tuple[float, ...]) -> None:
+    """Run a task in every cell in turn."""
+    settings = settings.using(engine="dask", compute="real", images=paper.BATCH)
+    job = settings.job(paper.BATCH)
+    warm: set[DaskEngine] = set()
+
+    def measure(
+        latency_s: float, bandwidth: str, encode_at: str, codec: str, repeat: int
+    ) -> dict[str, float]:
+        trust = "dependable" if codec == RAW else "undependable"
+        topology = system(latency_s, BANDWIDTHS_BPS[bandwidth], trust)
+        engine = stand.engine(topology, job)
+        assert isinstance(engine, DaskEngine)
+        engine.codec = DEFAULT if codec == RAW else codec
+        if engine not in warm:  # its first task is not counted
+            stand.run("end-cloud", topology, job)
+            warm.add(engine)
+        record = stand.run("end-cloud", topology, job, encode_at=encode_at).record
+        assert record.complete, record.outcome
+        return {
+            "task_s": record.steps["fine"][0] - record.steps["coarse"][0], "encode_s": record.encode_s[0],
+        }  # fmt: skip
+
+    dims = {
+        "latency_s": Dim(list(latencies_s), "s", "latency to the cloud"),
+        "bandwidth": Dim(list(BANDWIDTHS_BPS), "1", "bandwidth to the cloud"),
+        "encode_at": Dim(list(ENCODERS), "1", "who encodes"),
+        "codec": Dim([RAW, *CODECS], "1", "how features are written down"),
+        "repeat": repeats(settings.repeats),
+    }
+    constants = {"batch_size": paper.BATCH, "network": "wrn16_4", **settings.attributes}
+    with Stand(settings, keep=2) as stand:
+        cube = settings.sweep(
+            measure, dims, VARIABLES, constants, order=("latency_s", "bandwidth", "repeat"),
+            where=lambda point: point["codec"] != RAW or point["encode_at"] == ENCODERS[0],
+        )  # fmt: skip
+    raw_s = cube.task_s.sel(codec=RAW, encode_at=ENCODERS[0], drop=True)
+    cube = cube.sel(codec=list(CODECS))
+    cube["raw_s"] = raw_s.assign_attrs(long_name="coarse to fine answer, raw images")
+    # Each task against the raw one of the same round.
+    about = {"units": "1", "long_name": "increase of a task's time by encoding"}
+    cube["overhead"] = (cube.task_s / cube.raw_s - 1).assign_attrs(about)
+    theirs = [paper.ENCODING_OVERHEAD.get(latency_s, (np.nan, np.nan)) for latency_s in latencies_s]
+    about = {"units": "1", "long_name": "overhead of encoding in the paper (table 5)"}
+    cube["paper_overhead"] = (("latency_s", "encode_at"), np.array(theirs), about)
+    settings.write(cube, figure(cube))
+    print(report(cube))
 
 
 if __name__ == "__main__":

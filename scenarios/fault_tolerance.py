@@ -9,108 +9,44 @@ alive. The devices' own limit is 13.0 s without failures and 6.24 s + 104 x 0.52
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
-from rich.console import Console
+from hddnn.report import figures
 
-from hddnn import Job, Topology, cubes, load_dataset, plots, zoo
-from hddnn.bars import track
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn import Topology, paper
+from hddnn.errors import InputError
 from hddnn.faults import FaultSchedule
 from hddnn.policies import POLICIES, PolicySettings
-from hddnn.runtimes import replay
-from hddnn.schemes import make_plan
+from hddnn.scenario import Settings, Stand, command
+from hddnn.sweep import Dim, Variable, repeats
 
-DEVICES, TASKS, TASK_S, BATCH = 8, 200, 0.52, 50
-AFTER_TASKS, TIMEOUT_S = 12, 0.5
-FAILURES = range(7)
-#: The paper's finish times in s (Table 6); with no policy, one failure and its job never ends.
-PAPER_S = {
-    "none": (24.9, *[np.inf] * 6),
-    "reassign": (25.7, 33.7, 43.2, 65.2, 92.8, 138, 226),
-    "monitor": (26.4, 27.2, 27.3, 27.7, 28.0, 30.7, 38.3),
-}
+TASK_S, AFTER_TASKS, TIMEOUT_S = 0.52, 12, 0.5
 VARIABLES = {
-    "makespan_s": ("s", "job start to the last answer at the client, infinite where answers are missing"),
-    "ended_s": ("s", "job start to the job's end, with or without all answers"),
-    "lost": ("1", "batches without an answer"),
-    "sent_again": ("1", "batches sent again"),
-    "duplicates": ("1", "answers that came after the first"),
-    "wasted_s": ("s", "device time spent on those"),
-    "detected_s": ("s", "longest time from a failure to its being noticed; 0 where nothing failed"),
-    "overruns": ("1", "batches that took longer than modelled on a device"),
+    "makespan_s": Variable(
+        "s", "job start to the last answer at the client, infinite where answers are missing"
+    ),
+    "ended_s": Variable("s", "job start to the job's end, with or without all answers"),
+    "lost": Variable("1", "batches without an answer"),
+    "sent_again": Variable("1", "batches sent again"),
+    "duplicates": Variable("1", "answers that came after the first"),
+    "wasted_s": Variable("s", "device time spent on those"),
+    "detected_s": Variable("s", "longest time from a failure to its being noticed; 0 where nothing failed"),
+    "overruns": Variable("1", "batches that took longer than modelled on a device"),
 }
 
 
-def limit_s(failures: int) -> float:
+def limit_s(failures: int, tasks: int) -> float:
     """Return the least finish time that the devices allow: those that fail do 12 tasks, the others the rest."""
-    rest = TASKS - failures * AFTER_TASKS
-    return float(np.ceil(rest / (DEVICES - failures)) * TASK_S)
+    rest = tasks - failures * AFTER_TASKS
+    return float(np.ceil(rest / (paper.N_END - failures)) * TASK_S)
 
 
 def system() -> Topology:
     """Return the paper's end devices, with tasks of 0.52 s."""
-    end = {"name": "end", "tier": "end", "count": DEVICES, "network": "mobilenet",
-           "seconds_per_image": TASK_S / BATCH}  # fmt: skip
+    end = {"name": "end", "tier": "end", "count": paper.N_END, "network": "mobilenet",
+           "seconds_per_image": TASK_S / paper.BATCH}  # fmt: skip
     return Topology.from_dict({"name": "table-6", "devices": [end]})
-
-
-def measure(engine: DaskEngine, policy: str, failures: int) -> dict[str, float]:
-    """Run the job once and return what the cube holds of it."""
-    engine.policy = policy
-    engine.faults = FaultSchedule.parse(
-        ",".join(f"crash:end-{number}@{AFTER_TASKS}" for number in range(1, failures + 1))
-    )
-    record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))
-    detected_s = record.detected_s
-    lost = int((record.outcome != "ok").sum())
-    return {
-        "makespan_s": np.inf if lost else record.makespan_s,
-        "ended_s": record.ended_s,
-        "lost": lost,
-        "sent_again": int((record.attempts - 1).clip(min=0).sum()),
-        "duplicates": int(record.duplicates.sum()),
-        "wasted_s": float(record.wasted_s.sum()),
-        "detected_s": float(np.nanmax(detected_s)) if np.isfinite(detected_s).any() else 0.0,
-        "overruns": int(record.overrun.sum()),
-    }
-
-
-def figure(cube: xr.Dataset) -> Figure:
-    """Draw Figure 5: finish times by failures, ours with the spread of the repeats, the paper's, and the limit."""
-    drawing = Figure(figsize=(8, 5.2), layout="constrained")
-    axes = drawing.subplots()
-    colours = {"none": "#666666", "reassign": "#D55E00", "monitor": "#0072B2", "hedge": "#009E73"}
-    marks = {"none": "X", "reassign": "s", "monitor": "o", "hedge": "^"}
-    at = cube.failures.values
-    for policy in cube.policy.values:
-        rows = cube.makespan_s.sel(policy=policy)
-        middle = rows.median("repeat").where(np.isfinite(rows).all("repeat"))
-        low, high = middle - rows.min("repeat"), rows.max("repeat") - middle
-        axes.errorbar(
-            at, middle, [low.fillna(0), high.fillna(0)], color=colours[policy], marker=marks[policy], ms=7,
-            lw=2, capsize=3, label=f"{policy}",
-        )  # fmt: skip
-        paper = cube.paper_s.sel(policy=policy)
-        if np.isfinite(paper).any():
-            axes.plot(
-                at, paper.where(np.isfinite(paper)), color=colours[policy], marker=marks[policy], ms=5,
-                mfc="white", ls="--", lw=1, label=f"{policy}, the paper's",
-            )  # fmt: skip
-    axes.step(at, cube.limit_s, where="mid", color="black", lw=1, ls=":", label="the devices' own limit")
-    axes.set_yscale("log")
-    axes.set_yticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
-    axes.minorticks_off()
-    axes.set_xlabel("failing end devices of 8")
-    axes.set_ylabel("finish time (s)")
-    axes.set_title("200 tasks of 0.52 s; with no policy, a failure loses answers (no point)")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    return drawing
 
 
 def report(cube: xr.Dataset) -> str:
@@ -124,7 +60,7 @@ def report(cube: xr.Dataset) -> str:
 
     for policy in cube.policy.values:
         row(f"{policy}, s", cube.makespan_s.sel(policy=policy).median("repeat").values)
-        if policy in PAPER_S:
+        if policy in paper.FAILURES_S:
             row("  the paper's, s", cube.paper_s.sel(policy=policy).values)
     row("devices' limit, s", cube.limit_s.values)
     middle = cube.makespan_s.median("repeat")
@@ -145,48 +81,57 @@ def report(cube: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-@click.command()
-@click.option("--policies", default=",".join(POLICIES), show_default=True)
-@click.option("--failures", default=max(FAILURES), show_default=True, help="The most devices that fail.")
-@click.option("--repeats", default=5, show_default=True)
-@click.option("--time-scale", default=0.2, show_default=True, help="Wall seconds a scenario second.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/fault_tolerance.nc"), show_default=True
-)
-def main(policies: str, failures: int, repeats: int, time_scale: float, out: Path) -> None:
+@click.option("--policies", default=",".join(POLICIES))
+@click.option("--failures", default=6, help="The most devices that fail.")
+@command(
+    engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=5,
+    smoke={"repeats": 1, "time_scale": 0.02, "policies": "reassign,monitor", "failures": 3},
+)  # fmt: skip
+def main(settings: Settings, policies: str, failures: int) -> None:
     """Measure the table, write it as a cube and a figure, and compare with the paper's."""
-    names, counts = policies.split(","), range(failures + 1)
-    job = Job(load_dataset(), images=TASKS * BATCH, batch_size=BATCH)
-    replay.prepare(zoo.bundle("mobilenet"), job.data.images)
-    settings = PolicySettings(timeout_s=TIMEOUT_S)
-    values = {name: np.zeros((len(names), len(counts), repeats)) for name in VARIABLES}
-    cells = [(r, p, f) for r in range(repeats) for p in range(len(names)) for f in range(len(counts))]
-    with DaskEngine(system(), job, compute="replay", time_scale=time_scale, settings=settings) as engine:
-        for repeat, policy, failed in track(cells, "runs", Console(stderr=True)):
-            for name, value in measure(engine, names[policy], failed).items():
-                values[name][policy, failed, repeat] = value
-    dims = ("policy", "failures", "repeat")
-    cube = xr.Dataset(
-        {
-            name: (dims, values[name], {"units": units, "long_name": text})
-            for name, (units, text) in VARIABLES.items()
-        },
-        {"policy": names, "failures": list(counts), "repeat": np.arange(repeats)},
-        {
-            "topology": system().to_yaml(), "time_scale": time_scale, "tasks": TASKS, "task_s": TASK_S,
-            "after_tasks": AFTER_TASKS, "timeout_s": TIMEOUT_S, "compute": "replay", **cubes.environment(),
-        },
-    )  # fmt: skip
-    paper = [[PAPER_S.get(name, [np.nan] * 7)[n] for n in counts] for name in names]
-    cube["paper_s"] = (
-        dims[:2],
-        np.array(paper),
-        {"units": "s", "long_name": "the paper's finish time (table 6)"},
-    )
-    limits = {"units": "s", "long_name": "least finish time that the devices allow"}
-    cube["limit_s"] = (("failures",), [limit_s(n) for n in counts], limits)
-    cubes.write(cube, out)
-    plots.save(figure(cube), out.with_suffix(".png"))
+    if settings.engine == "closed":
+        raise InputError("engine closed knows no failures; take dask or sim")
+    job, topology = settings.job(paper.BATCH), system()
+    resilience = PolicySettings(timeout_s=TIMEOUT_S)
+
+    def measure(policy: str, failures: int, repeat: int) -> dict[str, float]:
+        engine = stand.engine(topology, job)
+        engine.policy = policy
+        engine.faults = FaultSchedule.parse(
+            ",".join(f"crash:end-{number}@{AFTER_TASKS}" for number in range(1, failures + 1))
+        )
+        record = stand.run("end", topology, job).record
+        detected_s = record.detected_s
+        lost = int((record.outcome != "ok").sum())
+        return {
+            "makespan_s": np.inf if lost else record.makespan_s,
+            "ended_s": record.ended_s,
+            "lost": lost,
+            "sent_again": (record.attempts - 1).clip(min=0).sum(),
+            "duplicates": record.duplicates.sum(),
+            "wasted_s": record.wasted_s.sum(),
+            "detected_s": np.nanmax(detected_s) if np.isfinite(detected_s).any() else 0.0,
+            "overruns": record.overrun.sum(),
+        }
+
+    counts = range(failures + 1)
+    dims = {
+        "policy": Dim(policies.split(","), "1", "what is done about failures"),
+        "failures": Dim(counts, "1", "failing end devices"),
+        "repeat": repeats(settings.repeats),
+    }
+    constants = {
+        **settings.attributes, "topology": topology.to_yaml(), "task_s": TASK_S, "after_tasks": AFTER_TASKS,
+        "timeout_s": TIMEOUT_S,
+    }  # fmt: skip
+    with Stand(settings, settings=resilience) as stand:
+        cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat", "policy", "failures"))
+    theirs = [[paper.FAILURES_S.get(name, [np.nan] * 7)[n] for n in counts] for name in cube.policy.values]
+    about = {"units": "s", "long_name": "the paper's finish time (table 6)"}
+    cube["paper_s"] = (("policy", "failures"), np.array(theirs), about)
+    about = {"units": "s", "long_name": "least finish time that the devices allow"}
+    cube["limit_s"] = (("failures",), [limit_s(n, job.n_batches) for n in counts], about)
+    settings.write(cube, figures.fault_tolerance(cube))
     print(report(cube))
 
 

@@ -13,7 +13,6 @@ For each interval, on a device that does nothing else and on one that works:
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import click
 import numpy as np
@@ -23,9 +22,10 @@ from detection import VICTIMS, engine_for, trials
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from hddnn import Job, Topology, cubes, load_dataset, plots
+from hddnn import Job, Topology, load_dataset
 from hddnn.bars import track
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
 
 INTERVALS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -83,16 +83,13 @@ def figure(cube: xr.Dataset) -> Figure:
     return drawing
 
 
-@click.command()
-@click.option("--intervals", default=",".join(map(str, INTERVALS_S)), show_default=True, help="Wall seconds.")
-@click.option("--batches", default=100, show_default=True, help=f"Batches of {BATCH} images in a job.")
-@click.option("--repeats", default=5, show_default=True, help="Jobs of each of the two devices.")
-@click.option("--idle", default=5.0, show_default=True, help="Seconds to watch an idle device.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/heartbeat_interval.nc"), show_default=True
-)
-def main(intervals: str, batches: int, repeats: int, idle: float, out: Path) -> None:
+@click.option("--intervals", default=",".join(map(str, INTERVALS_S)), help="Wall seconds.")
+@click.option("--batches", default=100, help=f"Batches of {BATCH} images in a job.")
+@click.option("--idle", default=5.0, help="Seconds to watch an idle device.")
+@command(repeats=5, smoke={"intervals": "0.1", "batches": 4, "repeats": 1, "idle": 0.2}, resumable=False)
+def main(settings: Settings, intervals: str, batches: int, idle: float) -> None:
     """Sweep the interval."""
+    repeats = settings.repeats
     values = [float(text) for text in intervals.split(",")]
     slowdown, share = np.zeros((len(values), repeats)), np.zeros(len(values))
     detected_s = np.zeros((len(values), VICTIMS))
@@ -128,10 +125,9 @@ def main(intervals: str, batches: int, repeats: int, idle: float, out: Path) -> 
             "interval_s": ("interval_s", values, {"units": "s", "long_name": "heartbeat interval"}),
             "repeat": np.arange(repeats), "trial": np.arange(VICTIMS),
         },
-        {"batches": batches, "batch_size": BATCH, **cubes.environment()},
+        {"batches": batches, "batch_size": BATCH},
     )  # fmt: skip
-    cubes.write(cube, out)
-    plots.save(figure(cube), out.with_suffix(".png"))
+    settings.write(cube, figure(cube))
     print(f"without heartbeats an idle device takes {silent_share:.2%} of a core")
     for row, interval_s in enumerate(values):
         ratio, found_s = slowdown[row], detected_s[row]

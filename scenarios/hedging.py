@@ -10,72 +10,51 @@ devices.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
 import numpy as np
-import xarray as xr
-from fault_tolerance import BATCH, TASKS, system
-from rich.console import Console
+from fault_tolerance import system
 
-from hddnn import Job, cubes, load_dataset, zoo
-from hddnn.bars import track
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn import paper
 from hddnn.faults import FaultSchedule
-from hddnn.runtimes import replay
-from hddnn.schemes import make_plan
+from hddnn.scenario import Settings, Stand, command
+from hddnn.sweep import Dim, Variable, repeats
 
 POLICIES = ("monitor", "hedge")
 SLOW = 10
 TARGET_P99, TARGET_AGAIN = 1 / 3, 0.05  # at most
 VARIABLES = {
-    "p99_s": ("s", "99th percentile of the response"),
-    "makespan_s": ("s", "job start to the last answer"),
-    "again": ("1", "tasks that were done twice, as a share of all"),
-    "wasted_s": ("s", "device time spent on those"),
-    "lost": ("1", "tasks without an answer"),
+    "p99_s": Variable("s", "99th percentile of the response"),
+    "makespan_s": Variable("s", "job start to the last answer"),
+    "again": Variable("1", "tasks that were done twice, as a share of all"),
+    "wasted_s": Variable("s", "device time spent on those"),
+    "lost": Variable("1", "tasks without an answer"),
 }
 
 
-@click.command()
-@click.option("--repeats", default=5, show_default=True)
-@click.option("--time-scale", default=0.2, show_default=True, help="Wall seconds a scenario second.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/hedging.nc"), show_default=True)
-def main(repeats: int, time_scale: float, out: Path) -> None:
+@command(
+    engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=5,
+    smoke={"repeats": 1, "time_scale": 0.01},
+)  # fmt: skip
+def main(settings: Settings) -> None:
     """Run the job under both policies in turn."""
-    job = Job(load_dataset(), images=TASKS * BATCH, batch_size=BATCH)
-    replay.prepare(zoo.bundle("mobilenet"), job.data.images)
-    values = {name: np.zeros((len(POLICIES), repeats)) for name in VARIABLES}
+    job, topology = settings.job(paper.BATCH), system()
     faults = FaultSchedule.parse(f"slow:end-1x{SLOW}")
-    cells = [(repeat, row) for repeat in range(repeats) for row in range(len(POLICIES))]
-    with DaskEngine(system(), job, compute="replay", time_scale=time_scale, faults=faults) as engine:
-        for repeat, row in track(cells, "runs", Console(stderr=True)):
-            engine.policy = POLICIES[row]
-            record = engine.execute(make_plan("end", engine.topology, job, engine.costs()))
-            measured = {
-                "p99_s": np.nanquantile(record.response_s("coarse"), 0.99),
-                "makespan_s": record.makespan_s,
-                "again": record.duplicates.sum() / TASKS,
-                "wasted_s": record.wasted_s.sum(),
-                "lost": (record.outcome != "ok").sum(),
-            }
-            for name, value in measured.items():
-                values[name][row, repeat] = value
-    cube = xr.Dataset(
-        {
-            name: (("policy", "repeat"), values[name], {"units": units, "long_name": text})
-            for name, (units, text) in VARIABLES.items()
-        },
-        {"policy": list(POLICIES), "repeat": np.arange(repeats)},
-        {
-            "time_scale": time_scale,
-            "tasks": TASKS,
-            "slow_factor": SLOW,
-            "compute": "replay",
-            **cubes.environment(),
-        },
-    )
-    cubes.write(cube, out)
+
+    def measure(policy: str, repeat: int) -> dict[str, float]:
+        stand.engine(topology, job).policy = policy
+        record = stand.run("end", topology, job).record
+        return {
+            "p99_s": np.nanquantile(record.response_s("coarse"), 0.99),
+            "makespan_s": record.makespan_s,
+            "again": record.duplicates.sum() / job.n_batches,
+            "wasted_s": record.wasted_s.sum(),
+            "lost": (record.outcome != "ok").sum(),
+        }
+
+    dims = {"policy": Dim(POLICIES, "1", "what is done about it"), "repeat": repeats(settings.repeats)}
+    constants = {**settings.attributes, "topology": topology.to_yaml(), "faults": str(faults)}
+    with Stand(settings, faults=faults) as stand:
+        cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
+    settings.write(cube)
     for policy in POLICIES:
         row = cube.sel(policy=policy)
         print(

@@ -12,23 +12,26 @@ A task is one batch's stage. The batch is one image, so that moving images does 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import click
-import numpy as np
-import xarray as xr
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from distributed import Client
 
-from hddnn import Job, Topology, cubes, load_dataset
+from hddnn import Topology
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
+from hddnn.sweep import Dim, Variable, repeats
 
 SENDERS = ("submit", "graph", "hddnn")
 DEVICES = {"end": 2, "edge": 2}
-SETTLE_S = (
-    0.5  # the many tasks before are still being forgotten; a single request is measured on an idle system
-)
+#: The many tasks before are still being forgotten; a single request is measured on an idle system.
+SETTLE_S = 0.5
+VARIABLES = {
+    "rate": Variable("s-1", "tasks a second"),
+    "latency_s": Variable("s", "one request through both stages"),
+}
 
 
 def system() -> Topology:
@@ -73,19 +76,13 @@ def by_graph(client: Client, addresses: dict[str, list[str]], n: int, run: str) 
     client.get(HighLevelGraph({"bare": layer}, {"bare": set()}), keys)
 
 
-@click.command()
-@click.option("--tasks", default=2000, show_default=True, help="Tasks a run: batches times two stages.")
-@click.option("--pairs", default=7, show_default=True, help="Repeats of all senders in turn.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/overhead.nc"), show_default=True
-)
-def main(tasks: int, pairs: int, out: Path) -> None:
+@click.option("--tasks", default=2000, help="Tasks a run: batches times two stages.")
+@command(repeats=7, smoke={"repeats": 1, "tasks": 40})
+def main(settings: Settings, tasks: int) -> None:
     """Measure tasks a second and the latency of a single request by each sender."""
-    n = tasks // 2
-    data = load_dataset()
-    topology, job, one = system(), Job(data, images=n, batch_size=1), Job(data, images=1, batch_size=1)
-    rate = np.full((len(SENDERS), pairs), np.nan)
-    latency_s = np.full((len(SENDERS), pairs), np.nan)
+    n, topology = tasks // 2, system()
+    settings = settings.using(engine="dask", compute="nothing", images=n)
+    job, one = settings.job(1), settings.job(1, images=1)
     with DaskEngine(topology, job, compute="nothing") as engine, Client(engine.scheduler_address) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         addresses = {
@@ -93,32 +90,27 @@ def main(tasks: int, pairs: int, out: Path) -> None:
         }
         plan = make_plan("end-edge", topology, job, engine.costs())
         single = make_plan("end-edge", topology, one, engine.costs())
-        calls = {
+        calls: dict[str, Callable[[int, str], object]] = {
             "submit": lambda count, run: by_submit(client, addresses, count, run),
             "graph": lambda count, run: by_graph(client, addresses, count, run),
             "hddnn": lambda count, run: engine.execute(plan if count == n else single),
         }
         for sender in SENDERS:
             calls[sender](n, f"warm-up-{sender}")
-        for pair in range(pairs):
-            for i, sender in enumerate(SENDERS):
-                start_s = time.perf_counter()
-                calls[sender](n, f"{pair}")
-                rate[i, pair] = 2 * n / (time.perf_counter() - start_s)
-                time.sleep(SETTLE_S)
-                start_s = time.perf_counter()
-                calls[sender](1, f"single-{pair}")
-                latency_s[i, pair] = time.perf_counter() - start_s
-    dims = ("sender", "repeat")
-    cube = xr.Dataset(
-        {
-            "rate": (dims, rate, {"units": "s-1", "long_name": "tasks a second"}),
-            "latency_s": (dims, latency_s, {"units": "s", "long_name": "one request through both stages"}),
-        },
-        {"sender": list(SENDERS), "repeat": np.arange(pairs)},
-        {"tasks": tasks, **cubes.environment()},
-    )
-    cubes.write(cube, out)
+
+        def measure(sender: str, repeat: int) -> dict[str, float]:
+            start_s = time.perf_counter()
+            calls[sender](n, f"{repeat}")
+            all_s = time.perf_counter() - start_s
+            time.sleep(SETTLE_S)
+            start_s = time.perf_counter()
+            calls[sender](1, f"single-{repeat}")
+            return {"rate": 2 * n / all_s, "latency_s": time.perf_counter() - start_s}
+
+        dims = {"sender": Dim(list(SENDERS), "1", "who sends"), "repeat": repeats(settings.repeats)}
+        constants = {**settings.attributes, "tasks": tasks, "topology": topology.to_yaml()}
+        cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
+    settings.write(cube)
     for sender in SENDERS:
         row = cube.sel(sender=sender)
         ratio = float((row.rate / cube.rate.sel(sender="submit")).median())

@@ -9,63 +9,54 @@ The paper's system: topology `paper`, 200 batches of 50 images, networks replaye
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import click
 import numpy as np
-import xarray as xr
 
-from hddnn import Job, cubes, load_dataset, run
+from hddnn import Topology, paper
+from hddnn.scenario import Settings, Stand, command
 from hddnn.schemes import SCHEMES
+from hddnn.sweep import Dim, Variable, repeats
 
-BATCH = 50
 TARGET_FINISH = 1.10  # of each scheme, at most
 TARGET_RESPONSE = {"end-cloud": 0.1}  # at most
+VARIABLES = {
+    "makespan_s": Variable("s", "job start to the last answer"),
+    "bound_s": Variable("s", "pipelined lower bound of the finish time"),
+    "finish_ratio": Variable("1", "makespan over its lower bound"),
+    "coarse_response_s": Variable("s", "median time from release to coarse answer"),
+    "fine_response_s": Variable("s", "median time from release to fine answer"),
+    "response_ratio": Variable("1", "median coarse over median fine response"),
+    "lost": Variable("1", "batches that were not answered"),
+    "overruns": Variable("1", "batches that took longer than modelled on a device"),
+}
 
 
-def summary(cube: xr.Dataset) -> xr.Dataset:
-    """Return what this scenario shows of one run's cube, by scheme; NaN where a scheme has no fine answers."""
-    coarse_s = (cube.coarse_s - cube.submitted_s).median("batch")
-    fine_s = (cube.fine_s - cube.submitted_s).median("batch")
-    values = {
-        "makespan_s": (cube.makespan_s, "s", "job start to the last answer"),
-        "bound_s": (cube.bound_s, "s", "pipelined lower bound of the finish time"),
-        "finish_ratio": (cube.makespan_s / cube.bound_s, "1", "makespan over its lower bound"),
-        "coarse_response_s": (coarse_s, "s", "median time from release to coarse answer"),
-        "fine_response_s": (fine_s, "s", "median time from release to fine answer"),
-        "response_ratio": (coarse_s / fine_s, "1", "median coarse over median fine response"),
-        "lost": ((cube.outcome != "ok").sum("batch"), "1", "batches that were not answered"),
-        "overruns": (cube.overrun.sum("batch"), "1", "batches that took longer than modelled on a device"),
-    }
-    return xr.Dataset(
-        {name: v.drop_attrs().assign_attrs(units=u, long_name=text) for name, (v, u, text) in values.items()}
-    )
-
-
-@click.command()
-@click.option("--batches", default=200, show_default=True, help=f"Batches of {BATCH} images.")
-@click.option("--time-scale", default=0.2, show_default=True, help="Wall seconds a scenario second.")
-@click.option("--repeats", default=1, show_default=True, help="Runs of all schemes.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/pipelining.nc"), show_default=True
-)
-def main(batches: int, time_scale: float, repeats: int, out: Path) -> None:
+@command(
+    engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=1,
+    smoke={"images": 8 * paper.BATCH, "time_scale": 0.01},
+)  # fmt: skip
+def main(settings: Settings) -> None:
     """Run all schemes and compare each finish time with its lower bound."""
-    job = Job(load_dataset(), images=batches * BATCH, batch_size=BATCH)
-    runs = []
-    for _ in range(repeats):
-        cube = run("paper", job, list(SCHEMES), compute="replay", time_scale=time_scale)
-        runs.append(summary(cube))
-    cube = xr.concat(runs, "repeat", combine_attrs="override").assign_coords(repeat=np.arange(repeats))
-    cube.attrs = {
-        "topology_name": "paper",
-        "compute": "replay",
-        "time_scale": time_scale,
-        "batches": batches,
-        "batch_size": BATCH,
-        **cubes.environment(),
-    }
-    cubes.write(cube, out)
+    job, topology = settings.job(paper.BATCH), Topology.load("paper")
+
+    def measure(scheme: str, repeat: int) -> dict[str, float]:
+        ran = stand.run(scheme, topology, job)
+        coarse_s, fine_s = (float(np.median(ran.record.response_s(stage))) for stage in ("coarse", "fine"))
+        return {
+            "makespan_s": ran.record.makespan_s,
+            "bound_s": ran.bound_s,
+            "finish_ratio": ran.record.makespan_s / ran.bound_s,
+            "coarse_response_s": coarse_s,
+            "fine_response_s": fine_s,  # NaN under End, as is the ratio
+            "response_ratio": coarse_s / fine_s,
+            "lost": (ran.record.outcome != "ok").sum(),
+            "overruns": ran.record.overrun.sum(),
+        }
+
+    dims = {"scheme": Dim(list(SCHEMES), "1", "where images are sent"), "repeat": repeats(settings.repeats)}
+    constants = {**settings.attributes, "topology": topology.to_yaml()}
+    with Stand(settings) as stand:
+        cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
+    settings.write(cube)
     for scheme in SCHEMES:
         row = cube.sel(scheme=scheme)
         ratio = row.finish_ratio

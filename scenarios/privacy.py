@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,11 +25,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 
-from hddnn import cubes, plots, zoo
+from hddnn import zoo
 from hddnn.audit import Auditor, Effort, Setting
 from hddnn.audit.quality import UNRECOGNIZABLE
 from hddnn.bars import track
 from hddnn.privacy.codec import DEFAULT
+from hddnn.scenario import Settings, command
 
 DEPTHS = {
     "mobilenet": ("stem", "block2", "block4", "block6", "block12"),
@@ -63,29 +63,29 @@ COLOURS = ("#009E73", "#0072B2", "#E69F00", "#D55E00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v")
 
 
-@click.command()
-@click.option("--networks", default=",".join(DEPTHS), show_default=True)
-@click.option("--images", default=16, show_default=True, help="Attacked.")
-@click.option("--decoder-steps", default=200, show_default=True)
-@click.option("--gradient-steps", default=90, show_default=True)
-@click.option("--levels", default=5, show_default=True, help="Depths, from the stem on.")
-@click.option(
-    "--noises", default=len(NOISES), show_default=True, help="Of the grid's noises, the first so many."
-)
-@click.option("--threads", default=2, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/privacy.nc"), show_default=True)
+@click.option("--networks", default=",".join(DEPTHS))
+@click.option("--decoder-steps", default=200)
+@click.option("--gradient-steps", default=90)
+@click.option("--levels", default=5, help="Depths, from the stem on.")
+@click.option("--noises", default=len(NOISES), help="Of the grid's noises, the first so many.")
+@click.option("--threads", default=2)
+@command(
+    images=16, resumable=False,
+    smoke={
+        "networks": "resnet34", "images": 2, "levels": 2, "noises": 1, "decoder_steps": 4, "gradient_steps": 4
+    },
+)  # fmt: skip
 def main(
+    settings: Settings,
     networks: str,
-    images: int,
     decoder_steps: int,
     gradient_steps: int,
     levels: int,
     noises: int,
     threads: int,
-    out: Path,
 ) -> None:
     """Audit the grid."""
-    cubes.check_path(out)
+    images = settings.images
     torch.set_num_threads(threads)
     effort = Effort(decoder_steps, gradient_steps, tuned=4, learned=1000)
     thorough = Effort(3 * decoder_steps, 3 * gradient_steps)
@@ -123,11 +123,10 @@ def main(
         name: (dims, values[name], {"units": units, "long_name": text})
         for name, (dims, units, text) in VARIABLES.items()
     }
-    attributes = {"codec_of_grid": DEFAULT, "images": images, "threads": threads, **cubes.environment()}
+    attributes = {"codec_of_grid": DEFAULT, "images": images, "threads": threads}
     attributes |= {"decoder_steps": decoder_steps, "gradient_steps": gradient_steps}
     cube = xr.Dataset(data, {**sizes, "depth": (("network", "level"), depth)}, attributes)
-    cubes.write(cube, out)
-    plots.save(figure(cube), out.with_suffix(".png"))
+    settings.write(cube, figure(cube))
     for line in report(cube):
         print(line)
 

@@ -1,7 +1,7 @@
 """Measure what the README shows, and put it there: its tables and its picture.
 
 Every block between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced by the output of a command run here
-and now, so that no number there is typed in by hand. Takes two hours; nothing else should be running.
+and now, so that no number there is typed in by hand. Takes three hours; nothing else should be running.
 
     python scenarios/readme.py            # all
     python scenarios/readme.py run        # one block
@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 
 from hddnn import __version__
-from hddnn.machine import processor
+from hddnn.machine import description
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = (
@@ -52,11 +52,7 @@ def measured(name: str, folder: Path) -> str:
 
 def machine() -> str:
     """Return one line on what the figures were measured on."""
-    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return (
-        f"Measured with hddnn {__version__} on {os.cpu_count()} cores of {processor()}, "
-        f"{memory_gb:.0f} GB, Python {platform.python_version()}."
-    )
+    return f"Measured with hddnn {__version__} on {description()}, Python {platform.python_version()}."
 
 
 @click.command()

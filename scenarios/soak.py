@@ -10,7 +10,6 @@ grow.
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import click
 import numpy as np
@@ -18,7 +17,7 @@ import psutil
 import xarray as xr
 from rich.console import Console
 
-from hddnn import Job, Topology, cubes, load_dataset, zoo
+from hddnn import Topology, paper, zoo
 from hddnn.bars import track
 from hddnn.bounds import lower_bound_s
 from hddnn.engines.dask.engine import DaskEngine
@@ -26,9 +25,10 @@ from hddnn.faults import FaultSchedule
 from hddnn.policies import PolicySettings
 from hddnn.records import Record, Stage
 from hddnn.runtimes import replay
+from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
 
-BATCH, SCHEME = 50, "mapping"
+SCHEME = "mapping"
 TARGET_MB = 50.0  # growth of the client's memory over the job's second half, at most
 
 
@@ -59,23 +59,22 @@ def run(engine: DaskEngine, faults: FaultSchedule) -> tuple[Record, Witness]:
     return engine.execute(plan, witness), witness
 
 
-@click.command()
-@click.option("--batches", default=2000, show_default=True, help=f"Batches of {BATCH} images.")
-@click.option("--faults", "n_faults", default=60, show_default=True)
-@click.option("--policy", default="monitor", show_default=True)
-@click.option("--time-scale", default=0.05, show_default=True, help="Wall seconds a scenario second.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/soak.nc"), show_default=True)
-def main(batches: int, n_faults: int, policy: str, time_scale: float, seed: int, out: Path) -> None:
+@click.option("--faults", "n_faults", default=60)
+@click.option("--policy", default="monitor")
+@click.option("--seed", default=0)
+@command(
+    time_scale=0.05, images=2000 * paper.BATCH, resumable=False,
+    smoke={"images": 40 * paper.BATCH, "n_faults": 4, "time_scale": 0.02},
+)  # fmt: skip
+def main(settings: Settings, n_faults: int, policy: str, seed: int) -> None:
     """Run the job without failures and with them, and compare."""
-    topology = Topology.load("paper")
-    job = Job(load_dataset(), images=batches * BATCH, batch_size=BATCH)
+    topology, job, time_scale = Topology.load("paper"), settings.job(paper.BATCH), settings.time_scale
     for network in topology.networks:
         replay.prepare(zoo.bundle(network), job.data.images[: job.images])
     # The only cloud is among those that fail, and always comes back: wait for it.
-    settings = PolicySettings(patience_s=10.0 / time_scale)
+    resilience = PolicySettings(patience_s=10.0 / time_scale)
     with DaskEngine(
-        topology, job, compute="replay", time_scale=time_scale, policy=policy, settings=settings
+        topology, job, compute="replay", time_scale=time_scale, policy=policy, settings=resilience
     ) as engine:
         bound_s = lower_bound_s(make_plan(SCHEME, topology, job, engine.costs()), engine.costs())
         # Long enough to be noticed: a device that is away for less than three heartbeats just takes longer.
@@ -104,14 +103,14 @@ def main(batches: int, n_faults: int, policy: str, time_scale: float, seed: int,
     cube = xr.Dataset(
         {name: ((), value, {"units": units, "long_name": text}) for name, (value, units, text) in values.items()},
         attrs={
-            "faults": str(schedule), "batches": batches, "policy": policy, "time_scale": time_scale, "seed": seed,
-            "scheme": SCHEME, "topology_name": topology.name, "compute": "replay", **cubes.environment(),
+            **settings.attributes, "faults": str(schedule), "batches": job.n_batches, "policy": policy,
+            "seed": seed, "scheme": SCHEME, "topology": topology.to_yaml(),
         },
     )  # fmt: skip
-    cubes.write(cube, out)
+    settings.write(cube)
     number = {name: value for name, (value, _, _) in values.items()}
     print(
-        f"{batches} batches, {number['faults']} failures: {number['lost']} lost, {number['twice']} twice, "
+        f"{job.n_batches} batches, {number['faults']} failures: {number['lost']} lost, {number['twice']} twice, "
         f"{number['different']} images answered differently (target 0 each)\n"
         f"{number['sent_again']} sent again, {number['duplicates']} late answers dropped; finish "
         f"{number['makespan_s']:.1f} s, {number['without_failures_s']:.1f} s without failures\n"

@@ -11,14 +11,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import click
 import psutil
 import xarray as xr
 
-from hddnn import Job, Topology, cubes, load_dataset, zoo
+from hddnn import Job, Topology, load_dataset, zoo
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.scenario import Settings, command
 
 TARGET_IMPORT_S = 0.3  # less
 BATCH = 50
@@ -55,16 +55,11 @@ def ready(topology: Topology, job: Job) -> tuple[float, float]:
         return taken_s, pss_bytes(list(engine.pids.values()))
 
 
-@click.command()
-@click.option("--imports", default=7, show_default=True, help="Fresh processes that import hddnn.")
-@click.option("--starts", default=5, show_default=True, help="Starts of the whole system.")
-@click.option(
-    "--topology", "topology_name", default="paper", show_default=True, help="Packaged name or file."
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/start_up.nc"), show_default=True
-)
-def main(imports: int, starts: int, topology_name: str, out: Path) -> None:
+@click.option("--imports", default=7, help="Fresh processes that import hddnn.")
+@click.option("--starts", default=5, help="Starts of the whole system.")
+@click.option("--topology", "topology_name", default="paper", help="Packaged name or file.")
+@command(smoke={"imports": 1, "starts": 1, "topology_name": "laptop"}, resumable=False)
+def main(settings: Settings, imports: int, starts: int, topology_name: str) -> None:
     """Measure the import, the loading of each network alone, and the start of all devices."""
     topology = Topology.load(topology_name, networks=zoo.names())
     job = Job(load_dataset(), images=BATCH, batch_size=BATCH)
@@ -80,9 +75,9 @@ def main(imports: int, starts: int, topology_name: str, out: Path) -> None:
     cube = xr.Dataset(
         {name: (dims, v, {"units": u, "long_name": text}) for name, (dims, v, u, text) in rows.items()},
         {"network": list(topology.networks)},
-        {"topology_name": topology.name, "devices": len(topology.devices), **cubes.environment()},
+        {"topology_name": topology.name, "devices": len(topology.devices)},
     )
-    cubes.write(cube, out)
+    settings.write(cube)
     print(f"import hddnn        {spread(cube.import_s)} s (target below {TARGET_IMPORT_S})")
     for network in topology.networks:
         print(f"load {network:14} {spread(cube.load_s.sel(network=network))} s, one process alone")

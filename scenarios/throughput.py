@@ -16,21 +16,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import click
-import numpy as np
 import psutil
-import xarray as xr
 
-from hddnn import Job, Topology, cubes, load_dataset, runtimes, zoo
+from hddnn import Job, Topology, load_dataset, runtimes, zoo
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
+from hddnn.sweep import Dim, Variable, repeats
 
 SENDERS = ("bare", "hddnn")
 NETWORK = "mobilenet"
 TARGET = 0.7  # hddnn's images a second over bare, at least
 SETTLE_S = 0.5  # what a run leaves behind is still being forgotten
+VARIABLES = {
+    "rate": Variable("s-1", "images a second"),
+    "busy_s": Variable("s", "processor time of all processes an image"),
+}
 
 
 def loop(share: list[int], batch_size: int, images: int, pipe: Connection) -> None:
@@ -84,56 +87,46 @@ def cpu_s(pids: list[int]) -> float:
     return sum(t.user + t.system for t in times)
 
 
-@click.command()
-@click.option("--batches", default=2000, show_default=True, help="Batches a run.")
-@click.option("--batch", "batch_size", default=50, show_default=True, help="Images a batch.")
-@click.option("--pairs", default=7, show_default=True, help="Repeats of both in turn.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results/throughput.nc"), show_default=True
-)
-def main(batches: int, batch_size: int, pairs: int, out: Path) -> None:
+@click.option("--batch", "batch_size", default=50, help="Images a batch.")
+@command(images=100_000, repeats=7, smoke={"images": 80, "batch_size": 10, "repeats": 1})
+def main(settings: Settings, batch_size: int) -> None:
     """Measure images a second of each."""
     count = os.cpu_count() or 1
     devices = [{"name": "end", "tier": "end", "count": count, "network": NETWORK}]
     topology = Topology.from_dict({"name": "throughput", "devices": devices})
-    job = Job(load_dataset(), images=batches * batch_size, batch_size=batch_size)
-    rate, busy_s = (np.full((len(SENDERS), pairs), np.nan) for _ in range(2))
-    with DaskEngine(topology, job) as engine, bare_loops(count, batches, batch_size) as pipes:
+    job = settings.using(compute="real").job(batch_size)
+    with DaskEngine(topology, job) as engine, bare_loops(count, job.n_batches, batch_size) as pipes:
         plan = make_plan("end", topology, job, engine.costs())
-        calls = {"bare": lambda: run_bare(pipes), "hddnn": lambda: engine.execute(plan)}
         pids = {"bare": list(pipes), "hddnn": [os.getpid(), *engine.pids.values()]}
-        for repeat in range(-1, pairs):  # the first pair warms up
-            for i, sender in enumerate(SENDERS):
-                time.sleep(SETTLE_S)
-                before_s, start_s = cpu_s(pids[sender]), time.perf_counter()
-                record = calls[sender]()
-                taken_s = time.perf_counter() - start_s
-                if record is not None and (record.outcome != "ok").any():
-                    raise click.ClickException("batches were lost")
-                if repeat >= 0:
-                    rate[i, repeat] = job.images / taken_s
-                    busy_s[i, repeat] = (cpu_s(pids[sender]) - before_s) / job.images
-    ratio = rate[1] / rate[0]
-    dims = ("sender", "repeat")
-    cube = xr.Dataset(
-        {
-            "rate": (dims, rate, {"units": "s-1", "long_name": "images a second"}),
-            "busy_s": (dims, busy_s, {"units": "s", "long_name": "processor time of all processes an image"}),
-            "ratio": (("repeat",), ratio, {"units": "1", "long_name": "hddnn's rate over bare"}),
-        },
-        {"sender": list(SENDERS), "repeat": np.arange(pairs)},
-        {"network": NETWORK, "devices": count, "batches": batches, "batch_size": batch_size},
-    )
-    cube.attrs |= cubes.environment()
-    cubes.write(cube, out)
+
+        def measure(sender: str, repeat: int) -> dict[str, float]:
+            time.sleep(SETTLE_S)
+            before_s, start_s = cpu_s(pids[sender]), time.perf_counter()
+            if sender == "bare":
+                run_bare(pipes)
+            elif not engine.execute(plan).complete:
+                raise click.ClickException("batches were lost")
+            taken_s = time.perf_counter() - start_s
+            return {"rate": job.images / taken_s, "busy_s": (cpu_s(pids[sender]) - before_s) / job.images}
+
+        for sender in SENDERS:
+            measure(sender, -1)  # warms up
+        dims = {"sender": Dim(SENDERS, "1", "who runs the network"), "repeat": repeats(settings.repeats)}
+        constants = {"network": NETWORK, "devices": count, "images": job.images, "batch_size": batch_size}
+        cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
+    about = {"units": "1", "long_name": "hddnn's rate over bare"}
+    cube["ratio"] = (cube.rate.sel(sender="hddnn") / cube.rate.sel(sender="bare")).assign_attrs(about)
+    settings.write(cube)
     for sender in SENDERS:
         row = cube.sel(sender=sender)
         print(
             f"{sender:6} {float(row.rate.median()):7.0f} images/s ({float(row.rate.min()):.0f} to "
             f"{float(row.rate.max()):.0f}), {float(row.busy_s.median()) * 1e3:.3f} ms of processor time an image"
         )
+    ratio = cube.ratio.values
     print(
-        f"ratio  {np.median(ratio):7.2f} ({ratio.min():.2f} to {ratio.max():.2f}; target {TARGET} at least)"
+        f"ratio  {float(cube.ratio.median()):7.2f} ({ratio.min():.2f} to {ratio.max():.2f}; "
+        f"target {TARGET} at least)"
     )
 
 

@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from hddnn.machine import processor
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hddnn import machine
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    machine.gpu.cache_clear()
+    yield
+    machine.gpu.cache_clear()
 
 
 def test_a_processor_has_a_name() -> None:
-    assert processor() == processor().strip() != ""
-    assert "\n" not in processor()
+    assert machine.processor() == machine.processor().strip() != ""
+    assert "\n" not in machine.processor()
+
+
+def test_the_description_tells_cores_and_memory() -> None:
+    assert machine.description().startswith(f"{os.cpu_count()} cores of {machine.processor()}")
+    assert f"{machine.memory_gb():.0f} GB" in machine.description()
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpu() == "none"
+
+
+def test_gpus_are_those_that_the_driver_lists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf 'NVIDIA H100\\nNVIDIA A2\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert machine.gpu() == "NVIDIA H100, NVIDIA A2"
+    assert machine.description().endswith(", NVIDIA H100, NVIDIA A2")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,54 +15,59 @@ import pytest
 import xarray as xr
 
 from hddnn import cubes
+from hddnn.equations import eq_8, eq_10
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
 
-LAPTOP = ["--topology", "laptop"]
-
-#: script -> options that make it small, the dims of its cube, and the variables that may hold NaN.
-SCENARIOS: dict[str, tuple[list[str], set[str], set[str]]] = {
-    "client_memory": (
-        ["--scheme", "end-edge", "--images", "100", "200", "--time-scale", "0.001", "--repeats", "1"],
-        {"scheme", "images", "repeat"},
-        set(),
-    ),
-    "codec": (["--images", "50", "--rounds", "1"], {"network", "codec"}, set()),
-    "detection": (["--trials", "1", "--minutes", "0.02", "--heartbeat", "0.1"], {"kind", "trial"}, set()),
+#: script -> the dims of its cube, and the variables that may hold NaN.
+SCENARIOS: dict[str, tuple[set[str], set[str]]] = {
+    "client_memory": ({"scheme", "images", "repeat"}, set()),
+    "codec": ({"network", "codec"}, set()),
+    "detection": ({"kind", "trial"}, set()),
+    "encoder_spec": ({"network"}, set()),
     "encryption_overhead": (
-        ["--repeats", "1", "--latencies", "0.05"],
         {"latency_s", "bandwidth", "encode_at", "codec", "repeat"},
-        {"paper"},  # which knows four latencies
+        {"paper_overhead"},  # which knows four latencies
     ),
-    "fault_tolerance": (
-        ["--policies", "monitor,hedge", "--failures", "1", "--repeats", "1", "--time-scale", "0.02"],
-        {"policy", "failures", "repeat"},
-        {"paper_s"},  # the paper has no hedge
-    ),
-    "heartbeat_interval": (
-        ["--intervals", "0.1", "--batches", "4", "--repeats", "1", "--idle", "0.2"],
-        {"interval_s", "repeat", "trial"},
-        set(),
-    ),
-    "hedging": (["--repeats", "1", "--time-scale", "0.01"], {"policy", "repeat"}, set()),
-    "overhead": (["--tasks", "40", "--pairs", "1"], {"sender", "repeat"}, set()),
+    "fault_tolerance": ({"policy", "failures", "repeat"}, {"paper_s"}),  # the paper has no hedge
+    "heartbeat_interval": ({"interval_s", "repeat", "trial"}, set()),
+    "hedging": ({"policy", "repeat"}, set()),
+    "inference_time": ({"network", "device", "repeat"}, set()),
+    "model_size": ({"network"}, {"accuracy_fine", "paper_accuracy_fine"}),  # MobileNet has none
+    "overhead": ({"sender", "repeat"}, set()),
     "pipelining": (
-        ["--batches", "8", "--time-scale", "0.01"],
         {"scheme", "repeat"},
         {"fine_response_s", "response_ratio"},  # under End there are no fine answers
     ),
-    "privacy": (
-        [
-            *["--networks", "resnet34", "--images", "2", "--levels", "2", "--noises", "1"],
-            *["--decoder-steps", "4", "--gradient-steps", "4"],
-        ],
-        {"network", "level", "noise", "codec"},
-        {"held"},  # of settings that were attacked again
+    "privacy": ({"network", "level", "noise", "codec"}, {"held"}),  # of settings that were attacked again
+    "scaling": (
+        {"scheme", "n_end", "repeat"},
+        {"fine_response_s", "fine_accuracy", "paper_fine_accuracy"},  # the same
     ),
-    "soak": (["--batches", "40", "--faults", "4", "--time-scale", "0.02"], set(), set()),
-    "start_up": (["--imports", "1", "--starts", "1", *LAPTOP], {"import", "network", "start"}, set()),
-    "throughput": (["--batches", "8", "--batch", "10", "--pairs", "1"], {"sender", "repeat"}, set()),
+    "soak": (set(), set()),
+    "start_up": ({"import", "network", "start"}, set()),
+    "system_latency": (
+        {"tier", "setting", "repeat"},
+        {"image_s", "paper_image_s"},  # nothing is sent up to the end tier
+    ),
+    "throughput": ({"sender", "repeat"}, set()),
 }
+
+
+@cache
+def smoked(name: str, folder: Path) -> xr.Dataset:
+    """Run a scenario with --smoke, and return its cube."""
+    out = folder / f"{name}.nc"
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--smoke", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    return cubes.read(out)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scenarios")
 
 
 def test_every_scenario_is_run_here() -> None:
@@ -67,21 +76,79 @@ def test_every_scenario_is_run_here() -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario_writes_a_whole_cube(name: str, tmp_path: Path) -> None:
-    options, dims, may_lack = SCENARIOS[name]
-    out = tmp_path / "cube.nc"
-    command = [sys.executable, str(FOLDER / f"{name}.py"), *options, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    cube = cubes.read(out)
+def test_scenario_writes_a_whole_cube(name: str, folder: Path) -> None:
+    dims, may_lack = SCENARIOS[name]
+    cube = smoked(name, folder)
     assert set(cube.sizes) == dims
+    assert cube.attrs["scenario"] == name
     assert {"hddnn_version", "machine", "python_version"} <= set(cube.attrs)
     assert cube.data_vars
     for variable, values in cube.data_vars.items():
         assert {"units", "long_name"} <= set(values.attrs), variable
         if variable not in may_lack and np.issubdtype(values.dtype, np.number):
             assert not values.isnull().any(), variable
+
+
+def test_end_edge_gets_faster_until_the_edge_is_the_limit(folder: Path) -> None:
+    cube = smoked("scaling", folder).isel(repeat=0)
+    assert (cube.lost == 0).all()
+    times_s = cube.makespan_s.sel(scheme="end-edge")
+    assert float(times_s.sel(n_end=2) / times_s.sel(n_end=1)) < 0.75
+    assert float(times_s.sel(n_end=8) / times_s.sel(n_end=4)) > 0.75
+    # The bound says where: from there on, more end devices hardly lower it.
+    bound_s = cube.bound_s.sel(scheme="end-edge")
+    assert float(bound_s.sel(n_end=8) / bound_s.sel(n_end=4)) > 0.85
+
+
+def test_mapping_is_end_edge_up_to_four_end_devices(folder: Path) -> None:
+    cube = smoked("scaling", folder).isel(repeat=0)
+    few = cube.sel(n_end=range(1, 5))
+    mapping, edge = few.sel(scheme="mapping"), few.sel(scheme="end-edge")
+    np.testing.assert_array_equal(mapping.fine_accuracy, edge.fine_accuracy)
+    np.testing.assert_allclose(mapping.closed_form_s, edge.closed_form_s)
+    more = cube.sel(n_end=range(5, 9))
+    assert (more.makespan_s.sel(scheme="mapping") > more.makespan_s.sel(scheme="end-edge")).all()
+
+
+def test_accuracy_under_mapping_follows_equation_10(folder: Path) -> None:
+    cube = smoked("scaling", folder).isel(repeat=0)
+    cloud, edge = (cube.fine_accuracy.sel(scheme=scheme) for scheme in ("end-cloud", "end-edge"))
+    for n_end in cube.n_end.values.tolist():
+        theta_cloud = eq_8(n_end, 4, 1)
+        expected = eq_10(theta_cloud, float(cloud.sel(n_end=n_end)), float(edge.sel(n_end=n_end)))
+        found = float(cube.fine_accuracy.sel(scheme="mapping", n_end=n_end))
+        # Of 1,000 images, two thirds of which may go either way: three standard deviations of a share.
+        assert found == pytest.approx(expected, abs=0.045)
+
+
+def test_monitor_beats_reassign_from_two_failures_on(folder: Path) -> None:
+    cube = smoked("fault_tolerance", folder).isel(repeat=0)
+    assert (cube.lost == 0).all()
+    some = cube.makespan_s.sel(failures=[2, 3])
+    assert (some.sel(policy="monitor") < some.sel(policy="reassign")).all()
+
+
+def test_a_killed_scenario_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
+    whole = smoked("scaling", folder)
+    out = tmp_path / "scaling.nc"
+    command = [sys.executable, str(FOLDER / "scaling.py"), "--smoke", "--out", str(out)]
+    points = out.with_suffix(".points.jsonl")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=tmp_path, **quiet) as running:
+        until = time.monotonic() + 60
+        while not points.exists() or points.read_text().count("\n") < 8:
+            assert time.monotonic() < until, "no points"
+            time.sleep(0.05)
+        running.send_signal(signal.SIGKILL)
+    before = points.read_text().rpartition("\n")[0].split("\n")
+    subprocess.run([*command, "--resume"], check=True, cwd=tmp_path, timeout=120, **quiet)
+    after = points.read_text().splitlines()
+    assert after[: len(before)] == before
+    assert len({json.dumps(json.loads(line)[0]) for line in after[1:]}) == len(after) - 1 == whole.makespan_s.size
+    cube = cubes.read(out)
+    exact = ["closed_form_s", "bound_s", "coarse_accuracy", "fine_accuracy", "lost", "paper_fine_accuracy"]
+    xr.testing.assert_equal(cube[exact], whole[exact])
+    assert cube.makespan_s.notnull().all()
 
 
 def full(name: str, folder: Path) -> xr.Dataset:

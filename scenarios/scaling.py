@@ -1,0 +1,75 @@
+"""Figure 4 and Table 3 of the paper: finish time and accuracy of each scheme with 1 to 8 end devices.
+
+The paper's system (topology `paper`), 200 tasks of 50 images, answers replayed, a tenth of its real times.
+
+    python scenarios/scaling.py --data cifar100 --data-root DIR --out results/scaling.nc
+"""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+from hddnn.report import figures
+
+from hddnn import Topology, paper
+from hddnn.scenario import Settings, Stand, command
+from hddnn.schemes import SCHEMES
+from hddnn.sweep import Dim, Variable, repeats
+
+VARIABLES = {
+    "makespan_s": Variable("s", "job start to the last answer at the client"),
+    "closed_form_s": Variable("s", "finish time by the paper's equations"),
+    "bound_s": Variable("s", "pipelined lower bound of the finish time"),
+    "coarse_accuracy": Variable("1", "share of right coarse answers"),
+    "fine_accuracy": Variable("1", "share of right fine answers"),
+    "coarse_response_s": Variable("s", "median time from release to coarse answer"),
+    "fine_response_s": Variable("s", "median time from release to fine answer"),
+    "overruns": Variable("1", "batches that took longer than modelled on a device"),
+    "lost": Variable("1", "batches without an answer"),
+}
+
+
+@click.option("--end-devices", "most", default=paper.N_END, help="Most end devices.")
+@command(
+    engine="dask", compute="replay", time_scale=0.1, images=paper.IMAGES, repeats=3, data="sample",
+    smoke={"images": 20 * paper.BATCH, "repeats": 1, "time_scale": 0.02},
+)  # fmt: skip
+def main(settings: Settings, most: int) -> None:
+    """Run every scheme on 1 to 8 end devices."""
+    job, system = settings.job(paper.BATCH), Topology.load("paper")
+
+    def measure(scheme: str, n_end: int, repeat: int) -> dict[str, float]:
+        ran = stand.run(scheme, system.with_end_devices(n_end), job)
+        record = ran.record
+        response_s = {
+            f"{stage}_response_s": float(np.median(record.response_s(stage))) for stage in ("coarse", "fine")
+        }
+        return {
+            "makespan_s": record.makespan_s, "closed_form_s": ran.closed_form_s, "bound_s": ran.bound_s,
+            "coarse_accuracy": record.accuracy("coarse"), "fine_accuracy": record.accuracy("fine"),
+            "overruns": record.overrun.sum(), "lost": (record.outcome != "ok").sum(), **response_s,
+        }  # fmt: skip
+
+    dims = {
+        "scheme": Dim(list(SCHEMES), "1", "where images are sent"),
+        "n_end": Dim(range(1, most + 1), "1", "end devices"),
+        "repeat": repeats(settings.repeats),
+    }
+    constants = {**settings.attributes, "topology": system.to_yaml(), "data_digest": job.data.digest}
+    with Stand(settings) as stand:
+        cube = settings.sweep(measure, dims, VARIABLES, constants, order=("n_end", "repeat", "scheme"))
+    theirs = [paper.FINE_ACCURACY.get(scheme, (np.nan,) * paper.N_END) for scheme in cube.scheme.values]
+    known = [[row[n - 1] if n <= len(row) else np.nan for n in cube.n_end.values] for row in theirs]
+    about = {"units": "1", "long_name": "the paper's fine accuracy (table 3)"}
+    cube["paper_fine_accuracy"] = (("scheme", "n_end"), known, about)
+    settings.write(cube, figures.scaling(cube))
+    print("finish time, s     " + "".join(f"{n:8}" for n in cube.n_end.values) + "  end devices")
+    for name, what in (("makespan_s", "measured"), ("closed_form_s", "formula"), ("bound_s", "bound")):
+        for scheme in SCHEMES:
+            row = cube[name].sel(scheme=scheme).median("repeat").values
+            print(f"{scheme:9} {what:9}" + "".join(f"{value:8.1f}" for value in row))
+    print(f"{int(cube.overruns.sum())} overruns, {int(cube.lost.sum())} batches lost (target 0)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Table 2 of the paper: what an image takes inside the running system, by tier and latency.
+
+One end device, one edge device and a cloud, real networks at their own speed, threads as in inference_time.py.
+  alone             inference alone, batch after batch, in this process
+  no communication  the device's own time for a batch, while the system runs
+  0 s ... 1 s       the job's finish time over its images: with the way to the device, of that latency, which keeps
+                    the device busy while it receives, as in the paper
+The end tier's images come from the client, its only way.
+
+    python scenarios/system_latency.py --out results/system_latency.nc
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from hddnn import Topology, paper, runtimes, zoo
+from hddnn.scenario import Settings, Stand, command, stand_in
+from hddnn.sweep import Dim, Variable, repeats
+from hddnn.topology import TIERS
+
+NETWORKS = {"end": "mobilenet", "edge": "resnet34", "cloud": "wrn16_4"}
+SCHEMES = {"end": "end", "edge": "end-edge", "cloud": "end-cloud"}
+LATENCIES_S = {"0 s": 0.0, "0.5 s": 0.5, "1 s": 1.0}
+SETTINGS = ("alone", "no communication", *LATENCIES_S)
+
+
+def system(latency_s: float) -> Topology:
+    """Return one device of each tier, with one kind of way up."""
+    devices = [
+        {"name": tier, "tier": tier, "network": NETWORKS[tier], "threads": stand_in(tier).threads,
+         "runtime": stand_in(tier).runtime}
+        for tier in TIERS
+    ]  # fmt: skip
+    ways = [
+        {"from": "end", "to": tier, "latency_s": latency_s, "mode": "serial"} for tier in ("edge", "cloud")
+    ]
+    return Topology.from_dict({"name": "table-2", "devices": devices, "links": ways})
+
+
+@command(images=20 * paper.BATCH, repeats=5, smoke={"images": 2 * paper.BATCH, "repeats": 1})
+def main(settings: Settings) -> None:
+    """Measure every tier with every latency."""
+    settings = settings.using(engine="dask", compute="real")
+    job = settings.job(paper.BATCH)
+    alone = {}
+    for tier, network in NETWORKS.items():
+        on = stand_in(tier)
+        alone[tier] = runtimes.load(on.runtime, zoo.bundle(network), threads=on.threads)
+        alone[tier].warm_up(paper.BATCH)
+
+    def measure(tier: str, setting: str, repeat: int) -> dict[str, float]:
+        if setting == "alone":
+            start_s = time.perf_counter()
+            for batch in range(job.n_batches):
+                alone[tier].run(job.batch_images(batch))
+            return {"image_s": (time.perf_counter() - start_s) / job.images}
+        record = stand.run(SCHEMES[tier], system(LATENCIES_S.get(setting, 0.0)), job).record
+        if setting != "no communication":
+            return {"image_s": record.makespan_s / job.images}
+        stage = "end" if tier == "end" else "upper"
+        spent_s = record.steps[f"{stage}_done"] - record.steps[f"{stage}_started"]
+        return {"image_s": float(spent_s.sum()) / job.images}
+
+    dims = {
+        "tier": Dim(list(TIERS), "1", "tier"),
+        "setting": Dim(list(SETTINGS), "1", "with what"),
+        "repeat": repeats(settings.repeats),
+    }
+    variables = {"image_s": Variable("s", "time of an image")}
+    constants = {**settings.attributes, "topology": system(0.0).to_yaml()}
+    with Stand(settings) as stand:
+        cube = settings.sweep(
+            measure, dims, variables, constants, order=("setting", "repeat"),
+            where=lambda point: point["tier"] != "end" or LATENCIES_S.get(str(point["setting"]), 0.0) == 0,
+        )  # fmt: skip
+    theirs = np.array([[paper.SYSTEM_S[t].get(s, np.nan) for s in SETTINGS] for t in TIERS])
+    about = {"units": "s", "long_name": "the paper's time of an image (table 2)"}
+    cube["paper_image_s"] = (("tier", "setting"), theirs, about)
+    settings.write(cube)
+    print(f"{'ms an image':19}" + "".join(f"{setting:>18}" for setting in SETTINGS))
+    for tier in TIERS:
+        for name, values in (("", cube.image_s.median("repeat")), (", the paper's", cube.paper_image_s)):
+            row = "".join(
+                f"{'-' if np.isnan(v) else f'{1e3 * v:.2f}':>18}" for v in values.sel(tier=tier).values
+            )
+            print(f"{tier + name:19}{row}")
+    middle = cube.image_s.median("repeat")
+    cost = middle.sel(setting="0 s") / middle.sel(setting="alone") - 1
+    print(
+        "the system's own cost: " + ", ".join(f"{tier} {float(cost.sel(tier=tier)):+.0%}" for tier in TIERS)
+    )
+
+
+if __name__ == "__main__":
+    main()
