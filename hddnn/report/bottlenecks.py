@@ -1,0 +1,206 @@
+"""What limits a run: for how much of its finish time each device, link and the client was busy.
+
+Shares are of the makespan, from the spans of hddnn.report.spans; one that is used by nobody has 0:
+
+  end, edge, cloud devices   a device works: it classifies or encodes
+  link end > cloud           the link to a receiving device is taken; an overlapped link's latency does not take it
+  client                     the assigner: an end device waits for it to release batches. It is idle, more of its
+                             batches are to come, and none of them is under way, which is from its images' arrival
+                             to the end of its last step on a device. So a client that holds batches back since
+                             enough are under way keeps nobody waiting. Work that was lost or dropped looks like
+                             waiting: after faults, read this share with that in mind.
+
+What limits: a device is occupied while it works or receives over a serial link, a link while it is taken. The one
+that is occupied most limits when that is for LIMIT or more of the time; where none is, the client does, when end
+devices wait for it for WAITING or more; else nothing is busy throughout, and the busiest is named all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hddnn.report.gathering import topology_of
+from hddnn.report.spans import WORK, Spans, covered_s, link_name, places, spans_of
+from hddnn.topology import TIERS, Device, Topology
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CLIENT = "client"
+LIMIT, WAITING = 0.8, 0.2
+#: A device that works, or receives, for a smaller share does not limit by that.
+SMALL = 0.05
+
+
+@dataclass(frozen=True)
+class _Load:
+    """One resource under one scheme. busy: share by device or link."""
+
+    busy: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(list(self.busy.values()))) if self.busy else 0.0
+
+    @property
+    def busiest(self) -> str:
+        return max(self.busy, key=self.busy.__getitem__) if any(self.busy.values()) else ""
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """What may limit: resources, who it is of them, for what share it is occupied, and how that is said."""
+
+    resources: tuple[str, ...]
+    share: float
+    text: str
+
+
+def bottlenecks(cube: xr.Dataset) -> xr.Dataset:
+    """Return the shares of a run's cube, dims scheme and resource.
+
+    share: mean over a tier's devices, or a tier's links of one kind; busiest_share, busiest: the largest, and
+    whose it is; limiting: whether the resource limits; verdict (scheme): that in a sentence. NaN for a scheme
+    without answers. Raises TopologyError.
+    """
+    import xarray as xr
+
+    topology = topology_of(cube)
+    schemes = [str(name) for name in cube.scheme.values]
+    resources = list(_resources(topology))
+    shape = (len(schemes), len(resources))
+    share, most = np.full(shape, np.nan), np.full(shape, np.nan)
+    busiest, limiting = np.full(shape, "", object), np.zeros(shape, bool)
+    verdicts = []
+    for row, scheme in enumerate(schemes):
+        makespan_s = float(cube.makespan_s.sel(scheme=scheme))
+        if not (np.isfinite(makespan_s) and makespan_s > 0):
+            verdicts.append(f"{scheme}: no answer, so nothing to say.")
+            continue
+        spans = spans_of(cube, scheme, topology)
+        loads = _loads(spans, topology, makespan_s)
+        loads[CLIENT] = _Load(_waiting(cube.sel(scheme=scheme), spans, topology, makespan_s))
+        limit, verdict = _limit(spans, topology, makespan_s, loads)
+        for column, name in enumerate(resources):
+            load = loads[name]
+            share[row, column], busiest[row, column] = load.mean, load.busiest
+            most[row, column] = max(load.busy.values(), default=0.0)
+            limiting[row, column] = name in limit
+        verdicts.append(f"{scheme}: {verdict}")
+
+    def variable(values: np.ndarray, long_name: str) -> tuple[tuple[str, str], np.ndarray, dict[str, str]]:
+        return ("scheme", "resource"), values, {"units": "1", "long_name": long_name}
+
+    about = {"units": "1", "long_name": "what limits the scheme"}
+    return xr.Dataset(
+        {
+            "share": variable(share, "share of the finish time that it is busy, mean of its devices or links"),
+            "busiest_share": variable(most, "the same of the busiest one"),
+            "busiest": variable(busiest.astype(str), "the busiest one; of the client: who waits longest for it"),
+            "limiting": variable(limiting, "whether it limits the finish time"),
+            "verdict": (("scheme",), np.array(verdicts, str), about),
+        },
+        {"scheme": cube.scheme.values, "resource": np.array(resources, str)},
+    )  # fmt: skip
+
+
+def _resources(topology: Topology) -> Iterator[str]:
+    """Yield the client, and each tier of the topology behind its links, on the way up."""
+    yield CLIENT
+    for tier in TIERS:
+        if topology.tier(tier):
+            for low in TIERS[: TIERS.index(tier)]:
+                if topology.tier(low):
+                    yield f"link {low} > {tier}"
+            yield f"{tier} devices"
+
+
+def _loads(spans: Spans, topology: Topology, makespan_s: float) -> dict[str, _Load]:
+    loads = {}
+    for tier in TIERS:
+        devices = topology.tier(tier)
+        work = {d.name: spans.of(d.name, WORK).covered_s(makespan_s) / makespan_s for d in devices}
+        loads[f"{tier} devices"] = _Load(work)
+        for low in TIERS[: TIERS.index(tier)]:
+            names = [link_name(low, device.name) for device in devices]
+            taken = {name: spans.of(name, ("link",)).covered_s(makespan_s) / makespan_s for name in names}
+            loads[f"link {low} > {tier}"] = _Load(taken)
+    return loads
+
+
+def _waiting(one: xr.Dataset, spans: Spans, topology: Topology, makespan_s: float) -> dict[str, float]:
+    """Return by end device the share of time for which it waits for the client; 0 where it gets no batch."""
+    received_s = one.end_received_s.values
+    done_s = np.fmax(one.end_done_s.values, one.upper_done_s.values)
+    for batch, end_s in zip(spans.batch.tolist(), spans.end_s.tolist(), strict=True):
+        done_s[batch] = np.fmax(done_s[batch], end_s)
+    shares = dict.fromkeys((device.name for device in topology.tier("end")), 0.0)
+    for name, mine in places(one.end_device.values).items():
+        mine = mine[np.isfinite(received_s[mine]) & np.isfinite(done_s[mine])]
+        if not mine.size:
+            continue
+        until_s = min(float(received_s[mine].max()), makespan_s)
+        under_way_s = covered_s(received_s[mine], done_s[mine], until_s)
+        shares[name] = max(0.0, until_s - under_way_s) / makespan_s
+    return shares
+
+
+def _limit(
+    spans: Spans, topology: Topology, makespan_s: float, loads: dict[str, _Load]
+) -> tuple[tuple[str, ...], str]:
+    """Return the resources that limit, and that in a sentence."""
+    candidates = [_of_device(device, spans, loads, makespan_s) for device in topology.devices]
+    for name, load in loads.items():
+        if name.startswith("link ") and load.busiest:
+            share = max(load.busy.values())
+            text = f"the link {name.removeprefix('link ')} is busy {_percent(load.mean)} of the time"
+            if _percent(share) != _percent(load.mean):
+                text += f" on average, {load.busiest} {_percent(share)}"
+            # A serial link is never occupied for longer than its receiver, which then comes first.
+            candidates.append(_Limit((name,), share, text))
+    worst = max(candidates, key=lambda limit: limit.share)
+    waiting = loads[CLIENT]
+    if worst.share >= LIMIT:
+        together = "together they are" if len(worst.resources) > 1 else "that is"
+        serial = ", as that link is serial" if len(worst.resources) > 1 else ""
+        return worst.resources, f"{worst.text}: {together} the limit{serial}."
+    if waiting.mean >= WAITING:
+        return (CLIENT,), (
+            f"end devices wait {_percent(waiting.mean)} of the time for the client to release batches: "
+            f"that is the limit (the busiest resource: {worst.text})."
+        )
+    return worst.resources, f"nothing is busy throughout; the most, {worst.text}."
+
+
+def _of_device(device: Device, spans: Spans, loads: dict[str, _Load], makespan_s: float) -> _Limit:
+    """Return a device as a limit, with the serial links by which it is kept receiving."""
+    tier = f"{device.tier} devices"
+    alone = len(loads[tier].busy) == 1
+    who = f"the {device.tier}" if alone else device.name
+    work = loads[tier].busy[device.name]
+    receiving_s = spans.of(device.name, ("receive",)).covered_s(makespan_s)
+    occupied = spans.of(device.name, (*WORK, "receive")).covered_s(makespan_s) / makespan_s
+    if receiving_s <= SMALL * makespan_s:
+        text = f"{who} is busy {_percent(work)} of the time"
+        if not alone:
+            text = f"the {tier} are busy {_percent(loads[tier].mean)} of the time"
+            text += f", {who} {_percent(work)}" if _percent(work) != _percent(loads[tier].mean) else ""
+        return _Limit((tier,), occupied, text)
+    parts, links = [], []
+    for low in TIERS[: TIERS.index(device.tier)]:
+        name = f"link {low} > {device.tier}"
+        taken = loads[name].busy[link_name(low, device.name)]
+        if taken > SMALL:
+            links.append(name)
+            named = f"{low} > {device.tier}" if alone else link_name(low, device.name)
+            parts.append(f"the link {named} is busy {_percent(taken)} of the time")
+    resources = (*links, tier) if work > SMALL else tuple(links)
+    return _Limit(resources, occupied, " and ".join([*parts, f"{who} {_percent(work)}"]))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
