@@ -1,4 +1,4 @@
-"""Cubes in the layouts of the scenario scripts: by the closed engine where it knows, else the paper's times a factor."""
+"""Cubes in the layouts of the scenario scripts: by the closed engine, or the paper's numbers times a factor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ TASK_S, AFTER_TASKS = 0.52, 12
 Variables = Mapping[str, tuple[tuple[str, ...], Any, str]]
 
 
-def made(scenario: str, variables: Variables, coords: Mapping[str, Sequence[Any]], **attributes: Any) -> xr.Dataset:
+def made(
+    scenario: str, variables: Variables, coords: Mapping[str, Sequence[Any]], **attributes: Any
+) -> xr.Dataset:
     """Return a cube; variables: name -> (dims, values, units)."""
     data = {
         name: (dims, np.asarray(values), {"units": units, "long_name": name.replace("_", " ")})
@@ -106,7 +108,9 @@ def encoder_spec() -> xr.Dataset:
     }
     ours = theirs | {"parameters": [9408, 432], "stem_bytes": [19.3e3, 2.1e3]}
     values = {**ours, "feature_bytes": [65536, 65536], "payload_bytes": [9546, 8958]}
-    variables = {name: (("network",), row, "byte" if "bytes" in name else "1") for name, row in values.items()}
+    variables = {
+        name: (("network",), row, "byte" if "bytes" in name else "1") for name, row in values.items()
+    }
     variables |= {f"paper_{name}": (("network",), row, variables[name][2]) for name, row in theirs.items()}
     return made("encoder_spec", variables, {"network": list(paper.ENCODERS)}, codec="uint6+zstd")
 
@@ -202,3 +206,57 @@ def write_all(cubes_by_name: Mapping[str, xr.Dataset], folder: Path) -> None:
     """Write cubes into a folder."""
     for name, cube in cubes_by_name.items():
         cubes.write(cube, folder / f"{name}.nc")
+
+
+STEPS = ("end_received", "end_started", "end_done", "upper_received", "upper_started", "upper_done")
+
+
+def run_by_hand(
+    system: Mapping[str, Any],
+    batches: Sequence[Mapping[str, Any]],
+    transfers: Sequence[tuple[int, float, str, str, int, float]] = (),
+    makespan_s: float = np.nan,
+) -> xr.Dataset:
+    """Return a run's cube of one scheme, `mine`, with just what a report needs.
+
+    batches: of each, seconds by step, and end, upper and encoder: devices. transfers: (batch, at_s, source,
+    target, bytes, encode_s).
+    """
+    seconds = {f"{step}_s": [[batch.get(step, np.nan) for batch in batches]] for step in STEPS}
+    devices = {
+        f"{role}_device": [[batch.get(role, "") for batch in batches]] for role in ("end", "upper", "encoder")
+    }
+    data: dict[str, Any] = {
+        name: (("scheme", "batch"), values) for name, values in (seconds | devices).items()
+    }
+    data["outcome"] = (("scheme", "batch"), [["ok"] * len(batches)])
+    data["overrun"] = (("scheme", "batch"), [[False] * len(batches)])
+    data |= {name: ("scheme", [makespan_s]) for name in ("makespan_s", "closed_form_s", "bound_s")}
+    columns = list(zip(*transfers, strict=True)) if transfers else [()] * 6
+    for name, column in zip(
+        ("batch", "at_s", "source", "target", "n_bytes", "encode_s"), columns, strict=True
+    ):
+        kind = {"batch": int, "source": str, "target": str}.get(name, float)
+        data[f"transfer_{name}"] = ("transfer", np.array(column, kind))
+    data["transfer_scheme"] = ("transfer", np.full(len(transfers), "mine"))
+    data["transfer_refused"] = ("transfer", np.zeros(len(transfers), bool))
+    topology = Topology.from_dict({"name": "by hand", **system})
+    coords = {"scheme": ["mine"], "device": [device.name for device in topology.devices]}
+    return xr.Dataset(data, coords, {"topology": topology.to_yaml(), "images": len(batches)})
+
+
+def two_tiers(**link: Any) -> dict[str, Any]:
+    """Return one end device and one edge device, and a link between them."""
+    return {
+        "devices": [
+            {"name": "end", "tier": "end", "network": "mobilenet"},
+            {"name": "edge", "tier": "edge", "network": "resnet34"},
+        ],
+        "links": [{"from": "end", "to": "edge", **link}] if link else [],
+    }
+
+
+def way(*seconds: float, end: str = "end", upper: str = "edge", encoder: str = "") -> dict[str, Any]:
+    """Return a batch by its seconds by step, in the order of STEPS."""
+    steps = dict(zip(STEPS, seconds, strict=False))
+    return {**steps, "end": end, "upper": upper if len(seconds) == len(STEPS) else "", "encoder": encoder}
