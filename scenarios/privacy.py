@@ -162,13 +162,13 @@ def _measured(auditor: Auditor, setting: Setting) -> dict[str, float]:
 def report(cube: xr.Dataset) -> Iterator[str]:
     """Yield a line for each depth, then for each network what the attacks leave of it."""
     noises = cube.noise.values
-    yield f"{'':23}" + "".join(f"{f'noise {s:g}':>21}" for s in noises)
-    yield f"{'network':10}{'after':8}{'ms':>5}" + f"{'SSIM':>10}{'lost':>6}{'B':>5}" * len(noises)
+    yield f"{'':23}" + "".join(f"{f'noise {s:g}':>23}" for s in noises)
+    yield f"{'network':10}{'after':8}{'ms':>5}" + f"{'SSIM':>11}{'lost':>6}{'B':>6}" * len(noises)
     for n, name in enumerate(cube.network.values):
         for i, depth in enumerate(cube.depth.values[n]):
             if depth:
                 row = cube.isel(network=n, level=i)
-                cells = "".join(f"{_cell(row.isel(noise=k)):>21}" for k in range(len(noises)))
+                cells = "".join(f"{_cell(row.isel(noise=k)):>23}" for k in range(len(noises)))
                 yield f"{name if i == 0 else '':10}{depth:8}{1e3 * float(row.end_device_s):5.2f}{cells}"
     for n, name in enumerate(cube.network.values):
         stem = cube.isel(network=n)
