@@ -70,7 +70,8 @@ def _best_gain(cube: xr.Dataset) -> str:
     parts = []
     for level, network in itertools.product(("coarse", "fine"), cube.network.values):
         one = cube.sel(network=network)
-        points = 100 * float(one[f"accuracy_{level}"] - one[f"paper_accuracy_{level}"])
+        # Rounded first, and 0 added, so that nothing reads -0.0.
+        points = round(100 * float(one[f"accuracy_{level}"] - one[f"paper_accuracy_{level}"]), 1) + 0.0
         if not isnan(points):
             parts.append(f"{network} {level} {points:+.1f}")
     return (

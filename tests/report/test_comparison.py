@@ -75,6 +75,7 @@ def test_table_1() -> None:
     assert table.ratios == pytest.approx([made.OURS] * 9)
     assert "smaller than the paper's in 9 of 9 cells" in remark(table, "Ours over")
     assert "4 cores of Test CPU" in remark(table, "Another machine")
+    assert remark(table, "Other software").endswith("ours runs in openvino.")
     assert "edge 2, cloud 2" in remark(table, "Another machine")
 
 
