@@ -9,6 +9,7 @@ from hddnn.data import Job
 from hddnn.errors import TopologyError
 from hddnn.plan import Plan
 from hddnn.records import Grader, Progress, Recorder
+from hddnn.timing import CostTable
 from hddnn.topology import Topology
 from hddnn.zoo import Card
 from hddnn.zoo.card import ONNX_ONLY
@@ -30,6 +31,14 @@ def network_cards(topology: Topology) -> dict[str, Card]:
                     f"of network {network}; take runtime openvino"
                 )
     return cards
+
+
+def card_costs(
+    topology: Topology, cards: Mapping[str, Card], payload_bytes: Mapping[str, tuple[int, int]]
+) -> CostTable:
+    """Return modelled times; where the topology has none, those measured when the bundle was made."""
+    measured = {device.name: cards[device.network].seconds_per_image for device in topology.devices}
+    return CostTable.of(topology, measured, payload_bytes)
 
 
 def make_recorder(

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from hddnn.data import Job
-from hddnn.engines.answers import make_recorder, network_cards
+from hddnn.engines.answers import card_costs, make_recorder, network_cards
 from hddnn.ledger import CLIENT, Transfer
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.privacy.codec import DEFAULT
@@ -46,8 +46,7 @@ class ClosedEngine:
 
     def costs(self) -> CostTable:
         """Return modelled times; where the topology has none, those measured when the bundle was made."""
-        measured = {d.name: self._cards[d.network].seconds_per_image for d in self.topology.devices}
-        return CostTable.of(self.topology, measured, self._payload_bytes)
+        return card_costs(self.topology, self._cards, self._payload_bytes)
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
         """Return the predicted record of a plan."""

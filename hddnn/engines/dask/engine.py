@@ -18,11 +18,12 @@ from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.dask.driver import JobRun
 from hddnn.engines.dask.injector import Injector
-from hddnn.engines.dask.lowering import Features, make_work
+from hddnn.engines.dask.lowering import Features
 from hddnn.engines.dask.messages import HEARTBEAT_S, Compute, DeviceSpec
 from hddnn.engines.dask.peers import close, connect, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.roster import Roster
+from hddnn.engines.work import make_work
 from hddnn.errors import ClusterError
 from hddnn.faults import FaultSchedule
 from hddnn.plan import Plan

@@ -16,15 +16,10 @@ from distributed import Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
-from hddnn.engines.dask.messages import HEARTBEAT_S
+from hddnn.engines.dask.messages import CHECKS, HEARTBEAT_S, PATIENCE
 
 DEVICES = "hddnn-devices"
 BEAT = "hddnn-beat"
-
-#: Intervals without a heartbeat after which a device counts as gone. One is the sender's, and may be whole when it
-#: falls silent; the rest is for a busy machine. With the checks' own interval it makes at most 4.
-PATIENCE = 3.25
-CHECKS = 4  # looks at the list in each interval
 
 
 class Heart(WorkerPlugin):

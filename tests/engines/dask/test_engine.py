@@ -21,7 +21,7 @@ from hddnn.bounds import lower_bound_s
 from hddnn.calibration import Calibrated, probabilities
 from hddnn.data import Dataset, Job
 from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.lowering import WINDOW
+from hddnn.engines.work import WINDOW
 from hddnn.errors import BundleError, ClusterError
 from hddnn.records import Record
 from hddnn.runtimes import replay
@@ -239,6 +239,7 @@ def test_devices_end_when_the_client_is_killed(tmp_path: Path) -> None:
             import time
             from hddnn import Job, Topology, load_dataset
             from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.work import WINDOW
 
             devices = [{"name": "end", "tier": "end", "count": 2, "network": "mobilenet"}]
             topology = Topology.from_dict({"name": "t", "devices": devices})

@@ -10,16 +10,9 @@ import pytest
 from systems import packaged_system
 
 from hddnn.engines.dask.device import run_encode, run_end, run_upper
-from hddnn.engines.dask.lowering import (
-    BUNDLE_ALONE_S,
-    BUNDLE_BATCHES,
-    BUNDLE_S,
-    Bundle,
-    Features,
-    bundle_size,
-    lower,
-)
+from hddnn.engines.dask.lowering import Bundle, Features, lower
 from hddnn.engines.dask.messages import Payload, Target
+from hddnn.engines.work import BUNDLE_ALONE_S, BUNDLE_BATCHES, BUNDLE_S, bundle_size
 
 SYSTEM = packaged_system()
 END, EDGE, CLOUD = SYSTEM.device("end-1"), SYSTEM.device("edge-1"), SYSTEM.device("cloud-1")
