@@ -1,14 +1,18 @@
 # make run    install what a device needs (no torch) and classify 1,000 images under all four schemes
 # make test   install what tests need (torch, too) and run linters, type checker and suite
+# make paper  measure the paper's tables and figures again and write results/paper/report.html (half an hour)
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 METADATA := setup.cfg pyproject.toml
 
-.PHONY: run test lint clean
+.PHONY: run paper test lint clean
 
 run: $(VENV)/base
 	$(VENV)/bin/hddnn run $(ARGS)
+
+paper: $(VENV)/base
+	$(VENV)/bin/python scenarios/paper.py $(ARGS)
 
 test: lint
 	$(VENV)/bin/python -m pytest $(ARGS)

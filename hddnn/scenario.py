@@ -95,7 +95,8 @@ class Settings:
         """Write the cube, which then says what it is and what machine it is from, and its figure beside it."""
         from hddnn import plots
 
-        cube.attrs = {"scenario": self.name, **cubes.environment(), **cube.attrs}
+        smoke = {"smoke": "small sizes: its numbers mean nothing"} if self.smoke else {}
+        cube.attrs = {"scenario": self.name, **smoke, **cubes.environment(), **cube.attrs}
         cubes.write(cube, self.out)
         if figure is not None:
             plots.save(figure, self.out.with_suffix(".png"))
@@ -217,7 +218,7 @@ class Stand:
     options: of the engine, beyond the common ones; see hddnn.engines.dask.engine.
     """
 
-    def __init__(self, settings: Settings, *, keep: int = 1, **options: Any) -> None:
+    def __init__(self, settings: Settings, /, *, keep: int = 1, **options: Any) -> None:
         self._settings, self._keep, self._options = settings, keep, options
         self._engines: dict[tuple[str, int], Engine] = {}  # the one used last is the last
 

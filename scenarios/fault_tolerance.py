@@ -12,12 +12,12 @@ from __future__ import annotations
 import click
 import numpy as np
 import xarray as xr
-from hddnn.report import figures
 
 from hddnn import Topology, paper
 from hddnn.errors import InputError
 from hddnn.faults import FaultSchedule
 from hddnn.policies import POLICIES, PolicySettings
+from hddnn.report import figures
 from hddnn.scenario import Settings, Stand, command
 from hddnn.sweep import Dim, Variable, repeats
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import click
 import numpy as np
-from hddnn.report import figures
 
 from hddnn import Topology, paper
+from hddnn.report import figures
 from hddnn.scenario import Settings, Stand, command
 from hddnn.schemes import SCHEMES
 from hddnn.sweep import Dim, Variable, repeats

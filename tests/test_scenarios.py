@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_scenario_is_run_here() -> None:
-    tools = {"readme"}  # runs the others
+    tools = {"readme", "paper"}  # run the others
     assert {path.stem for path in FOLDER.glob("*.py")} == set(SCENARIOS) | tools
 
 
@@ -144,7 +144,11 @@ def test_a_killed_scenario_goes_on_where_it_was(folder: Path, tmp_path: Path) ->
     subprocess.run([*command, "--resume"], check=True, cwd=tmp_path, timeout=120, **quiet)
     after = points.read_text().splitlines()
     assert after[: len(before)] == before
-    assert len({json.dumps(json.loads(line)[0]) for line in after[1:]}) == len(after) - 1 == whole.makespan_s.size
+    assert (
+        len({json.dumps(json.loads(line)[0]) for line in after[1:]})
+        == len(after) - 1
+        == whole.makespan_s.size
+    )
     cube = cubes.read(out)
     exact = ["closed_form_s", "bound_s", "coarse_accuracy", "fine_accuracy", "lost", "paper_fine_accuracy"]
     xr.testing.assert_equal(cube[exact], whole[exact])

@@ -101,7 +101,8 @@ class Hedge(Monitor):
         costs, size, own = self.work.costs, int(self.work.plan.sizes[batch]), self._devices[device]
         predicted_s = costs.service_s(own, size)
         if own.tier != "end":
-            via = int(self.work.plan.via[batch])
+            # The fallback's edge device answers in the cloud's place, and needs nobody to encode for it.
+            via = int(self.work.plan.via[batch]) if self._must_encode(device) else NO_DEVICE
             predicted_s += self._way_s(self._of_tier("end")[0], device, size, via)
         return self.settings.late_factor * predicted_s + self.work.slack_s
 

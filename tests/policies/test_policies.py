@@ -390,3 +390,16 @@ def test_without_an_edge_device_to_encode_the_end_device_does() -> None:
     assert vias[-1] == -1
     late = [attempt.via for at_s, attempt in it.sent if at_s > 0.13]
     assert set(late) == {-1}
+
+
+@pytest.mark.parametrize("policy", ["monitor", "hedge"])
+def test_the_fallbacks_edge_devices_answer_what_another_was_to_encode(policy: str) -> None:
+    it = world(
+        policy, plan_of("end-cloud", encode_at="edge"), PolicySettings(fallback="edge", patience_s=0.5)
+    )
+    for cloud in CLOUDS:
+        it.crash(cloud, 0.1)
+    it.run()
+    assert it.ended.all()
+    assert not it.outcomes
+    assert it.answers["fine", 39][0][1] in EDGES

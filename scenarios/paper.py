@@ -1,0 +1,82 @@
+"""The paper's whole evaluation: every table and figure measured again, and one report of it.
+
+Runs the scenarios of the paper's tables and one job under all schemes, at a scale that two cores finish within half
+an hour; nothing else should be running. What was stopped goes on where it was when started again.
+
+    python scenarios/paper.py --data cifar100 --data-root DIR
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from hddnn.console import INCOMPLETE, fail
+from hddnn.errors import InputError
+
+FOLDER = Path(__file__).parent
+#: Scenario -> its options; those in WITH_DATA take images of the data set.
+SCENARIOS = {
+    "encoder_spec": [],
+    "model_size": [],
+    "inference_time": ["--repeats", "10"],
+    "overhead": ["--repeats", "5"],
+    "system_latency": ["--repeats", "3"],
+    "encryption_overhead": ["--repeats", "3"],
+    "fault_tolerance": ["--repeats", "3", "--time-scale", "0.1"],
+    "scaling": ["--repeats", "3", "--time-scale", "0.06"],
+}
+WITH_DATA = ("scaling", "run")
+RUN = ["--images", "10000", "--compute", "replay", "--time-scale", "0.1"]
+
+
+def commands(folder: Path, data: list[str], smoke: bool) -> dict[str, list[str]]:
+    """Return what is run, by name."""
+    made = {}
+    for name, options in SCENARIOS.items():
+        words = ["--smoke"] if smoke else [*options, "--resume"]
+        made[name] = [sys.executable, str(FOLDER / f"{name}.py"), *words]
+    made["run"] = [sys.executable, "-m", "hddnn", "run", *(["--engine", "closed"] if smoke else RUN)]
+    for name, command in made.items():
+        command += ["--out", str(folder / f"{name}.nc"), *(data if name in WITH_DATA else [])]
+    return made
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--data", default="sample", metavar="sample|cifar100|DIR", help="The images.")
+@click.option("--data-root", metavar="DIR", help="Of cifar100.")
+@click.option("--smoke", is_flag=True, help="Small: its numbers mean nothing.")
+@click.option("--only", metavar="A,B,...", help="Some of it; the report is of all that is there.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("results/paper"), help="Of the cubes."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/paper/report.html"))
+def main(data: str, data_root: str | None, smoke: bool, only: str | None, folder: Path, out: Path) -> None:
+    """Measure everything and write the report."""
+    images = ["--data", data, *(["--data-root", data_root] if data_root else [])]
+    made = commands(folder, images, smoke)
+    names = only.split(",") if only else list(made)
+    if unknown := set(names) - set(made):
+        fail(
+            f"nothing here is called {', '.join(sorted(unknown))}; there are {', '.join(made)}",
+            InputError.exit_code,
+        )
+    for number, name in enumerate(names, 1):
+        start_s = time.monotonic()
+        click.echo(f"{name} ({number} of {len(names)})", err=True)
+        try:
+            code = subprocess.run(made[name], check=False).returncode
+        except KeyboardInterrupt:  # the script has it from the terminal, too, and says so
+            code = INCOMPLETE
+        if code:
+            fail(f"{name} did not finish; start the same command again to go on", INCOMPLETE)
+        click.echo(f"{name}: {time.monotonic() - start_s:.0f} s\n", err=True)
+    subprocess.run([sys.executable, "-m", "hddnn", "report", str(folder), "--out", str(out)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""The pages under docs/: their Python runs, on cubes as the commands they name write them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_questions_to_cubes_have_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (
+        [str(ROOT / "scenarios" / "scaling.py"), "--engine", "closed", "--smoke"],
+        ["-m", "hddnn", "run", "--engine", "closed"],
+    ):
+        subprocess.run([sys.executable, *command], check=True, cwd=tmp_path, capture_output=True, timeout=60)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "docs"}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cubes.md").read_text(), re.DOTALL):
+        exec(compile(code, "cubes.md", "exec"), names)
+    told = capsys.readouterr().out
+    assert re.search(r"^end-cloud +1\.00$", told, re.MULTILINE)  # a prediction is as the formula predicts
+    assert "\n5\n" in told  # the first end device that four edge devices leave to the cloud
+    assert "cloud            features" in told

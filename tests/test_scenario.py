@@ -1,0 +1,114 @@
+"""What scenario scripts share: options, smoke sizes, and engines that are kept as long as they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from systems import packaged_system
+
+from hddnn import cubes
+from hddnn.data import Job
+from hddnn.scenario import Settings, Stand, command, stand_in
+from hddnn.sweep import Dim, Variable
+
+
+def scenario(seen: list[Any], **options: Any) -> click.Command:
+    @click.option("--failures", default=6)
+    @command(smoke={"images": 20, "failures": 2}, images=1000, repeats=3, **options)
+    def main(settings: Settings, failures: int) -> None:
+        """Measure something."""
+        seen.append((settings, failures))
+
+    return main
+
+
+def invoke(tmp_path: Path, *words: str, **options: Any) -> tuple[Settings, int]:
+    seen: list[Any] = []
+    done = CliRunner().invoke(scenario(seen, **options), [*words, "--out", str(tmp_path / "a.nc")])
+    assert done.exit_code == 0, done.output
+    (found,) = seen
+    return found
+
+
+def test_options_have_the_scenario_s_defaults(tmp_path: Path) -> None:
+    settings, failures = invoke(tmp_path)
+    assert (settings.images, settings.repeats, failures) == (1000, 3, 6)
+    assert settings.name == "test_scenario"
+
+
+def test_smoke_is_small_but_what_is_given_holds(tmp_path: Path) -> None:
+    settings, failures = invoke(tmp_path, "--smoke", "--images", "500")
+    assert settings.smoke
+    assert (settings.images, settings.repeats, failures) == (500, 3, 2)
+
+
+def test_only_what_means_something_is_offered() -> None:
+    offered = {option for param in scenario([]).params for option in param.opts}
+    assert {"--images", "--repeats", "--failures", "--smoke", "--resume", "--out"} <= offered
+    assert not {"--engine", "--data", "--time-scale"} & offered
+    assert "--resume" not in {o for p in scenario([], resumable=False).params for o in p.opts}
+    assert "--data-root" in {o for p in scenario([], data="sample").params for o in p.opts}
+    with pytest.raises(TypeError, match="colour"):
+        command(colour="red")
+
+
+def test_a_place_where_no_cube_can_be_is_told_first(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    done = CliRunner().invoke(scenario(seen), ["--out", str(tmp_path / "a.txt")])
+    assert done.exit_code == 2
+    assert not seen
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    @command()
+    def main(settings: Settings) -> None:
+        """Stop."""
+        raise KeyboardInterrupt
+
+    done = CliRunner().invoke(main, ["--out", str(tmp_path / "a.nc")])
+    assert done.exit_code == 1
+    assert "--resume" in done.output
+
+
+def test_an_engine_is_kept_while_it_is_asked_for(tmp_path: Path, small_job: Job) -> None:
+    settings = Settings("test", tmp_path / "a.nc", engine="closed")
+    few, many = packaged_system(1, 1, 1), packaged_system(2, 1, 1)
+    with Stand(settings) as stand:
+        first = stand.engine(few, small_job)
+        assert stand.engine(few, small_job) is first
+        assert stand.engine(many, small_job) is not first
+        assert stand.engine(few, small_job) is not first
+    with Stand(settings, keep=2) as stand:
+        both = [stand.engine(system, small_job) for system in (few, many)]
+        assert [stand.engine(system, small_job) for system in (few, many)] == both
+
+
+def test_a_run_comes_with_what_was_to_be_expected(tmp_path: Path, small_job: Job) -> None:
+    system = packaged_system(2, 1, 1, seconds_per_image=1e-3, latency_s=0.02)
+    with Stand(Settings("test", tmp_path / "a.nc", engine="closed")) as stand:
+        ran = stand.run("end-edge", system, small_job)
+    assert ran.record.complete
+    assert ran.record.makespan_s == pytest.approx(ran.closed_form_s, rel=0.05)  # the last batch is smaller
+    assert 0 < ran.bound_s <= ran.closed_form_s
+
+
+def test_a_written_cube_says_what_it_is(tmp_path: Path) -> None:
+    settings = Settings("test", tmp_path / "a.nc")
+    dims, variables = {"at": Dim([1, 2], "s", "time")}, {"twice": Variable("s", "twice")}
+    settings.write(settings.sweep(lambda at: {"twice": 2 * at}, dims, variables, {"images": 3}))
+    cube = cubes.read(tmp_path / "a.nc")
+    assert cube.attrs["scenario"] == "test"
+    assert cube.attrs["images"] == 3
+    assert "cores" in cube.attrs["machine"]
+    assert cube.twice.values.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("tier", ["end", "edge", "cloud"])
+def test_every_tier_has_a_stand_in(tier: str) -> None:
+    on = stand_in(tier)
+    assert on.threads >= 1
+    assert (on.threads == 1) or tier != "end"
