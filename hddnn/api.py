@@ -25,7 +25,7 @@ from hddnn.topology import Topology
 if TYPE_CHECKING:
     import xarray as xr
 
-EngineName = Literal["dask", "closed"]
+EngineName = Literal["dask", "sim", "closed"]
 Compute = Literal["real", "replay"]
 
 
@@ -81,14 +81,15 @@ def run(
     """Run a job under each scheme in turn on the same devices, and return the cube (see hddnn.cubes).
 
     topology: an object, a packaged name or a file. schemes: all that there are by default.
-    engine: "dask" runs real workers, "closed" evaluates the paper's equations.
-    compute: "real" runs the networks; "replay" returns their stored answers, computed first where missing.
+    engine: "dask" runs real workers, "sim" simulates their course, "closed" evaluates the paper's equations.
+    compute: "real" runs the networks, or, where the engine runs none, predicts how many answers are right;
+    "replay" returns their stored answers, computed first where missing.
     time_scale: wall seconds for each second of the scenario; applies to all modelled times.
     n_map: end devices for each edge device under Mapping, instead of the topology's or eq. 7's.
     policy: what is done about devices that fail: "none", "reassign", "monitor" or "hedge" (see hddnn.policies);
     settings: its numbers.
     faults: what is made to go wrong, under each scheme anew, such as "crash:end-3@12" (see hddnn.faults).
-    heartbeat_s: wall seconds between two heartbeats of a device.
+    heartbeat_s: wall seconds between two heartbeats of a device; under "sim", seconds of the scenario.
     codec: how features are written down for devices that may not see images (see hddnn.privacy.codec).
     encode_at: where that is done for an undependable cloud: at the "end", or at dependable "edge" devices.
     address: a Dask scheduler whose workers are the devices; by default they are started on this machine.
@@ -146,15 +147,16 @@ def run(
 
     attributes = _attributes(topology, job, engine, compute, time_scale)
     attributes |= {"codec": codec, "encode_at": encode_at}
-    if engine == "dask":
+    if engine != "closed":
         attributes |= {
             "policy": policy,
             "fallback": settings.fallback,
             "timeout_s": settings.timeout_s,
             "heartbeat_s": np.nan if address else heartbeat_s,
             "faults": str(faults),
-            "tls": int(tls is not None),
         }
+    if engine == "dask":
+        attributes["tls"] = int(tls is not None)
     stopped = interrupted or any(record.interrupted for record in records.values())
     if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
         raise JobInterrupted("stopped")
@@ -170,6 +172,10 @@ def _progress(observer: Observer, scheme: str) -> Progress:
     return lambda stage, batch, ended: observer.answered(scheme, stage, batch, ended)
 
 
+#: What the sim engine takes of the options; the others are for processes.
+_SIMULATED = ("policy", "settings", "faults", "heartbeat_s")
+
+
 def make_engine(
     topology: Topology, job: Job, engine: EngineName, codec: str, options: dict[str, Any], observer: Observer
 ) -> Engine:
@@ -178,6 +184,17 @@ def make_engine(
         from hddnn.engines.closed import ClosedEngine
 
         return ClosedEngine(topology, job, codec=codec)
+    if engine == "sim":
+        from hddnn.engines.sim import SimEngine
+
+        return SimEngine(
+            topology,
+            job,
+            codec=codec,
+            compute="replay" if options["compute"] == "replay" else "none",
+            on_change=observer.device_changed,
+            **{name: options[name] for name in _SIMULATED if name in options},
+        )
     from hddnn.engines.dask.engine import DaskEngine
 
     return DaskEngine(
@@ -209,7 +226,8 @@ def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_sc
     """Return what the cube says of how it was made."""
     return {
         "engine": engine,
-        "compute": compute if engine == "dask" else "none",
+        # "real" is what the dask engine alone does.
+        "compute": compute if engine == "dask" or compute == "replay" else "none",
         "time_scale": time_scale,
         "topology": topology.to_yaml(),
         "topology_name": topology.name,

@@ -83,8 +83,8 @@ def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
     highest = np.nanmax([0.0, *seconds, *cube.closed_form_s.values, *cube.bound_s.values])
     axes.set_ylim(0, 1.25 * highest or 1.0)
     axes.set_ylabel("finish time (s)")
-    predicted = cube.attrs["engine"] == "closed"
-    axes.set_title("Finish time (bars: predicted)" if predicted else "Finish time (bars: measured)")
+    source = {"closed": "predicted", "sim": "simulated"}.get(cube.attrs["engine"], "measured")
+    axes.set_title(f"Finish time (bars: {source})")
     axes.legend(frameon=False, loc="upper right", ncols=2, handlelength=1.5, columnspacing=1.2)
 
 

@@ -18,7 +18,7 @@ from hddnn.schemes import SCHEMES, make_plan
 from hddnn.timing import CostTable
 from hddnn.topology import Topology
 
-ENGINES = ("dask", "closed")
+ENGINES = ("dask", "sim", "closed")
 COMPUTES = ("real", "replay")
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):[0-9]{1,5}")
 
@@ -33,7 +33,7 @@ def check_options(
 ) -> None:
     """Raise InputError for an option that is wrong, or that the engine would ignore.
 
-    given: what means nothing where no device runs, and whether it was asked for.
+    given: what means nothing where no process runs, and whether it was asked for.
     """
     for name in schemes:
         if name not in SCHEMES:
@@ -52,11 +52,18 @@ def check_options(
         raise InputError(
             f"address {address} and TLS go together: give tls://HOST:PORT and the certificates' folder"
         )
-    if engine == "closed":
-        given = {**given, "compute replay": compute == "replay"}
-        for what, is_given in given.items():
+    if engine != "dask":
+        # What is simulated waits for nothing; heartbeats, too, are in its own time.
+        more = (
+            {"compute replay": compute == "replay"}
+            if engine == "closed"
+            else {"a time scale": time_scale != 1}
+        )
+        for what, is_given in {**given, **more}.items():
             if is_given:
-                raise InputError(f"engine closed runs no device, so {what} means nothing; take engine dask")
+                raise InputError(
+                    f"engine {engine} runs no process, so {what} means nothing; take engine dask"
+                )
 
 
 def check_resilience(
@@ -68,7 +75,7 @@ def check_resilience(
     if not 0.01 <= heartbeat_s < float("inf"):
         raise InputError(f"heartbeat is {heartbeat_s:g} s; give 0.01 s or more")
     if len(faults) and engine == "closed":
-        raise InputError("engine closed knows of no faults; take engine dask")
+        raise InputError("engine closed knows of no faults; take engine sim or dask")
     if address is not None and heartbeat_s != HEARTBEAT_S:
         raise InputError("devices behind an address have their own heartbeat; give it to their preload")
     if len(faults) and address is not None:

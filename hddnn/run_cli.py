@@ -57,17 +57,18 @@ POSITIVE = click.IntRange(min=1)
 @click.option("--download", is_flag=True, help="For cifar100: get it (169 MB) when it is not in --data-root.")
 @click.option(
     "--engine",
-    type=click.Choice(["dask", "closed"]),
+    type=click.Choice(["dask", "sim", "closed"]),
     default="dask",
     show_default=True,
-    help="dask: run real workers; closed: evaluate the paper's equations, at once.",
+    help="dask: run real workers; sim: simulate them, faults and policies included; closed: evaluate the paper's "
+    "equations, at once.",
 )
 @click.option(
     "--compute",
     type=click.Choice(["real", "replay"]),
     default="real",
     show_default=True,
-    help="real: run the networks; replay: return their stored answers (made first where missing).",
+    help="real: run the networks (engine dask); replay: return their stored answers (made first where missing).",
 )
 @click.option(
     "--time-scale",
@@ -149,7 +150,7 @@ POSITIVE = click.IntRange(min=1)
     default=0.25,
     show_default=True,
     metavar="S",
-    help="Wall seconds between two heartbeats of a device.",
+    help="Wall seconds between two heartbeats of a device; with engine sim, seconds of the scenario.",
 )
 @click.option(
     "--address",
@@ -198,6 +199,7 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
     Examples:
       hddnn run --engine closed
       hddnn run --topology laptop --images 200
+      hddnn run --engine sim --images 1000000 --faults crash:end-3@12
       hddnn run --schemes end-edge,mapping --compute replay --time-scale 0.2 --images 10000
     """
     with Interrupts() as interrupts:

@@ -237,6 +237,10 @@ def how(cube: xr.Dataset) -> str:
     given = cube.attrs
     if given["engine"] == "closed":
         return "predicted by the paper's equations"
+    if given["engine"] == "sim":
+        return "simulated, " + (
+            "stored answers" if given["compute"] == "replay" else "accuracy by the networks' cards"
+        )
     compute = {"real": "real networks", "replay": "stored answers"}.get(given["compute"], given["compute"])
     scale = "" if given["time_scale"] == 1 else f", time scale {given['time_scale']:g}"
     return f"engine {given['engine']}, {compute}{scale}"

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from systems import packaged_system
 
-from hddnn import Job, Observer, Topology, run
+from hddnn import Job, Observer, Topology, run, tables
+from hddnn.api import Compute
 from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.base import Engine
 from hddnn.engines.closed import ClosedEngine
@@ -57,13 +58,30 @@ def test_the_observer_hears_the_course_in_order(small_job: Job) -> None:
     assert answers == [("end", "coarse")] * 9 + [("end-edge", "coarse")] * 9 + [("end-edge", "fine")] * 9
 
 
+@pytest.mark.parametrize("compute", ["real", "replay"])
+def test_a_simulated_cube_says_what_its_answers_are_from(small_job: Job, compute: Compute) -> None:
+    system = packaged_system(2, 1, 1, seconds_per_image=1e-3)
+    cube = run(system, small_job, ["end-edge"], engine="sim", compute=compute, faults="hang:end-1@0.05s+9s")
+    assert cube.attrs["engine"] == "sim"
+    assert cube.attrs["compute"] == ("none" if compute == "real" else "replay")
+    assert cube.attrs["faults"] == "hang:end-1@0.05s+9s"
+    assert cube.attrs["policy"] == "monitor"
+    assert (cube.outcome == "ok").all()
+    assert int(cube.left_s.notnull().sum()) == 1
+    assert bool((cube.fine_label >= 0).all()) == (compute == "replay")
+    assert bool(cube.fine_label_confidence.isnull().all()) == (compute == "real")
+    assert 0.45 < float(cube.fine_accuracy.item()) < 0.95
+    text = "stored answers" if compute == "replay" else "accuracy by the networks' cards"
+    assert tables.how(cube) == f"simulated, {text}"
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
         ({"schemes": []}, InputError, "schemes"),
         ({"schemes": ["end", "end"]}, InputError, "twice"),
         ({"schemes": ["End"]}, InputError, "unknown scheme 'End', did you mean 'end'"),
-        ({"engine": "sim"}, InputError, "unknown engine 'sim'; known: dask, closed"),
+        ({"engine": "warp"}, InputError, "unknown engine 'warp'; known: dask, sim, closed"),
         ({"compute": "fast"}, InputError, "known: real, replay"),
         ({"time_scale": 0.0}, InputError, "time scale is 0"),
         ({"time_scale": float("nan")}, InputError, "time scale is nan"),

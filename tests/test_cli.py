@@ -144,6 +144,18 @@ def test_what_is_wrong_about_faults_is_one_line(options: tuple[str, ...], words:
     assert_refused(result.exit_code, result.stderr, *words)
 
 
+def test_faults_are_simulated_in_no_time() -> None:
+    result = hddnn(
+        "run", "--engine", "sim", "--images", "20000", "--faults", "crash:end-3@12,hang:cloud@5s+2s"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "simulated, accuracy by the networks' cards" in result.stdout
+    assert "end-3 left: its process ended" in result.stderr
+    with xr.open_dataset("results/run.nc") as cube:
+        assert cube.attempts.max() > 1
+        assert (cube.makespan_s >= cube.bound_s).all()
+
+
 def test_n_map_auto_goes_by_equation_7() -> None:
     assert closed("--schemes", "mapping", "--n-map", "auto").exit_code == 0
     with xr.open_dataset("results/run.nc") as cube:
@@ -214,7 +226,9 @@ def test_every_option_says_what_it_does() -> None:
         ("--schemes endd", "did you mean 'end'?"),
         ("--schemes end,end", "twice"),
         ("--schemes ,", "unknown scheme"),
-        ("--engine sim", "'dask', 'closed'"),
+        ("--engine simm", "'dask', 'sim', 'closed'"),
+        ("--engine sim --time-scale 0.5", "a time scale means nothing"),
+        ("--engine sim --address tcp://127.0.0.1:1", "an address means nothing"),
         ("--compute fast", "'real', 'replay'"),
         ("--engine closed --compute replay", "engine closed"),
         ("--engine closed --address tcp://127.0.0.1:1", "engine closed"),

@@ -1,0 +1,124 @@
+"""The engine itself: a job's networks, answers and costs, and one simulation for each plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self, get_args
+
+import numpy as np
+
+from hddnn import zoo
+from hddnn.calibration import top1
+from hddnn.checks import unknown
+from hddnn.data import Job
+from hddnn.engines.answers import card_costs, make_recorder, network_cards
+from hddnn.engines.dask.messages import HEARTBEAT_S
+from hddnn.engines.sim.simulation import Simulation, Verdict
+from hddnn.engines.work import make_work
+from hddnn.errors import InputError
+from hddnn.faults import FaultSchedule
+from hddnn.plan import Plan
+from hddnn.policies import PolicySettings, make_policy
+from hddnn.privacy.codec import DEFAULT
+from hddnn.privacy.sizes import payload_bytes
+from hddnn.records import Progress, Record
+from hddnn.runtimes.replay import Replay
+from hddnn.timing import CostTable
+from hddnn.topology import Device, Topology
+
+Compute = Literal["none", "replay"]
+
+
+class SimEngine:
+    """Simulate the course of plans: the dask engine's policies, links and faults, with no process and no wait.
+
+    compute: "none": no network answers; the number of right answers is the one expected from the accuracy on
+    the network's card, and there are no labels and no confidence (NaN). "replay": the answers that the true
+    networks gave before, stored by content (see hddnn.runtimes.replay).
+    policy, settings: what is done about devices that fail; faults: what goes wrong with them, under each plan
+    anew; codec: how features are written down. These four may be changed between two plans.
+    heartbeat_s: seconds of the scenario between two heartbeats. (The dask engine's are wall seconds, whatever its
+    time scale: divide them by that to compare.)
+    on_change: called as a device leaves or comes back, with its name, whether it is live, and why.
+
+    Service times are those of the topology or, where it has none, those measured when a network was packaged. A
+    job takes what its devices and links take, as in the dask engine at time scale 1 if that took no time of its
+    own. The same job, seed and faults give the same record.
+    """
+
+    name = "sim"
+
+    def __init__(
+        self,
+        topology: Topology,
+        job: Job,
+        *,
+        compute: Compute = "none",
+        policy: str = "monitor",
+        settings: PolicySettings | None = None,
+        faults: FaultSchedule | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        codec: str = DEFAULT,
+        on_change: Callable[[str, bool, str], None] | None = None,
+    ) -> None:
+        if compute not in get_args(Compute):
+            raise InputError(unknown("compute", compute, get_args(Compute)))
+        self.topology, self.job, self.compute = topology, job, compute
+        self.policy, self.settings, self.codec = policy, settings or PolicySettings(), codec
+        self.faults = (faults or FaultSchedule()).check(topology)
+        self._heartbeat_s, self._on_change = heartbeat_s, on_change
+        self._cards = network_cards(topology)
+        self._costs: dict[str, CostTable] = {}  # by codec
+        self._answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by network: of each image that is used
+
+    def __enter__(self) -> Self:
+        """Look stored answers up, once. Raises BundleError when they were not prepared."""
+        if self.compute == "replay":
+            images = self.job.data.images[: self.job.images]
+            for network in self.topology.networks:
+                logits = Replay(zoo.bundle(network)).run(images)
+                self._answers[network] = top1(logits, self._cards[network].temperature)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def costs(self) -> CostTable:
+        """Return modelled times; where the topology has none, those measured when the bundle was made."""
+        if self.codec not in self._costs:  # it takes a look at the networks' files
+            sizes = payload_bytes(self.topology, self.codec, self.job.data.images)
+            self._costs[self.codec] = card_costs(self.topology, self._cards, sizes)
+        return self._costs[self.codec]
+
+    def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
+        """Simulate a plan, with all devices in order at its beginning.
+
+        Ctrl-C ends it early: the record then holds what was answered, marked interrupted.
+        """
+        recorder = make_recorder(plan, self.job, self._cards, progress)
+        simulation = Simulation(
+            make_policy(self.policy, make_work(plan, self.costs()), self.settings),
+            recorder,
+            faults=self.faults,
+            heartbeat_s=self._heartbeat_s,
+            seed=self.job.seed,
+            codec=self.codec,
+            judge=self._judge,
+            on_change=self._on_change,
+        )
+        try:
+            simulation.run()
+        except KeyboardInterrupt:
+            return recorder.finish(interrupted=True)
+        return recorder.finish()
+
+    def _judge(self, device: Device, batch: int) -> Verdict:
+        if self.compute == "replay":
+            labels, confidence = self._answers[device.network]
+            rows = self.job.rows(batch)
+            return labels[rows], confidence[rows], float("nan")
+        card = self._cards[device.network]
+        return None, None, card.accuracy[card.task] * float(self.job.sizes[batch])
