@@ -85,7 +85,7 @@ def report(cube: xr.Dataset) -> str:
 @click.option("--failures", default=6, help="The most devices that fail.")
 @command(
     engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=5,
-    smoke={"repeats": 1, "time_scale": 0.02, "policies": "reassign,monitor", "failures": 3},
+    smoke={"repeats": 1, "time_scale": 0.1, "policies": "reassign,monitor", "failures": 3},
 )  # fmt: skip
 def main(settings: Settings, policies: str, failures: int) -> None:
     """Measure the table, write it as a cube and a figure, and compare with the paper's."""

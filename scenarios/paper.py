@@ -1,7 +1,7 @@
 """The paper's whole evaluation: every table and figure measured again, and one report of it.
 
-Runs the scenarios of the paper's tables and one job under all schemes, at a scale that two cores finish within half
-an hour; nothing else should be running. What was stopped goes on where it was when started again.
+Runs the scenarios of the paper's tables and one job under all schemes, at a scale that two cores finish within
+half an hour; nothing else should be running. What was stopped goes on where it was when started again.
 
     python scenarios/paper.py --data cifar100 --data-root DIR
 """
@@ -61,10 +61,8 @@ def main(data: str, data_root: str | None, smoke: bool, only: str | None, folder
     made = commands(folder, images, smoke)
     names = only.split(",") if only else list(made)
     if unknown := set(names) - set(made):
-        fail(
-            f"nothing here is called {', '.join(sorted(unknown))}; there are {', '.join(made)}",
-            InputError.exit_code,
-        )
+        there = ", ".join(made)
+        fail(f"nothing here is called {', '.join(sorted(unknown))}; there are {there}", InputError.exit_code)
     for number, name in enumerate(names, 1):
         start_s = time.monotonic()
         click.echo(f"{name} ({number} of {len(names)})", err=True)
