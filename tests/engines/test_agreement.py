@@ -65,7 +65,7 @@ def test_both_engines_give_the_same_answers_in_the_same_time(
     assert ways[0] == ways[1]
 
 
-#: By fault: what a run with it takes, to be compared; the others than the end devices stand still.
+#: One of each kind, of which a job of a second feels the effect.
 FAULTS = {
     "crash": "crash:end-2@2",
     "hang": "hang:edge-1@0.35s+1s",
@@ -79,7 +79,8 @@ FAULTS = {
 def test_both_engines_suffer_alike_from_faults(dask: DaskEngine, sim: SimEngine, kind: str) -> None:
     faults = FaultSchedule.parse(FAULTS[kind], seed=1)
     records = []
-    for engine in (sim, *[dask] * RUNS):
+    engines: list[DaskEngine | SimEngine] = [sim, *[dask] * RUNS]
+    for engine in engines:
         engine.faults = faults
         records.append(execute(engine, "end-edge"))
         engine.faults = FaultSchedule()
