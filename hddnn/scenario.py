@@ -85,7 +85,7 @@ class Settings:
         """Return what a run's cube says of how it was run."""
         return {
             "engine": self.engine,
-            "compute": self.compute if self.engine == "dask" else "none",
+            "compute": "none" if self.engine == "closed" else self.compute,
             "time_scale": self.time_scale,
             "images": self.images,
             "data_set": self.data,
@@ -141,6 +141,8 @@ def command(
             for key, value in (smoke or {}).items() if given["smoke"] else ():
                 if context.get_parameter_source(key) is ParameterSource.DEFAULT:
                     given[key] = value
+            if given.get("engine", "dask") != "dask" and "time_scale" in given:
+                given["time_scale"] = 1.0  # nothing is waited for
             fields = {field.name for field in dataclasses.fields(Settings)}
             common = {key: given.pop(key) for key in list(given) if key in fields}
             try:

@@ -27,7 +27,7 @@ SCENARIOS = {
     "overhead": ["--repeats", "5"],
     "system_latency": ["--repeats", "3"],
     "encryption_overhead": ["--repeats", "3"],
-    "fault_tolerance": ["--repeats", "3", "--time-scale", "0.1"],
+    "fault_tolerance": ["--repeats", "2"],
     "scaling": ["--repeats", "3", "--time-scale", "0.06"],
 }
 WITH_DATA = ("scaling", "run")

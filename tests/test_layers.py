@@ -19,9 +19,9 @@ PACKAGE = ROOT / "hddnn"
 LAYERS = (
     "_version", "errors", "checks", "machine", "places", "bars", "devices", "topology", "faults", "labels",
     "calibration", "cifar100", "folders", "data", "sample_tool", "zoo", "runtimes", "privacy", "training",
-    "equations", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records", "policies", "own",
-    "cubes", "tables", "plots", "bench", "audit", "report", "certificates", "engines", "preflight", "api",
-    "__init__", "progress", "console", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli",
+    "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records", "policies", "own",
+    "cubes", "sweep", "tables", "plots", "bench", "audit", "report", "certificates", "engines", "preflight", "api",
+    "__init__", "progress", "console", "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli",
     "audit_cli", "certs_cli", "run_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")

@@ -46,6 +46,14 @@ def test_smoke_is_small_but_what_is_given_holds(tmp_path: Path) -> None:
     assert (settings.images, settings.repeats, failures) == (500, 3, 2)
 
 
+def test_an_engine_that_waits_for_nothing_has_no_time_scale(tmp_path: Path) -> None:
+    options = {"engine": "dask", "time_scale": 0.1, "compute": "replay"}
+    assert invoke(tmp_path, **options)[0].time_scale == 0.1
+    settings, _ = invoke(tmp_path, "--engine", "sim", **options)
+    assert settings.attributes["time_scale"] == 1.0
+    assert settings.attributes["compute"] == "replay"
+
+
 def test_only_what_means_something_is_offered() -> None:
     offered = {option for param in scenario([]).params for option in param.opts}
     assert {"--images", "--repeats", "--failures", "--smoke", "--resume", "--out"} <= offered
