@@ -56,13 +56,14 @@ class Settings:
     repeats: int = 1
     data: str = "sample"
     data_root: Path | None = None
+    seed: int = 0
 
     def job(self, batch_size: int = 50, images: int | None = None) -> Job:
         """Return the job; raises InputError where the data set is not there."""
         from hddnn.data import Job, load_dataset
 
         data = load_dataset(self.data, self.data_root)
-        return Job(data, images=self.images if images is None else images, batch_size=batch_size)
+        return Job(data, images=images or self.images, batch_size=batch_size, seed=self.seed)
 
     def using(self, **fixed: Any) -> Self:
         """Return the settings with what the scenario does not leave open."""
@@ -89,10 +90,14 @@ class Settings:
             "time_scale": self.time_scale,
             "images": self.images,
             "data_set": self.data,
+            "seed": self.seed,
         }
 
-    def write(self, cube: xr.Dataset, figure: Figure | None = None) -> None:
-        """Write the cube, which then says what it is and what machine it is from, and its figure beside it."""
+    def write(self, cube: xr.Dataset, figure: Figure | None = None, **more: Figure) -> None:
+        """Write the cube, which then says what it is and what machine it is from, and its figures beside it.
+
+        more: further figures, by what is put behind the cube's name.
+        """
         from hddnn import plots
 
         smoke = {"smoke": "small sizes: its numbers mean nothing"} if self.smoke else {}
@@ -100,6 +105,8 @@ class Settings:
         cubes.write(cube, self.out)
         if figure is not None:
             plots.save(figure, self.out.with_suffix(".png"))
+        for name, further in more.items():
+            plots.save(further, self.out.with_name(f"{self.out.stem}-{name}.png"))
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ half an hour; nothing else should be running. What was stopped goes on where it 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ SCENARIOS = {
     "scaling": ["--repeats", "3", "--time-scale", "0.06"],
 }
 WITH_DATA = ("scaling", "run")
+PUBLISHED = ("scaling.png", "scaling-trade_off.png")
 RUN = ["--images", "10000", "--compute", "replay", "--time-scale", "0.1"]
 
 
@@ -55,7 +57,18 @@ def commands(folder: Path, data: list[str], smoke: bool) -> dict[str, list[str]]
     "--folder", type=click.Path(path_type=Path), default=Path("results/paper"), help="Of the cubes."
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/paper/report.html"))
-def main(data: str, data_root: str | None, smoke: bool, only: str | None, folder: Path, out: Path) -> None:
+@click.option(
+    "--publish", type=click.Path(path_type=Path, exists=True), metavar="DIR", help="Copy page and figures there."
+)
+def main(
+    data: str,
+    data_root: str | None,
+    smoke: bool,
+    only: str | None,
+    folder: Path,
+    out: Path,
+    publish: Path | None,
+) -> None:
     """Measure everything and write the report."""
     images = ["--data", data, *(["--data-root", data_root] if data_root else [])]
     made = commands(folder, images, smoke)
@@ -74,6 +87,9 @@ def main(data: str, data_root: str | None, smoke: bool, only: str | None, folder
             fail(f"{name} did not finish; start the same command again to go on", INCOMPLETE)
         click.echo(f"{name}: {time.monotonic() - start_s:.0f} s\n", err=True)
     subprocess.run([sys.executable, "-m", "hddnn", "report", str(folder), "--out", str(out)], check=True)
+    if publish:
+        for source in (out, *(folder / name for name in PUBLISHED)):
+            shutil.copy(source, publish / source.name)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def main(settings: Settings, most: int) -> None:
     known = [[row[n - 1] if n <= len(row) else np.nan for n in cube.n_end.values] for row in theirs]
     about = {"units": "1", "long_name": "the paper's fine accuracy (table 3)"}
     cube["paper_fine_accuracy"] = (("scheme", "n_end"), known, about)
-    settings.write(cube, figures.scaling(cube))
+    settings.write(cube, figures.scaling(cube), trade_off=figures.trade_off(cube))
     print("finish time, s     " + "".join(f"{n:8}" for n in cube.n_end.values) + "  end devices")
     for name, what in (("makespan_s", "measured"), ("closed_form_s", "formula"), ("bound_s", "bound")):
         for scheme in SCHEMES:
