@@ -2,6 +2,8 @@
 # make test   install what tests need (torch, too) and run linters, type checker and suite
 # make paper  measure the paper's tables and figures again and write results/paper/report.html (half an hour)
 PYTHON ?= python3
+# Half of the suite's time is waiting for emulated links: two test files at a time, whole files each.
+WORKERS ?= 2
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 METADATA := setup.cfg pyproject.toml
@@ -15,7 +17,7 @@ paper: $(VENV)/base
 	$(VENV)/bin/python scenarios/paper.py $(ARGS)
 
 test: lint
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check .

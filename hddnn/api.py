@@ -222,12 +222,18 @@ def prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
         replay.prepare(bundle, images, progress)
 
 
+def computed(engine: str, compute: str) -> str:
+    """Return what a cube says of where its answers are from: only the dask engine runs networks."""
+    if engine == "closed" or (engine != "dask" and compute == "real"):
+        return "none"
+    return compute
+
+
 def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_scale: float) -> dict[str, Any]:
     """Return what the cube says of how it was made."""
     return {
         "engine": engine,
-        # "real" is what the dask engine alone does.
-        "compute": compute if engine == "dask" or compute == "replay" else "none",
+        "compute": computed(engine, compute),
         "time_scale": time_scale,
         "topology": topology.to_yaml(),
         "topology_name": topology.name,

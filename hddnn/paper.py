@@ -11,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, nan
 
-#: Images in a batch, which it calls a task; images and tasks of a job.
-BATCH, IMAGES, TASKS = 50, 10_000, 200
+#: Images in a batch, which it calls a task, and in a job.
+BATCH, IMAGES = 50, 10_000
 N_END = 8  # end devices at most
-#: Seconds of one transfer to an edge device, and to the cloud.
-LATENCY_S = {"edge": 0.5, "cloud": 1.0}
 
 #: Table 1: network -> device -> s an image, inference alone, batch 50.
 INFERENCE_S = {
@@ -74,7 +72,7 @@ FAILURES_S = {
 
 @dataclass(frozen=True)
 class Network:
-    """What the paper says of a network (section 4.2): parameters, bytes of weights, accuracies."""
+    """What table 1 says of a network apart from its times: parameters, bytes of weights, accuracies."""
 
     parameters: float
     weights_bytes: float
@@ -82,7 +80,7 @@ class Network:
     accuracy_fine: float
 
 
-#: Section 4.2; of WRN-28-10 in the row of the network that stands for it.
+#: Table 1; of WRN-28-10 in the row of the network that stands for it.
 NETWORKS = {
     "mobilenet": Network(0.84e6, 10.3e6, 0.50, nan),
     "resnet34": Network(21.4e6, 85.7e6, 0.73, 0.61),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,9 @@ from click.core import ParameterSource
 
 from hddnn import cubes, machine, runtimes, sweep
 from hddnn.bounds import lower_bound_s
+from hddnn.checks import unknown
 from hddnn.console import INCOMPLETE, fail, one_line_errors
+from hddnn.errors import InputError
 from hddnn.timing import closed_form_s
 
 if TYPE_CHECKING:
@@ -77,20 +79,21 @@ class Settings:
         constants: Mapping[str, Any],
         **options: Any,
     ) -> xr.Dataset:
-        """Measure a grid (see hddnn.sweep.sweep); the common options become attributes, too."""
-        given = {"scenario": self.name, **constants}
+        """Measure a grid (see hddnn.sweep.sweep); the scenario's name and seed are attributes, too."""
+        given = {"scenario": self.name, "seed": self.seed, **constants}
         return sweep.sweep(measure, dims, variables, given, self.out, resume=self.resume, **options)
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Return what a run's cube says of how it was run."""
+        """Return what a cube says of how its jobs were run."""
+        from hddnn.api import computed
+
         return {
             "engine": self.engine,
-            "compute": "none" if self.engine == "closed" else self.compute,
+            "compute": computed(self.engine, self.compute),
             "time_scale": self.time_scale,
             "images": self.images,
             "data_set": self.data,
-            "seed": self.seed,
         }
 
     def write(self, cube: xr.Dataset, figure: Figure | None = None, **more: Figure) -> None:
@@ -109,9 +112,12 @@ class Settings:
             plots.save(further, self.out.with_name(f"{self.out.stem}-{name}.png"))
 
 
+#: Those that execute plans, as in hddnn.api.
+ENGINES = ("dask", "closed", "sim")
+
 _OPTIONS: dict[str, dict[str, Any]] = {
     "engine": {
-        "type": click.Choice(["dask", "closed", "sim"]),
+        "metavar": "|".join(ENGINES),
         "help": "dask: real workers; closed: the paper's equations; sim: simulated.",
     },
     "compute": {
@@ -126,13 +132,17 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def command(
-    *, smoke: Mapping[str, Any] | None = None, resumable: bool = True, **defaults: Any
+    *,
+    smoke: Mapping[str, Any] | None = None,
+    resumable: bool = True,
+    engines: Sequence[str] = ENGINES,
+    **defaults: Any,
 ) -> Callable[[Main], click.Command]:
     """Make a scenario's `main(settings, **own)` a command.
 
     defaults: of the common options that it offers; `data` brings --data-root along. smoke: what --smoke takes
     instead of the defaults, of its own options, too; what is given on the command line holds. resumable: whether
-    it is a sweep, which --resume goes on with.
+    it is a sweep, which --resume goes on with. engines: those that know what it is about.
     """
     offered = {name: default for name, default in defaults.items() if name in _OPTIONS}
     if offered.keys() != defaults.keys():
@@ -145,11 +155,11 @@ def command(
         @one_line_errors
         def run(context: click.Context, **given: Any) -> None:
             cubes.check_path(given["out"])
+            asked = {key for key in given if context.get_parameter_source(key) is not ParameterSource.DEFAULT}
             for key, value in (smoke or {}).items() if given["smoke"] else ():
-                if context.get_parameter_source(key) is ParameterSource.DEFAULT:
+                if key not in asked:
                     given[key] = value
-            if given.get("engine", "dask") != "dask" and "time_scale" in given:
-                given["time_scale"] = 1.0  # nothing is waited for
+            _check_engine(given, engines, asked)
             fields = {field.name for field in dataclasses.fields(Settings)}
             common = {key: given.pop(key) for key in list(given) if key in fields}
             try:
@@ -165,6 +175,23 @@ def command(
         return made
 
     return decorate
+
+
+def _check_engine(given: dict[str, Any], engines: Sequence[str], asked: set[str]) -> None:
+    """Raise InputError for an engine that is none, or that would ignore an option asked for."""
+    engine = given.get("engine", "dask")
+    if engine not in engines:
+        raise InputError(unknown("engine", engine, engines))
+    if engine == "dask":
+        return
+    ignored = (
+        {"time_scale", "compute"} if engine == "closed" or given.get("compute") == "real" else {"time_scale"}
+    )
+    for key in sorted(ignored & asked):
+        option = "--" + key.replace("_", "-")
+        raise InputError(f"engine {engine} runs no process, so {option} means nothing; take engine dask")
+    if "time_scale" in given:
+        given["time_scale"] = 1.0  # nothing is waited for
 
 
 def _common(name: str, offered: Mapping[str, Any], resumable: bool) -> list[click.Parameter]:

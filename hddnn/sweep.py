@@ -87,6 +87,8 @@ def sweep(
     """
     grid = _Grid(dims, variables, {**cubes.environment(), **constants})
     journal = _Journal(out.with_suffix(JOURNAL), grid, resume)
+    if unknown := set(order) - set(dims):
+        raise ValueError(f"order names {', '.join(sorted(unknown))}, which no dim is called")
     loops = list(order) + [name for name in dims if name not in order]
     every = (dict(zip(loops, p, strict=True)) for p in itertools.product(*(dims[n].values for n in loops)))
     missing = [point for point in every if where(point) and journal.key(point) not in journal.done]
@@ -96,18 +98,26 @@ def sweep(
 
 
 def concat(parts: Iterable[xr.Dataset], dim: str = "repeat") -> xr.Dataset:
-    """Join cubes of one scenario along a dim; repeats are numbered anew.
+    """Join cubes of one scenario along a dim; repeats are numbered anew. Attributes that differ are left out.
 
-    Raises InputError when they are of different scenarios.
+    Raises InputError when they are of different scenarios, or differ in another dim.
     """
     import xarray as xr
 
     rows = list(parts)
-    names = {str(cube.attrs.get("scenario", "none")) for cube in rows}
-    if len(names) != 1:
+    names = {str(cube.attrs.get("scenario", "no scenario")) for cube in rows}
+    if len(names) != 1 or names == {"no scenario"}:
         raise InputError(f"only cubes of one scenario can be joined, not of {', '.join(sorted(names))}")
-    joined = xr.concat(rows, dim, data_vars="minimal", coords="minimal", combine_attrs="drop_conflicts")
-    return joined.assign_coords(repeat=np.arange(joined.sizes[dim])) if dim == "repeat" else joined
+    try:
+        joined = xr.concat(
+            rows, dim, data_vars="minimal", coords="minimal", compat="equals", join="exact",
+            combine_attrs="drop_conflicts",
+        )  # fmt: skip
+    except ValueError as error:
+        raise InputError(f"these cubes differ in more than {dim}: {str(error).splitlines()[0]}") from error
+    if dim != "repeat":
+        return joined
+    return joined.assign_coords(repeat=("repeat", np.arange(joined.sizes[dim]), rows[0].repeat.attrs))
 
 
 class _Grid:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import click
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from hddnn import Topology, paper
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.privacy.codec import DEFAULT
+from hddnn.report import figures
 from hddnn.scenario import Settings, Stand, command
 from hddnn.schemes import ENCODERS
 from hddnn.sweep import Dim, Variable, repeats
@@ -53,25 +53,6 @@ def system(latency_s: float, bandwidth_bps: float | None, trust: str) -> Topolog
             ],
         }
     )  # fmt: skip
-
-
-def figure(cube: xr.Dataset) -> Figure:
-    """Draw the overhead against latency, one panel a bandwidth, beside the paper's."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, cube.sizes["bandwidth"], sharey=True)
-    for axis, bandwidth in zip(axes, cube.bandwidth.values, strict=True):
-        for at, style in zip(ENCODERS, ("-", "--"), strict=True):
-            theirs = 100 * cube.paper_overhead.sel(encode_at=at)
-            axis.plot(cube.latency_s, theirs, style, color="grey", label=f"paper, at the {at}")
-            for colour, codec in zip(("#0072B2", "#E69F00", "#009E73"), CODECS, strict=True):
-                one = cube.overhead.sel(bandwidth=bandwidth, codec=codec, encode_at=at).median("repeat")
-                label = f"{codec}, at the {at}"
-                axis.plot(cube.latency_s, 100 * one, style, color=colour, marker="o", label=label)
-        axis.set(xlabel="latency to the cloud, s", title=f"bandwidth: {bandwidth}", xticks=cube.latency_s)
-        axis.axhline(100 * TARGET, color="black", linestyle=":", linewidth=0.8)
-    axes[0].set_ylabel("overhead of encoding, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    return figure
 
 
 def report(cube: xr.Dataset) -> str:
@@ -132,7 +113,8 @@ def main(settings: Settings, latencies_s: tuple[float, ...]) -> None:
         "codec": Dim([RAW, *CODECS], "1", "how features are written down"),
         "repeat": repeats(settings.repeats),
     }
-    constants = {"batch_size": paper.BATCH, "network": "wrn16_4", **settings.attributes}
+    topology = system(latencies_s[0], None, "undependable").to_yaml()
+    constants = {"network": "wrn16_4", **settings.attributes, "topology": topology}
     with Stand(settings, keep=2) as stand:
         cube = settings.sweep(
             measure, dims, VARIABLES, constants, order=("latency_s", "bandwidth", "repeat"),
@@ -147,7 +129,7 @@ def main(settings: Settings, latencies_s: tuple[float, ...]) -> None:
     theirs = [paper.ENCODING_OVERHEAD.get(latency_s, (np.nan, np.nan)) for latency_s in latencies_s]
     about = {"units": "1", "long_name": "overhead of encoding in the paper (table 5)"}
     cube["paper_overhead"] = (("latency_s", "encode_at"), np.array(theirs), about)
-    settings.write(cube, figure(cube))
+    settings.write(cube, figures.encryption_overhead(cube))
     print(report(cube))
 
 

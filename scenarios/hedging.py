@@ -31,7 +31,7 @@ VARIABLES = {
 
 
 @command(
-    engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=5,
+    engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=5, engines=("dask", "sim"),
     smoke={"repeats": 1, "time_scale": 0.01},
 )  # fmt: skip
 def main(settings: Settings) -> None:

@@ -1,7 +1,8 @@
 """The paper's whole evaluation: every table and figure measured again, and one report of it.
 
 Runs the scenarios of the paper's tables and one job under all schemes, at a scale that two cores finish within
-half an hour; nothing else should be running. What was stopped goes on where it was when started again.
+half an hour; nothing else should be running. What was stopped goes on where it was when started again; --fresh
+begins anew, which it takes after a change of the code or of the data.
 
     python scenarios/paper.py --data cifar100 --data-root DIR
 """
@@ -36,11 +37,11 @@ PUBLISHED = ("scaling.png", "scaling-trade_off.png")
 RUN = ["--images", "10000", "--compute", "replay", "--time-scale", "0.1"]
 
 
-def commands(folder: Path, data: list[str], smoke: bool) -> dict[str, list[str]]:
+def commands(folder: Path, data: list[str], smoke: bool, fresh: bool) -> dict[str, list[str]]:
     """Return what is run, by name."""
     made = {}
     for name, options in SCENARIOS.items():
-        words = ["--smoke"] if smoke else [*options, "--resume"]
+        words = ["--smoke"] if smoke else options if fresh else [*options, "--resume"]
         made[name] = [sys.executable, str(FOLDER / f"{name}.py"), *words]
     made["run"] = [sys.executable, "-m", "hddnn", "run", *(["--engine", "closed"] if smoke else RUN)]
     for name, command in made.items():
@@ -52,26 +53,35 @@ def commands(folder: Path, data: list[str], smoke: bool) -> dict[str, list[str]]
 @click.option("--data", default="sample", metavar="sample|cifar100|DIR", help="The images.")
 @click.option("--data-root", metavar="DIR", help="Of cifar100.")
 @click.option("--smoke", is_flag=True, help="Small: its numbers mean nothing.")
+@click.option("--fresh", is_flag=True, help="Measure anew what is there.")
 @click.option("--only", metavar="A,B,...", help="Some of it; the report is of all that is there.")
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("results/paper"), help="Of the cubes."
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of cubes and page.  [default: results/paper]",
 )
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/paper/report.html"))
 @click.option(
-    "--publish", type=click.Path(path_type=Path, exists=True), metavar="DIR", help="Copy page and figures there."
+    "--publish",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="DIR",
+    help="Copy page and figures there.",
 )
 def main(
     data: str,
     data_root: str | None,
     smoke: bool,
+    fresh: bool,
     only: str | None,
-    folder: Path,
-    out: Path,
+    folder: Path | None,
     publish: Path | None,
 ) -> None:
     """Measure everything and write the report."""
     images = ["--data", data, *(["--data-root", data_root] if data_root else [])]
-    made = commands(folder, images, smoke)
+    folder = folder or Path("results/paper-smoke" if smoke else "results/paper")
+    if smoke and publish:
+        fail("what --smoke measures is not for publishing", InputError.exit_code)
+    made = commands(folder, images, smoke, fresh)
     names = only.split(",") if only else list(made)
     if unknown := set(names) - set(made):
         there = ", ".join(made)
@@ -83,9 +93,12 @@ def main(
             code = subprocess.run(made[name], check=False).returncode
         except KeyboardInterrupt:  # the script has it from the terminal, too, and says so
             code = INCOMPLETE
+        if code == InputError.exit_code:
+            fail(f"{name} was refused, see above; --fresh begins anew, --folder DIR elsewhere", code)
         if code:
             fail(f"{name} did not finish; start the same command again to go on", INCOMPLETE)
         click.echo(f"{name}: {time.monotonic() - start_s:.0f} s\n", err=True)
+    out = folder / "report.html"
     subprocess.run([sys.executable, "-m", "hddnn", "report", str(folder), "--out", str(out)], check=True)
     if publish:
         for source in (out, *(folder / name for name in PUBLISHED)):

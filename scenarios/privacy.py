@@ -196,7 +196,7 @@ def conclusion(one: xr.Dataset, name: str) -> str:
     row = one.isel(level=at[0][0], noise=at[0][1])
     return (
         f"{name}: below {UNRECOGNIZABLE} first after {row.depth.item()}, noise {float(row.noise):g}: SSIM "
-        f"{float(row.white_ssim):.2f} white, {float(row.black_ssim):.2f} black; "
+        f"{float(row.white_ssim):.3f} white, {float(row.black_ssim):.3f} black; "
         f"{float(row.lost_points):.1f} points, {float(row.payload_bytes):.0f} B, "
         f"{1e3 * float(row.end_device_s):.2f} ms"
     )

@@ -62,6 +62,20 @@ def test_the_table_of_networks_is_that_of_the_cards(name: str) -> None:
         assert f"{level} {accuracy:.3f}" in row
 
 
+def test_links_lead_to_files() -> None:
+    targets = re.findall(r"\]\(((?!#|https?:)[^)]+)\)", README)
+    assert len(targets) > 5
+    assert [target for target in targets if not (ROOT / target).is_file()] == []
+
+
+def test_the_report_is_of_the_whole_test_set_and_not_too_large() -> None:
+    page = (ROOT / "docs" / "report.html").read_text()
+    assert len(page.encode()) < 3_000_000
+    for text in ("10,000", "cifar100", "Table 1", "Table 6", "Figure 4"):
+        assert text in page
+    assert "numbers mean nothing" not in page
+
+
 def test_every_measured_block_is_filled_and_can_be_measured_again() -> None:
     blocks = dict(re.findall(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->", README, re.DOTALL))
     assert all(text.strip() for text in blocks.values())

@@ -54,6 +54,23 @@ def test_an_engine_that_waits_for_nothing_has_no_time_scale(tmp_path: Path) -> N
     assert settings.attributes["compute"] == "replay"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--engine", "sim", "--time-scale", "0.5"],
+        ["--engine", "closed", "--compute", "replay"],
+        ["--engine", "sim", "--compute", "real"],
+        ["--engine", "ns3"],
+    ],
+)
+def test_what_an_engine_would_ignore_is_refused(tmp_path: Path, words: list[str]) -> None:
+    options = {"engine": "dask", "time_scale": 0.1, "compute": "replay"}
+    seen: list[Any] = []
+    done = CliRunner().invoke(scenario(seen, **options), [*words, "--out", str(tmp_path / "a.nc")])
+    assert done.exit_code == 2, done.output
+    assert not seen
+
+
 def test_only_what_means_something_is_offered() -> None:
     offered = {option for param in scenario([]).params for option in param.opts}
     assert {"--images", "--repeats", "--failures", "--smoke", "--resume", "--out"} <= offered

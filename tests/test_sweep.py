@@ -125,9 +125,17 @@ def test_points_of_other_code_or_another_machine_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(Counted(), tmp_path / "a.nc")
-    monkeypatch.setattr(cubes, "environment", lambda: {"machine": "another"})
-    with pytest.raises(InputError, match="machine"):
-        run(Counted(), tmp_path / "a.nc", resume=True)
+    for name in ("machine", "code_digest"):
+        other = {**cubes.environment(), name: "another"}
+        with monkeypatch.context() as patch:
+            patch.setattr(cubes, "environment", lambda other=other: other)
+            with pytest.raises(InputError, match=name):
+                run(Counted(), tmp_path / "a.nc", resume=True)
+
+
+def test_an_order_of_dims_that_are_none_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="typo"):
+        run(Counted(), tmp_path / "a.nc", order=("typo",))
 
 
 @pytest.mark.parametrize("text", ["nonsense\n", "[]\n", '{"dims": {}}\n', json.dumps({"dims": 3}) + "\n"])
@@ -146,7 +154,13 @@ def test_cubes_of_one_scenario_join(tmp_path: Path) -> None:
     both = concat([run(Counted(), tmp_path / "a.nc"), run(Counted(), tmp_path / "b.nc")])
     assert both.sizes["repeat"] == 4
     assert both.repeat.values.tolist() == [0, 1, 2, 3]
+    assert both.repeat.attrs["long_name"] == "repeat of the same point"
+    assert both.makespan_s.notnull().all()
     assert both.attrs["images"] == 50
+    with pytest.raises(InputError, match="differ"):
+        concat([both, both.isel(n_end=[0])])
+    with pytest.raises(InputError, match="no scenario"):
+        concat([xr.Dataset(), xr.Dataset()])
     other = run(Counted(), tmp_path / "c.nc").assign_attrs(scenario="other")
     with pytest.raises(InputError, match="other, test"):
         concat([both, other])

@@ -226,3 +226,33 @@ def fault_tolerance(cube: xr.Dataset) -> Figure:
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, handlelength=3.5)
     return figure
+
+
+def encryption_overhead(cube: xr.Dataset) -> Figure:
+    """Draw Table 5: the overhead of encoding against latency, one panel a bandwidth, beside the paper's."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(10, 4), layout="constrained")
+    axes = drawing.subplots(1, cube.sizes["bandwidth"], sharey=True, squeeze=False)[0]
+    middle = 100 * cube.overhead.median("repeat")
+    colours = [colour for colour, *_ in plots.STYLES.values()]
+    for axis, bandwidth in zip(axes, cube.bandwidth.values, strict=True):
+        for place, line in zip(cube.encode_at.values, ("-", "--"), strict=False):
+            theirs = 100 * cube.paper_overhead.sel(encode_at=place)
+            axis.plot(cube.latency_s, theirs, ls=line, color="grey", label=f"paper, at the {place}")
+            for codec, colour, marker in zip(cube.codec.values, colours, "os^D", strict=False):
+                ours = middle.sel(bandwidth=bandwidth, codec=codec, encode_at=place)
+                axis.plot(
+                    cube.latency_s,
+                    ours,
+                    ls=line,
+                    color=colour,
+                    marker=marker,
+                    label=f"{codec}, at the {place}",
+                )
+        axis.set(xlabel="latency to the cloud (s)", title=f"bandwidth: {bandwidth}", xticks=cube.latency_s)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("overhead of encoding (%)")
+    drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    return drawing

@@ -45,6 +45,7 @@ class Section:
     anchor: str
     title: str
     source: str
+    warning: str = ""  # what a reader has to know first
     headed: bool = True  # whether its tables need headings of their own
     tables: list[Comparison] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
@@ -61,11 +62,13 @@ def section(found: Found, anchor: str, album: Album) -> Section:
         return _run(cube, source, anchor, album)
     pictures = [album.add(*one) for one in _FIGURES.get(found.kind, lambda cube: iter(()))(cube)]
     tables = TABLES[found.kind](cube)
+    warning = _SMOKE if "smoke" in cube.attrs else ""
     if len(tables) == 1:
-        return Section(anchor, tables[0].title, source, False, tables, pictures)
-    return Section(anchor, title[0].upper() + title[1:], source, True, tables, pictures)
+        return Section(anchor, tables[0].title, source, warning, False, tables, pictures)
+    return Section(anchor, title[0].upper() + title[1:], source, warning, True, tables, pictures)
 
 
+_SMOKE = "Measured with --smoke: sizes so small that these numbers mean nothing."
 Drawn = tuple[Any, str, str]
 
 
@@ -120,9 +123,19 @@ def _fault_tolerance(cube: xr.Dataset) -> Iterator[Drawn]:
     )
 
 
+def _encryption_overhead(cube: xr.Dataset) -> Iterator[Drawn]:
+    worst = float(cube.overhead.median("repeat").max())
+    yield (
+        figures.encryption_overhead(cube),
+        f"Overhead of encoding by latency, bandwidth, codec and place, at most {worst:.0%}, and the paper's",
+        "What encoding adds to a task on its way to the cloud, the paper's in grey; dashed: at the edge.",
+    )
+
+
 _FIGURES: dict[str, Callable[[xr.Dataset], Iterator[Drawn]]] = {
     "scaling": _scaling,
     "fault_tolerance": _fault_tolerance,
+    "encryption_overhead": _encryption_overhead,
 }
 
 
@@ -139,8 +152,8 @@ def _run(cube: xr.Dataset, source: str, anchor: str, album: Album) -> Section:
         caption = f"{scheme}: who was busy when."
         pictures.append(album.add(gantt.gantt(cube, scheme), alt, caption))
     return Section(
-        anchor, title, source, True, [_summary(cube, schemes, anchor)], pictures, schemes, tuple(_busy(shares)),
-        tuple(str(verdict) for verdict in shares.verdict.values),
+        anchor, title, source, "", True, [_summary(cube, schemes, anchor)], pictures, schemes,
+        tuple(_busy(shares)), tuple(str(verdict) for verdict in shares.verdict.values),
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_links_lead_somewhere_and_names_are_unique(document: ET.Element) -> None
 
 def test_figures_are_told_in_words(document: ET.Element) -> None:
     images = list(document.iter("img"))
-    assert len(images) == 4 + 4  # of scaling three, of failures one, of the run's schemes four
+    assert len(images) == 5 + 4  # of scaling three, of failures and encoding one, of the run's schemes four
     assert all(len(image.get("alt", "")) > 40 for image in images)
     assert any("On the Pareto front: end-edge with 8" in image.get("alt", "") for image in images)
 
@@ -177,7 +177,10 @@ def test_missing_scenarios_and_foreign_files_are_told(folder: Path, tmp_path: Pa
         ([], "Missing argument"),
     ],
 )
-def test_wrong_inputs_are_one_line(arguments: list[str], says: str, folder: Path, tmp_path: Path) -> None:
+def test_wrong_inputs_are_one_line(
+    arguments: list[str], says: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     places = {
         "folder": folder,
         **{name: tmp_path / name for name in ("empty", "text.txt", "torn.nc", "foreign.nc")},
