@@ -21,8 +21,8 @@ from hddnn.schemes import SCHEMES, make_plan
 
 SYSTEM = packaged_system(2, 2, 1, seconds_per_image=5e-3, latency_s=0.1, edge_trust="undependable")
 RUNS = 3
-#: Wide, for a busy machine; a quiet one shows a few per cent, most of it Dask's own time.
-RATIO = 1.25
+#: Dask's time over the simulated one: a few per cent above 1 on a quiet machine, more on a busy one.
+LEAST, MOST = 0.85, 1.5
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_both_engines_give_the_same_answers_in_the_same_time(
 ) -> None:
     measured, simulated = [execute(dask, scheme) for _ in range(RUNS)], execute(sim, scheme)
     seconds = median(record.makespan_s for record in measured)
-    assert 1 / RATIO < seconds / simulated.makespan_s < RATIO
+    assert LEAST < seconds / simulated.makespan_s < MOST
     for stage in ("coarse", "fine"):
         assert (measured[0].labels[stage] == simulated.labels[stage]).all()
         np.testing.assert_array_equal(measured[0].confidence[stage], simulated.confidence[stage])
@@ -88,6 +88,6 @@ def test_both_engines_suffer_alike_from_faults(dask: DaskEngine, sim: SimEngine,
     assert simulated.complete
     assert all(record.complete for record in measured)
     seconds = median(record.makespan_s for record in measured)
-    assert 1 / RATIO < seconds / simulated.makespan_s < RATIO
-    gone = [np.flatnonzero(~np.isnan(record.left_s)).tolist() for record in records]
-    assert all(devices == gone[0] for devices in gone)
+    assert LEAST < seconds / simulated.makespan_s < MOST
+    gone = [set(np.flatnonzero(~np.isnan(record.left_s)).tolist()) for record in records]
+    assert all(gone[0] <= devices for devices in gone)
