@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from distributed import Client, Future, as_completed
+from distributed.core import send_recv
 from distributed.protocol import to_serialize
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
@@ -26,7 +27,7 @@ from hddnn.data import Job
 from hddnn.engines.dask.hearing import Event, Hearing
 from hddnn.engines.dask.lowering import Bundle, Features, lower
 from hddnn.engines.dask.messages import FORGET, PUSH
-from hddnn.engines.dask.peers import Peer
+from hddnn.engines.dask.peers import Peer, connected
 from hddnn.errors import first_line
 from hddnn.ledger import CLIENT, Transfer
 from hddnn.plan import NO_DEVICE, Plan
@@ -172,18 +173,23 @@ class JobRun:
         """Send a bundle's images straight to its end device: they never pass the scheduler."""
         number = bundle.number
         images = self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
-        # Entered as it is begun: whatever becomes of it, it has left the client.
-        for batch, size in zip(bundle.batches, bundle.sizes, strict=True):
-            n_bytes = size * images[0].nbytes
-            self._recorder.transferred(
-                Transfer(batch, self.now_s, CLIENT, bundle.end.name, "images", n_bytes=n_bytes)
-            )
-        push = getattr(self._client.rpc(self._peers[bundle.end.name].address), PUSH)
+        name = bundle.end.name
         timeout_s = self._policy.settings.timeout_s * self._time_scale if self._policy.send_timeout else None
         try:
-            async with asyncio.timeout(timeout_s):
-                await push(parcel=bundle.parcel(self.name), images=to_serialize(images))
-        except Exception:  # whatever it is, of the connection or of the device: it did not take the images
+            async with (
+                asyncio.timeout(timeout_s),
+                connected(self._client, name, self._peers[name].address) as comm,
+            ):
+                # Entered as it is begun: whatever becomes of it, it has left the client.
+                for batch, size in zip(bundle.batches, bundle.sizes, strict=True):
+                    n_bytes = size * images[0].nbytes
+                    self._recorder.transferred(
+                        Transfer(batch, self.now_s, CLIENT, name, "images", n_bytes=n_bytes)
+                    )
+                await send_recv(comm, op=PUSH, parcel=bundle.parcel(self.name), images=to_serialize(images))
+        except (
+            Exception
+        ):  # whatever it is, of the connection, certificate or device: it did not take the images
             self._sent.pop(number, None)
             self._events.put_nowait(lambda now_s: self._policy.refused(number, now_s))
         else:

@@ -6,18 +6,22 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client
+from distributed.comm.core import Comm
+from distributed.core import send_recv
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn import zoo
 from hddnn._version import __version__
 from hddnn.certificates import CLIENT
 from hddnn.engines.dask.device import rehearse
+from hddnn.engines.dask.guard import certified_name
 from hddnn.engines.dask.messages import HELLO, MEASURE, Compute, DeviceSpec
 from hddnn.engines.dask.stages import boot_id
 from hddnn.engines.dask.tls import security
@@ -75,6 +79,27 @@ async def close(client: Client) -> None:
     if client.status != "running":
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     await client.close()
+
+
+@asynccontextmanager
+async def connected(client: Client, name: str, address: str) -> AsyncIterator[Comm]:
+    """Lend a connection to a device, of those that the client keeps.
+
+    Any certificate of the authority gets a worker registered, under any name. Raises ClusterError, before anything
+    is said, when this one's is of another name than the device's; OSError when nobody answers.
+    """
+    comm = await client.rpc.connect(address)
+    try:
+        certified = certified_name(comm)
+        # Without a certificate there is nothing to go by; with TLS there always is one.
+        if certified != name and (certified is not None or client.security.require_encryption):
+            raise ClusterError(
+                f"the worker registered as {name} at {address} has the certificate of {certified}; "
+                f"start {name} with its own"
+            )
+        yield comm
+    finally:
+        client.rpc.reuse(address, comm)
 
 
 async def find_peers(
@@ -167,18 +192,19 @@ async def meet(
 async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:
     """Ask a device what it is, a few times; the quickest answer gives its clock's offset."""
     best_s, offset_s, hello = float("inf"), 0.0, {}
-    for _ in range(PINGS):
-        asked_s = time.monotonic()
-        try:
-            hello = await asyncio.wait_for(getattr(client.rpc(address), HELLO)(), CONNECT_TIMEOUT_S)
-        except TimeoutError:
-            raise ClusterError(f"device {name} at {address} does not answer; restart that device") from None
-        except (OSError, AttributeError, ValueError) as error:
-            raise ClusterError(f"worker {name} at {address} is no hddnn device ({error})") from None
-        answered_s = time.monotonic()
-        if answered_s - asked_s < best_s:
-            best_s = answered_s - asked_s
-            offset_s = hello["clock_s"] - (asked_s + answered_s) / 2
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S), connected(client, name, address) as comm:
+            for _ in range(PINGS):
+                asked_s = time.monotonic()
+                hello = await send_recv(comm, op=HELLO)
+                answered_s = time.monotonic()
+                if answered_s - asked_s < best_s:
+                    best_s = answered_s - asked_s
+                    offset_s = hello["clock_s"] - (asked_s + answered_s) / 2
+    except TimeoutError:
+        raise ClusterError(f"device {name} at {address} does not answer; restart that device") from None
+    except (OSError, AttributeError, ValueError) as error:
+        raise ClusterError(f"worker {name} at {address} is no hddnn device ({error})") from None
     return hello, 0.0 if hello["boot_id"] and hello["boot_id"] == boot_id() else offset_s
 
 

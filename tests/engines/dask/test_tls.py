@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,8 @@ from hddnn.certificates import identity, issue
 from hddnn.data import Job
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.engines.dask.tls import security
-from hddnn.errors import InputError
+from hddnn.errors import ClusterError, InputError
+from hddnn.policies import PolicySettings
 from hddnn.schemes import make_plan
 
 SYSTEM = packaged_system(1, 1, 1)
@@ -120,6 +123,29 @@ def test_a_certificate_that_is_missing_is_named_before_anything_starts(
     issue(tmp_path, ["end-1", "edge-1"])
     with pytest.raises(InputError, match=r"has no cloud-1.crt; make it with `hddnn certs"):
         DaskEngine(SYSTEM, small_job, tls=tmp_path)
+
+
+def test_no_image_goes_to_whoever_has_registered_under_a_device_s_name(
+    folders: tuple[Path, Path], tmp_path: Path, small_job: Job
+) -> None:
+    shutil.copytree(folders[0], tmp_path, dirs_exist_ok=True)
+    for kind in ("crt", "key"):
+        shutil.copy(tmp_path / f"cloud-1.{kind}", tmp_path / f"end-1.{kind}")
+    with pytest.raises(ClusterError, match=r"registered as end-1 at tls://.* has the certificate of cloud-1"):
+        DaskEngine(SYSTEM, small_job, tls=tmp_path).__enter__()
+
+
+def test_no_image_is_pushed_to_an_address_where_another_device_is_now(engine: DaskEngine) -> None:
+    peers = engine._roster.peers
+    end = peers["end-1"]
+    peers["end-1"] = replace(end, address=peers["cloud-1"].address)
+    try:
+        engine.settings = PolicySettings(patience_s=0.2)
+        record = engine.execute(make_plan("end-edge", SYSTEM, engine.job, engine.costs()))
+    finally:
+        peers["end-1"], engine.settings = end, PolicySettings()
+    assert not any(str(outcome) == "ok" for outcome in record.outcome)
+    assert not any(transfer.kind == "images" for transfer in record.transfers)
 
 
 def test_emulated_devices_listen_on_the_loopback_alone(small_job: Job) -> None:
