@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from doors import listening, told_by_http
 from systems import packaged_system
 
 from hddnn.certificates import issue
@@ -23,8 +24,8 @@ FOLDER = Path(__file__).parents[1] / "workers"
 SYSTEM = packaged_system(1, 1, 0)
 
 
-def started(stack: ExitStack, log: Path, says: str, *command: object) -> None:
-    """Start a script, and wait until it says that it is ready; it ends with the stack."""
+def started(stack: ExitStack, log: Path, says: str, *command: object) -> int:
+    """Start a script, and wait until it says that it is ready; it ends with the stack. Return its process."""
     # As in an activated environment.
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     words = [str(word) for word in command]
@@ -37,6 +38,7 @@ def started(stack: ExitStack, log: Path, says: str, *command: object) -> None:
         assert time.monotonic() < deadline_s, log.read_text()
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
+    return process.pid
 
 
 def test_a_system_with_certificates_as_its_users_start_it(tmp_path: Path, small_job: Job) -> None:
@@ -49,13 +51,18 @@ def test_a_system_with_certificates_as_its_users_start_it(tmp_path: Path, small_
     address = f"tls://127.0.0.1:{port}"
     with ExitStack() as stack:
         script = FOLDER / "scheduler.sh"
-        started(stack, tmp_path / "scheduler.log", "Scheduler at", script, port, certificates)
+        pids = [started(stack, tmp_path / "scheduler.log", "Scheduler at", script, port, certificates)]
         for device in SYSTEM.devices:
             log = tmp_path / f"{device.name}.log"
             script = FOLDER / "device.sh"
-            started(
-                stack, log, "Registered to", script, device.name, device.tier, topology, address, certificates
-            )
+            words = (device.name, device.tier, topology, address, certificates)
+            pids.append(started(stack, log, "Registered to", script, *words))
+        for pid in pids:
+            doors = listening([pid])
+            assert len({port for _, port in doors}) == 2  # Dask's protocol, with TLS, and plain HTTP
+            assert not [(door, paths) for door in doors if (paths := told_by_http(door))]
+            # From other machines there is the first alone.
+            assert len({port for host, port in doors if host not in ("127.0.0.1", "::1")}) == 1
         with DaskEngine(SYSTEM, small_job, address=address, tls=certificates) as engine:
             record = engine.execute(make_plan("end-edge", SYSTEM, small_job, engine.costs()))
         assert record.complete

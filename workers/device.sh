@@ -7,7 +7,10 @@ set -eu
 [ $# -eq 4 ] || [ $# -eq 5 ] || { sed -n '2,5p' "$0" >&2; exit 2; }
 name=$1 tier=$2 topology=$3 scheduler=$4
 if [ $# -eq 5 ]; then
-    set -- --tls-ca-file "$5/authority.crt" --tls-cert "$5/$name.crt" --tls-key "$5/$name.key"
+    # Dask's plain HTTP server, which every worker has, tells nobody anything.
+    export DASK_DISTRIBUTED__WORKER__HTTP__ROUTES='[]'
+    set -- --tls-ca-file "$5/authority.crt" --tls-cert "$5/$name.crt" --tls-key "$5/$name.key" \
+        --dashboard-address 127.0.0.1:0
 else
     set --
 fi

@@ -29,6 +29,9 @@ from typing import Any, NoReturn
 
 from hddnn.errors import HddnnError
 
+#: With TLS the plain HTTP server that Dask starts in every process tells nobody anything.
+SILENT: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+
 
 @dataclass(frozen=True)
 class SchedulerSpec:
@@ -148,7 +151,8 @@ async def _serve_scheduler(name: str, spec: SchedulerSpec) -> None:
     from hddnn.certificates import SCHEDULER
     from hddnn.engines.dask.tls import security
 
-    dask.config.set(spec.config)
+    # Who asks for a dashboard gets all of Dask's pages, on this machine.
+    dask.config.set({**spec.config, **(SILENT if spec.tls and not spec.dashboard else {})})
     async with Scheduler(
         host="127.0.0.1",
         port=0,
@@ -170,7 +174,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
     from hddnn.engines.dask.heartbeat import Heart
     from hddnn.engines.dask.tls import security
 
-    dask.config.set(spec.config)
+    dask.config.set({**spec.config, **(SILENT if spec.tls else {})})
     device = Device(spec.spec)
     device.afflictions.guard()
     Path(spec.directory).mkdir(parents=True, exist_ok=True)

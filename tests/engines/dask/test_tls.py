@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 from distributed import Client
 from distributed.security import Security
+from doors import Door, listening, told, told_by_http
 from systems import packaged_system
 
 from hddnn.certificates import identity, issue
@@ -42,8 +42,8 @@ def engine(folders: tuple[Path, Path], small_job: Job) -> Iterator[DaskEngine]:
 
 
 @pytest.fixture(scope="module")
-def doors(engine: DaskEngine, folders: tuple[Path, Path]) -> list[tuple[str, int]]:
-    """Return host and port of the scheduler and of every device."""
+def doors(engine: DaskEngine, folders: tuple[Path, Path]) -> list[Door]:
+    """Return where the scheduler and every device speak Dask's protocol."""
     with Client(
         engine.scheduler_address, security=security(folders[0], "client"), set_as_default=False
     ) as client:
@@ -60,35 +60,45 @@ def test_a_run_with_certificates_is_like_any_other(engine: DaskEngine) -> None:
         assert (record.attempts == 1).all()
 
 
-def test_plain_speech_gets_no_answer(doors: list[tuple[str, int]]) -> None:
-    for door in doors:
-        with socket.create_connection(door, 5) as plain:
-            plain.sendall(b"\x00" * 64)
-            plain.settimeout(5)
-            told = b""
-            try:
-                while part := plain.recv(4096):
-                    told += part
-            except (ConnectionError, TimeoutError):
-                pass
-        # At most the alert by which TLS ends a connection: 7 bytes that say nothing of the system.
-        assert len(told) <= 7, door
+def test_plain_speech_gets_no_answer(engine: DaskEngine, doors: list[Door]) -> None:
+    every = listening(engine.pids.values())
+    assert every > set(doors)  # Dask starts an HTTP server in every process
+    for door in every:
+        # At most the alert by which TLS ends a connection, or HTTP's error: neither says anything of the system.
+        said = told(door, b"\x00" * 64 + b"\r\n\r\n")
+        assert len(said) <= 7 or said.startswith(b"HTTP/1.1 400 "), door
+        assert not told_by_http(door), door
+
+
+def test_without_certificates_the_same_questions_are_answered(small_job: Job) -> None:
+    with DaskEngine(SYSTEM, small_job, compute="nothing") as engine:
+        for name, pid in engine.pids.items():
+            assert any("/health" in told_by_http(door) for door in listening([pid])), name
 
 
 @pytest.mark.parametrize("who", ["nobody", "another authority's client"])
 def test_without_a_certificate_of_the_authority_nobody_is_heard(
-    doors: list[tuple[str, int]], folders: tuple[Path, Path], who: str
+    doors: list[Door], folders: tuple[Path, Path], who: str
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context, known = _context(), _context(folders[0])
     if who != "nobody":
-        files = identity(folders[1], "client")
-        context.load_cert_chain(files.certificate, files.key)
+        context = _context(folders[1])
     for door in doors:
+        assert _served(door, known), door  # else the refusal could be a dead port's
         assert not _served(door, context), door
 
 
-def _served(door: tuple[str, int], context: ssl.SSLContext) -> bytes:
+def _context(folder: Path | None = None) -> ssl.SSLContext:
+    """Return how a client that trusts anybody speaks TLS, with its certificate of a folder or none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if folder is not None:
+        files = identity(folder, "client")
+        context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+def _served(door: Door, context: ssl.SSLContext) -> bytes:
     """Return what a server says to whoever speaks TLS with it; nothing, when it ends the connection."""
     try:
         with socket.create_connection(door, 5) as plain, context.wrap_socket(plain) as stream:
@@ -150,11 +160,6 @@ def test_no_image_is_pushed_to_an_address_where_another_device_is_now(engine: Da
 
 def test_emulated_devices_listen_on_the_loopback_alone(small_job: Job) -> None:
     with DaskEngine(SYSTEM, small_job, compute="nothing", dashboard=True) as engine:
-        listening = [
-            connection.laddr.ip
-            for pid in engine.pids.values()
-            for connection in psutil.Process(pid).net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
-    assert len(listening) >= 4
-    assert set(listening) <= {"127.0.0.1", "::1"}
+        doors = listening(engine.pids.values())
+    assert len(doors) >= 4
+    assert {host for host, _ in doors} <= {"127.0.0.1", "::1"}
