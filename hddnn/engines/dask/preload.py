@@ -70,3 +70,7 @@ def _check(worker: Worker, spec: DeviceSpec) -> None:
         raise ClusterError(f'the worker lacks its tier as a resource; start it with --resources "{tier}=1"')
     if worker.state.nthreads != 1:
         raise ClusterError(f"the worker has {worker.state.nthreads} task threads; start it with --nthreads 1")
+    if worker.memory_manager.memory_limit:
+        raise ClusterError(
+            "the worker may write images to disk when memory is short; start it with --memory-limit 0"
+        )

@@ -28,10 +28,12 @@ def dask(*words: str, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "dask", *words], stdout=file, stderr=file)
 
 
-def worker(address: str, name: str, tier: str, topology: Path, log: Path) -> subprocess.Popen[bytes]:
+def worker(
+    address: str, name: str, tier: str, topology: Path, log: Path, memory: str = "0"
+) -> subprocess.Popen[bytes]:
     return dask(
         *("worker", address, "--name", name, "--resources", f"{tier}=1", "--nthreads", "1", "--no-nanny"),
-        *("--memory-limit", "0", "--no-dashboard", "--local-directory", str(log.parent)),
+        *("--memory-limit", memory, "--no-dashboard", "--local-directory", str(log.parent)),
         *("--preload", "hddnn.engines.dask.preload", "--topology", str(topology), "--device", name),
         log=log,
     )
@@ -99,16 +101,22 @@ def test_a_job_runs_on_plain_dask_workers(
 
 
 @pytest.mark.parametrize(
-    ("name", "tier", "says"),
+    ("name", "tier", "memory", "says"),
     [
-        ("edge-7", "edge", "unknown device 'edge-7'"),
-        ("edge-1", "cloud", 'start it with --resources "edge=1"'),
+        ("edge-7", "edge", "0", "unknown device 'edge-7'"),
+        ("edge-1", "cloud", "0", 'start it with --resources "edge=1"'),
+        (
+            "end-1",
+            "end",
+            "auto",
+            "may write images to disk when memory is short; start it with --memory-limit 0",
+        ),
     ],
 )
 def test_a_wrong_device_ends_with_one_line(
-    name: str, tier: str, says: str, scheduler: str, topology: Path, tmp_path: Path
+    name: str, tier: str, memory: str, says: str, scheduler: str, topology: Path, tmp_path: Path
 ) -> None:
-    process = worker(scheduler, name, tier, topology, tmp_path / "log")
+    process = worker(scheduler, name, tier, topology, tmp_path / "log", memory)
     assert process.wait(60) == 1
     lines = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("hddnn:")]
     assert len(lines) == 1
