@@ -12,11 +12,15 @@ from tornado.iostream import IOStream, SSLIOStream
 
 HEARD: dict[int, bytearray] = {}  # by connection
 LISTENING: list[bool] = [False]
+HOOKED: list[bool] = []  # not empty once reads are kept
 
 
 def listen() -> None:
     """Keep a copy of all that this process receives from now on; with TLS, as it is when decrypted."""
     LISTENING[0] = True
+    if HOOKED:
+        return  # twice would keep every byte twice
+    HOOKED.append(True)
     for kind in (IOStream, SSLIOStream):
         kind.read_from_fd = _keeping(kind.read_from_fd)
 

@@ -175,6 +175,7 @@ class Device(WorkerPlugin):
 
     def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
         """Answer some payloads."""
+        self._topics = {order.job: order.topic}
         self._stages.answer_upper(order, payloads, self._in_hand(order.key))
 
     def _in_hand(self, key: Any) -> float:

@@ -37,7 +37,7 @@ class Guard:
         for key in keys:
             for target in self._meant_for(key):
                 if not _is(target, comm, who):
-                    asker = who or str(comm.peer_address)
+                    asker = certified_name(comm) or who or str(comm.peer_address)
                     self._refused(key, asker)
                     raise TrustViolation(
                         f"{self._worker.name} keeps images for {target.name} alone; {asker} may not have them"
