@@ -38,13 +38,17 @@ def identity(folder: Path, name: str) -> Identity:
             raise InputError(f"{folder} has no {path.name}; make it with `hddnn certs {folder}`")
         if not os.access(path, os.R_OK):
             raise InputError(f"{path} cannot be read; run this as its owner")
+    for path in (found.authority, found.certificate):
+        if _expired(path):
+            raise InputError(f"{path} has expired or is damaged; make it anew with `hddnn certs {folder}`")
     return found
 
 
 def issue(folder: Path, devices: Iterable[str], *, days: int = 365) -> list[str]:
     """Make an authority, and certificates for a scheduler, a client and devices; return the names that are new.
 
-    What is there already stays, so that devices can be added later. The files can be read by their owner alone. A
+    What is there already stays, so that devices can be added later; without its key, or expired, a certificate is
+    made anew. The files can be read by their owner alone. A
     device's machine needs authority.crt and its own two files, and never authority.key, which makes new ones.
     Raises InputError for a device named as one of the others, and for a folder that cannot be written.
     """
@@ -55,7 +59,7 @@ def issue(folder: Path, devices: Iterable[str], *, days: int = 365) -> list[str]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         authority = _authority(folder, days)
-        new = [name for name in (SCHEDULER, CLIENT, *names) if not (folder / f"{name}.crt").exists()]
+        new = [name for name in (SCHEDULER, CLIENT, *names) if not _usable(folder / name)]
         for name in new:
             key = _new_key()
             certificate = _certify(name, key.public_key(), *authority, days=days)
@@ -81,9 +85,28 @@ def _authority(folder: Path, days: int) -> tuple[Certificate, Any]:
         return certificate, key
     try:
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        if _expired(certificate_file):
+            raise InputError(f"the authority in {folder} has expired; begin a new folder")
         return certificate, load_pem_private_key(key_file.read_bytes(), None)
     except ValueError as error:
         raise InputError(f"the authority in {folder} cannot be read ({error}); begin a new folder") from None
+
+
+def _usable(path: Path) -> bool:
+    """Tell whether a certificate and its key are there, and it has not expired."""
+    certificate, key = path.parent / f"{path.name}.crt", path.parent / f"{path.name}.key"
+    return certificate.is_file() and key.is_file() and not _expired(certificate)
+
+
+def _expired(file: Path) -> bool:
+    """Tell whether a certificate holds no longer; one that cannot be read is as good as none."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    except ValueError:
+        return True
+    return certificate.not_valid_after_utc <= datetime.datetime.now(datetime.UTC)
 
 
 def _new_key() -> Any:

@@ -54,6 +54,32 @@ def test_devices_can_be_added_by_the_same_authority(tmp_path: Path) -> None:
     assert issue(tmp_path, ["end-1", "end-2"]) == []
 
 
+def test_what_lacks_its_key_or_has_expired_is_made_anew(tmp_path: Path) -> None:
+    issue(tmp_path, ["end-1"])
+    issue(tmp_path, ["end-2"], days=0)  # it held from a day until an hour ago
+    (tmp_path / "end-1.key").unlink()
+    with pytest.raises(InputError, match=r"has no end-1\.key; make it with `hddnn certs "):
+        identity(tmp_path, "end-1")
+    with pytest.raises(
+        InputError, match=r"end-2\.crt has expired or is damaged; make it anew with `hddnn certs "
+    ):
+        identity(tmp_path, "end-2")
+    kept = (tmp_path / "client.crt").read_bytes()
+    assert issue(tmp_path, ["end-1", "end-2"]) == ["end-1", "end-2"]
+    assert (tmp_path / "client.crt").read_bytes() == kept
+    authority = load(tmp_path / "authority.crt")
+    for name in ("end-1", "end-2"):
+        load(identity(tmp_path, name).certificate).verify_directly_issued_by(authority)
+
+
+def test_an_authority_that_has_expired_makes_nothing(tmp_path: Path) -> None:
+    issue(tmp_path, [], days=0)
+    with pytest.raises(InputError, match="has expired; begin a new folder"):
+        issue(tmp_path, ["end-1"])
+    with pytest.raises(InputError, match=r"authority\.crt has expired"):
+        identity(tmp_path, "client")
+
+
 @pytest.mark.parametrize("name", ["client", "scheduler", "authority"])
 def test_a_device_cannot_pass_for_another(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=rf"cannot be named {name}"):
