@@ -48,7 +48,13 @@ def _renamed(array: np.ndarray, header: Header) -> np.ndarray:
     return np.frombuffer(data[:8] + head + digest + contents, np.uint8)
 
 
+def _broken(array: np.ndarray, header: Header) -> np.ndarray:
+    """Fail as a task does that has images in hand."""
+    raise RuntimeError("sealing is broken")
+
+
 SPOILERS = {
+    "broken": _broken,
     "flipped": _flipped,
     "cut": _cut,
     "stem": _saying(stem="0" * 64),
