@@ -80,15 +80,12 @@ def unseal(payload: np.ndarray, card: Card) -> tuple[Header, np.ndarray]:
     else:
         own = Header(header.codec, (*header.shape[:1], *card.stem_shape), card.name, card.files["stem.onnx"])
     for what, theirs, ours in (
-        ("hddnn", header.version, own.version),
         ("network", header.network, own.network),
         ("stem", header.stem[:12], own.stem[:12]),
         ("shape", header.shape, header.shape if header.codec == STAND_IN else own.shape),
     ):
         if theirs != ours:
-            raise PayloadError(
-                f"payload is of {what} {theirs}, this device has {ours}; bring both to the same"
-            )
+            raise _unlike(what, theirs, ours)
     if header.codec in (IMAGES, STAND_IN):
         if len(contents) != math.prod(header.shape):
             raise PayloadError(
@@ -111,11 +108,22 @@ def _taken_apart(data: bytes) -> tuple[Header, bytes]:
         raise PayloadError("payload is damaged or cut short: its digest is not that of its contents")
     try:
         facts = json.loads(head)
+        # First: another hddnn may write down more, or less.
+        version = facts.get("version")
+    except (ValueError, AttributeError):
+        raise PayloadError("payload has a header that is none") from None
+    if version != __version__:
+        raise _unlike("hddnn", version, __version__)
+    try:
         return Header(**{**facts, "shape": tuple(facts["shape"])}), contents
-    except (ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         raise PayloadError(
             "payload has a header that this hddnn does not know; bring both to the same"
         ) from None
+
+
+def _unlike(what: str, theirs: object, ours: object) -> PayloadError:
+    return PayloadError(f"payload is of {what} {theirs}, this device has {ours}; bring both to the same")
 
 
 def _digest(head: bytes, contents: bytes) -> bytes:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hddnn import runtimes, zoo
+from hddnn._version import __version__
 from hddnn.errors import InputError, PayloadError
 from hddnn.privacy.codec import DEFAULT, NAMES
 from hddnn.privacy.payload import DIGEST_BYTES, IMAGES, STAND_IN, Header, seal, unseal
@@ -97,6 +98,7 @@ def test_a_payload_that_is_cut_short_is_refused(payload: np.ndarray, length: int
         ({"shape": [3, 16, 32, 32]}, "payload of codec uint6.zstd"),
         ({"codec": "uint5+zstd"}, "cannot be read here: unknown codec 'uint5.zstd'"),
         ({"codec": "float32"}, "payload of codec float32 has [0-9]+ bytes; .* takes 131072"),
+        ({"version": "9.0.0", "more": 1}, f"of hddnn 9.0.0, this device has {__version__}"),
         ({"more": 1}, "a header that this hddnn does not know"),
     ],
 )
