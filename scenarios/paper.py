@@ -28,7 +28,7 @@ SCENARIOS = {
     "inference_time": ["--repeats", "10"],
     "overhead": ["--repeats", "5"],
     "system_latency": ["--repeats", "3"],
-    "encryption_overhead": ["--repeats", "3"],
+    "encryption_overhead": ["--repeats", "2"],
     "fault_tolerance": ["--repeats", "2"],
     "scaling": ["--repeats", "3", "--time-scale", "0.06"],
 }
