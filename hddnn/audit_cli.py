@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from hddnn.console import Interrupts, one_line_errors
 from hddnn.errors import InputError
+
+if TYPE_CHECKING:
+    from hddnn.audit import Setting
 
 
 @click.command("audit")
@@ -53,7 +56,7 @@ from hddnn.errors import InputError
     default=Path("results/audit"),
     show_default=True,
     metavar="DIR",
-    help="Where the picture and the cube go, as NETWORK-PART-ATTACK.png and .nc.",
+    help="Where picture and cube go: NETWORK-PART-ATTACK[-noiseS][-CODEC].png and .nc; no part for a default.",
 )
 @one_line_errors
 def audit(network: str, out: Path, threads: int | None, **options: Any) -> None:
@@ -63,7 +66,7 @@ def audit(network: str, out: Path, threads: int | None, **options: Any) -> None:
     the network. The attacker never has a victim, only its features as they arrive. Accuracy is of all 2,000.
 
     Below an SSIM of 0.3 He et al. (2019) call images unrecognizable. No figure here proves that images are safe:
-    it says what one attack sees of images that are each sent once.
+    it says what one attack sees of images that are each sent once. A run adds no noise: here it is only measured.
 
     \b
     Examples:
@@ -72,6 +75,18 @@ def audit(network: str, out: Path, threads: int | None, **options: Any) -> None:
     """
     with Interrupts() as interrupts:
         _audit(network, out, threads, interrupts, **options)
+
+
+def file_name(setting: Setting) -> str:
+    """Return how an audit's files are called, which no other defence's overwrite."""
+    from hddnn.privacy.codec import DEFAULT
+
+    words = [setting.bundle.card.name, setting.depth, setting.attack]
+    if setting.noise:
+        words.append(f"noise{setting.noise:g}")
+    if setting.codec != DEFAULT:
+        words.append(setting.codec)
+    return "-".join(words)
 
 
 def _audit(
@@ -93,8 +108,7 @@ def _audit(
         raise InputError(f"an audit needs {lacks}: pip install 'hddnn[torch]'") from error
 
     setting = Setting(zoo.bundle(network), codec=codec or DEFAULT, **options)
-    name = f"{setting.bundle.card.name}-{setting.depth}-{setting.attack}"
-    cube_path = out / f"{name}.nc"
+    cube_path = out / f"{file_name(setting)}.nc"
     cubes.check_path(cube_path)
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     text = f"{setting.attack} on {setting.bundle.card.name} after {setting.depth}"
@@ -108,4 +122,4 @@ def _audit(
     for line in report.lines(found, defence):
         click.echo(line)
     click.echo(report.verdict(found))
-    click.echo(f"cube: {cube_path}   figure: {cube_path.with_suffix('.png')}")
+    click.echo(f"cube: {cube_path}   figure beside it: {cube_path.with_suffix('.png').name}")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,8 +17,9 @@ pytest.importorskip("torch", reason="needs the extra torch")
 pytest.importorskip("skimage", reason="needs the extra torch")
 
 from hddnn import cubes, zoo
-from hddnn.audit import decoder
-from hddnn.audit_cli import audit
+from hddnn.audit import Setting, decoder
+from hddnn.audit_cli import audit, file_name
+from hddnn.privacy.codec import DEFAULT
 from hddnn.zoo.card import ONNX_ONLY
 
 
@@ -34,13 +36,34 @@ def test_an_audit_writes_picture_and_cube(tmp_path: Path, monkeypatch: pytest.Mo
     assert max(map(len, result.stdout.splitlines())) <= 110
     folder = tmp_path / "results" / "audit"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "mobilenet-stem-white-box.nc",
-        "mobilenet-stem-white-box.png",
+        "mobilenet-stem-white-box-uint8.nc",
+        "mobilenet-stem-white-box-uint8.png",
     ]
-    assert (folder / "mobilenet-stem-white-box.png").read_bytes().startswith(b"\x89PNG")
-    cube = cubes.read(folder / "mobilenet-stem-white-box.nc")
+    assert (folder / "mobilenet-stem-white-box-uint8.png").read_bytes().startswith(b"\x89PNG")
+    cube = cubes.read(folder / "mobilenet-stem-white-box-uint8.nc")
     assert (cube.psnr_db > 40).all()
     assert cube.attrs["codec"] == "uint8"
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "mobilenet-stem-white-box"),
+        ({"noise": 1.0}, "mobilenet-stem-white-box-noise1"),
+        ({"noise": 0.25, "attack": "black-box"}, "mobilenet-stem-black-box-noise0.25"),
+        ({"codec": "uint8"}, "mobilenet-stem-white-box-uint8"),
+        ({"noise": 1.0, "codec": "uint8+zstd"}, "mobilenet-stem-white-box-noise1-uint8+zstd"),
+    ],
+)
+def test_another_defence_has_files_of_its_own(options: dict[str, Any], name: str) -> None:
+    given: dict[str, Any] = {
+        "depth": "stem",
+        "attack": "white-box",
+        "noise": 0.0,
+        "codec": DEFAULT,
+        **options,
+    }
+    assert file_name(Setting(zoo.bundle("mobilenet"), **given)) == name
 
 
 @pytest.mark.parametrize(
