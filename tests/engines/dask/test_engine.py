@@ -239,7 +239,6 @@ def test_devices_end_when_the_client_is_killed(tmp_path: Path) -> None:
             import time
             from hddnn import Job, Topology, load_dataset
             from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.work import WINDOW
 
             devices = [{"name": "end", "tier": "end", "count": 2, "network": "mobilenet"}]
             topology = Topology.from_dict({"name": "t", "devices": devices})
