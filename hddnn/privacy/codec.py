@@ -69,7 +69,7 @@ class Levels:
         step = (features.max((0, 2, 3)) - least) / np.float32(2**self.bits - 1)  # (C,)
         step[step == 0] = 1  # a channel of one value; every level of it is 0
         scaled = features - least[:, None, None]
-        scaled *= (1 / step)[:, None, None]
+        scaled /= step[:, None, None]  # whose inverse would overflow for the least of steps
         scaled += 0.5
         # A rounding error above the highest level must not wrap around where that is 255.
         np.clip(scaled, 0, 2**self.bits - 1, out=scaled)

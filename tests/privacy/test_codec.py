@@ -6,7 +6,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -27,6 +27,8 @@ def network(request: pytest.FixtureRequest) -> runtimes.Runtime:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(features=FEATURES)
+@example(features=np.linspace(0, 1e-37, 120, dtype=np.float32).reshape(SHAPE))
+@example(features=np.linspace(0, 1e-42, 120, dtype=np.float32).reshape(SHAPE))
 def test_what_comes_back_is_as_near_as_the_codec_promises(name: str, features: np.ndarray) -> None:
     it = codec(name)
     back = it.decode(it.encode(features), SHAPE)
