@@ -66,7 +66,7 @@ def run(engine: DaskEngine, faults: FaultSchedule) -> tuple[Record, Witness]:
     time_scale=0.05, images=2000 * paper.BATCH, resumable=False,
     smoke={"images": 40 * paper.BATCH, "n_faults": 4, "time_scale": 0.02},
 )  # fmt: skip
-def main(settings: Settings, n_faults: int, policy: str, seed: int) -> None:
+def main(settings: Settings, n_faults: int, policy: str) -> None:
     """Run the job without failures and with them, and compare."""
     topology, job, time_scale = Topology.load("paper"), settings.job(paper.BATCH), settings.time_scale
     for network in topology.networks:
@@ -78,7 +78,7 @@ def main(settings: Settings, n_faults: int, policy: str, seed: int) -> None:
     ) as engine:
         bound_s = lower_bound_s(make_plan(SCHEME, topology, job, engine.costs()), engine.costs())
         # Long enough to be noticed: a device that is away for less than three heartbeats just takes longer.
-        schedule = FaultSchedule.random(topology, bound_s, n_faults, longest_s=2.0 / time_scale, seed=seed)
+        schedule = FaultSchedule.random(topology, bound_s, n_faults, longest_s=2.0 / time_scale, seed=settings.seed)
         runs = {
             name: run(engine, faults)
             for name, faults in track(
@@ -104,7 +104,7 @@ def main(settings: Settings, n_faults: int, policy: str, seed: int) -> None:
         {name: ((), value, {"units": units, "long_name": text}) for name, (value, units, text) in values.items()},
         attrs={
             **settings.attributes, "faults": str(schedule), "batches": job.n_batches, "policy": policy,
-            "seed": seed, "scheme": SCHEME, "topology": topology.to_yaml(),
+            "seed": settings.seed, "scheme": SCHEME, "topology": topology.to_yaml(),
         },
     )  # fmt: skip
     settings.write(cube)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ settings.load_profile("hddnn")
 def pytest_configure() -> None:
     # Before the tests are collected, since some are made for each network that is there: the packaged ones.
     os.environ["HDDNN_NETWORKS"] = os.devnull
+    # A shell starts what runs in its background deaf to Ctrl-C, and all that this starts would be so, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

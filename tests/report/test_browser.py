@@ -54,7 +54,7 @@ def test_the_page_shows_as_it_should(browser_path: str, place: Path, width: int)
         browser.close()
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert len(sizes) == 8
+    assert len(sizes) == 9
     assert min(sizes) > 0
     assert max(across) <= width
     assert wide == 0
