@@ -78,7 +78,8 @@ def main(settings: Settings, n_faults: int, policy: str) -> None:
     ) as engine:
         bound_s = lower_bound_s(make_plan(SCHEME, topology, job, engine.costs()), engine.costs())
         # Long enough to be noticed: a device that is away for less than three heartbeats just takes longer.
-        schedule = FaultSchedule.random(topology, bound_s, n_faults, longest_s=2.0 / time_scale, seed=settings.seed)
+        longest_s, seed = 2.0 / time_scale, settings.seed
+        schedule = FaultSchedule.random(topology, bound_s, n_faults, longest_s=longest_s, seed=seed)
         runs = {
             name: run(engine, faults)
             for name, faults in track(
