@@ -28,6 +28,7 @@ from hddnn.bounds import lower_bound_s
 from hddnn.checks import unknown
 from hddnn.console import INCOMPLETE, fail, one_line_errors
 from hddnn.errors import InputError
+from hddnn.preflight import COMPUTES, ENGINES
 from hddnn.timing import closed_form_s
 
 if TYPE_CHECKING:
@@ -112,8 +113,17 @@ class Settings:
             plots.save(further, self.out.with_name(f"{self.out.stem}-{name}.png"))
 
 
-#: Those that execute plans, as in hddnn.api.
-ENGINES = ("dask", "closed", "sim")
+def set_beside(cube: xr.Dataset, rows: Mapping[str, Any], source: str) -> None:
+    """Add the paper's numbers to a cube of dim network, as paper_NAME beside each NAME, in place.
+
+    rows: network -> a dataclass of hddnn.paper, whose fields are variables of the cube; source: the paper's table.
+    """
+    for field in dataclasses.fields(next(iter(rows.values()))):
+        ours = cube[field.name]
+        theirs = [getattr(rows[str(network)], field.name) for network in cube.network.values]
+        about = {**ours.attrs, "long_name": f"{ours.long_name}, in the paper ({source})"}
+        cube[f"paper_{field.name}"] = (("network",), theirs, about)
+
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "engine": {
@@ -121,13 +131,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "dask: real workers; closed: the paper's equations; sim: simulated.",
     },
     "compute": {
-        "type": click.Choice(["real", "replay"]),
+        "type": click.Choice(COMPUTES),
         "help": "real: run the networks; replay: their stored answers, made first where missing.",
     },
     "time_scale": {"type": float, "metavar": "X", "help": "Wall seconds a scenario second."},
     "images": {"type": click.IntRange(min=1), "metavar": "N", "help": "Images of a job."},
     "repeats": {"type": click.IntRange(min=1), "metavar": "N", "help": "Of each point."},
     "data": {"metavar": "sample|cifar100|DIR", "help": "The images."},
+    "seed": {"type": click.IntRange(min=0), "metavar": "N", "help": "Of all that is random."},
 }
 
 

@@ -5,13 +5,11 @@ python scenarios/encoder_spec.py --out results/encoder_spec.nc
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from hddnn import paper, zoo
 from hddnn.data import load_dataset
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
-from hddnn.scenario import Settings, command
+from hddnn.scenario import Settings, command, set_beside
 from hddnn.sweep import Dim, Variable
 from hddnn.topology import Topology
 
@@ -50,10 +48,7 @@ def main(settings: Settings) -> None:
     """Read the bundles."""
     names = list(paper.ENCODERS)
     cube = settings.sweep(measure, {"network": Dim(names, "1", "network")}, VARIABLES, {"codec": DEFAULT})
-    for name in asdict(paper.ENCODERS[names[0]]):
-        theirs = [getattr(paper.ENCODERS[network], name) for network in names]
-        about = {**cube[name].attrs, "long_name": f"{cube[name].long_name}, in the paper (table 4)"}
-        cube[f"paper_{name}"] = (("network",), theirs, about)
+    set_beside(cube, paper.ENCODERS, "table 4")
     settings.write(cube)
     for network in names:
         one = cube.sel(network=network)

@@ -8,10 +8,8 @@ Accuracies are those of the networks' cards, on the 10,000 test images; a test m
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from hddnn import paper, zoo
-from hddnn.scenario import Settings, command
+from hddnn.scenario import Settings, command, set_beside
 from hddnn.sweep import Dim, Variable
 
 VARIABLES = {
@@ -34,10 +32,7 @@ def main(settings: Settings) -> None:
     """Read the bundles."""
     names = list(paper.NETWORKS)
     cube = settings.sweep(measure, {"network": Dim(names, "1", "network")}, VARIABLES, {})
-    for name in asdict(paper.NETWORKS[names[0]]):
-        theirs = [getattr(paper.NETWORKS[network], name) for network in names]
-        about = {**cube[name].attrs, "long_name": f"{cube[name].long_name}, in the paper (table 1)"}
-        cube[f"paper_{name}"] = (("network",), theirs, about)
+    set_beside(cube, paper.NETWORKS, "table 1")
     settings.write(cube)
     for network in names:
         one = cube.sel(network=network)

@@ -61,9 +61,8 @@ def run(engine: DaskEngine, faults: FaultSchedule) -> tuple[Record, Witness]:
 
 @click.option("--faults", "n_faults", default=60)
 @click.option("--policy", default="monitor")
-@click.option("--seed", default=0)
 @command(
-    time_scale=0.05, images=2000 * paper.BATCH, resumable=False,
+    time_scale=0.05, images=2000 * paper.BATCH, seed=0, resumable=False,
     smoke={"images": 40 * paper.BATCH, "n_faults": 4, "time_scale": 0.02},
 )  # fmt: skip
 def main(settings: Settings, n_faults: int, policy: str) -> None:

@@ -70,19 +70,6 @@ def test_a_coarse_answer_does_not_wait_for_the_features() -> None:
     assert record.encode_s == pytest.approx([0.2, 0.2])
 
 
-def test_ctrl_c_keeps_what_was_answered() -> None:
-    plan = plan_of("end", 10)
-    told: list[int] = []
-
-    def stop(stage: str, batch: int, ended: bool) -> None:
-        told.append(batch)
-        if len(told) == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        simulate(plan, progress=stop)
-
-
 def test_the_engine_marks_what_was_interrupted(small_job: Job) -> None:
     def stop(stage: str, batch: int, ended: bool) -> None:
         raise KeyboardInterrupt

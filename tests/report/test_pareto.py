@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +21,9 @@ def test_a_point_is_on_the_front_when_no_other_beats_it(pairs: list[tuple[int, i
 
 
 @given(points, st.randoms())
-def test_the_order_does_not_matter(pairs: list[tuple[int, int]], random: object) -> None:
+def test_the_order_does_not_matter(pairs: list[tuple[int, int]], random: Random) -> None:
     seconds, accuracy = (np.array([pair[side] for pair in pairs], float) for side in (0, 1))
-    order = np.array(random.sample(range(len(pairs)), len(pairs)), int)  # type: ignore[attr-defined]
+    order = np.array(random.sample(range(len(pairs)), len(pairs)), int)
     assert front(seconds[order], accuracy[order]).tolist() == front(seconds, accuracy)[order].tolist()
 
 
