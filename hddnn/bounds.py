@@ -52,8 +52,8 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     if plan.by_edge:
         order, leaves_s = departures(via)
         busy_s = np.where(via_serial, way_s, encode_s)[order]
-        ready_s = leaves_s + np.where(via_serial, 0.0, to_via_s + via_latency_s)[order]
-        ready_s = ready_s[np.lexsort((ready_s, via[order]))]
+        hop_s = np.where(via_serial, 0.0, to_via_s + via_latency_s)[order]
+        ready_s = _reaches_s(via[order], leaves_s, end_s[order], hop_s)
         bound_s = max(bound_s, _serve_bound_s(via[order], ready_s, busy_s, last_s[order]))
 
     # A serial link is part of the receiver's work; what is left of it as a link takes no time.
@@ -63,14 +63,13 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     # A receiver has a link from the end tier, and one from the edge.
     link = np.where(goes_up, 2 * upper + (via >= 0), -1)
     order, leaves_s = departures(link)
-    leaves_s = leaves_s + way_s[order]
     group = link[order]  # sorted; every array below lies in this order of links
     transfer_s, latency_s, work_s = transfer_s[order], latency_s[order], work_s[order]
-    leaves_s = leaves_s[np.lexsort((leaves_s, group))]
+    leaves_s = _reaches_s(group, leaves_s, end_s[order], way_s[order])
     bound_s = max(bound_s, _serve_bound_s(group, leaves_s, transfer_s, latency_s + work_s))
 
     # The k-th payload arrives after the k-th departure and its own transfer, and after k transfers in a row.
-    shortest_s = transfer_s[np.lexsort((transfer_s, group))]
+    shortest_s = _sorted(transfer_s, group)
     starts, counts = _groups(group)
     arrives_s = latency_s + np.maximum(
         leaves_s + np.repeat(shortest_s[starts], counts),
@@ -117,6 +116,23 @@ def _groups(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first position and the length of each run of equal values."""
     starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
     return starts, np.diff(np.append(starts, len(group)))
+
+
+def _sorted(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the values ascending in each group; group is sorted."""
+    return values[np.lexsort((values, group))]
+
+
+def _reaches_s(group: np.ndarray, leaves_s: np.ndarray, end_s: np.ndarray, way_s: np.ndarray) -> np.ndarray:
+    """Return the least times in s of the k-th arrivals at each group's link or device, ascending in a group.
+
+    All of shape (N,), in order of group: least departures, and each batch's own service and way. Which batch
+    leaves k-th is open, so that the k-th departure has only the shortest way behind it; and no batch is there
+    before its own service and way are over.
+    """
+    starts, counts = _groups(group)
+    shortest_s = np.repeat(np.minimum.reduceat(way_s, starts), counts)
+    return np.maximum(_sorted(leaves_s, group) + shortest_s, _sorted(end_s + way_s, group))
 
 
 def _running_sum(values: np.ndarray, group: np.ndarray) -> np.ndarray:

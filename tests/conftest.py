@@ -18,9 +18,11 @@ from hddnn.data import Dataset, Job, load_dataset
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100" / "unpack.py"
 
-# The machines that run this are shared: a slow example is no finding.
-settings.register_profile("hddnn", deadline=None, print_blob=True)
-settings.load_profile("hddnn")
+# The machines that run this are shared: a slow example is no finding. A run of the suite has the same examples as
+# the one before, so that a failure belongs to the change; HYPOTHESIS_PROFILE=search looks among new ones.
+settings.register_profile("hddnn", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile("search", deadline=None, print_blob=True, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "hddnn"))
 
 
 def pytest_configure() -> None:

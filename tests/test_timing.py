@@ -277,6 +277,26 @@ def test_jitter_counts_as_zero() -> None:
     assert lower_bound_s(*shaky) == lower_bound_s(*calm)
 
 
+@pytest.mark.parametrize("mode", ["serial", "overlapped"])
+def test_the_batch_that_leaves_second_may_be_the_short_one(mode: str) -> None:
+    # 50 images and 1, encoded by the edge: 0.05 s an image at the end, 0.03 encoding, 1 s over an overlapped link.
+    link = Link(
+        source="end", target="edge", mode=mode, bandwidth_bps=None if mode == "serial" else 50 * 8 * 3072
+    )
+    topology = system(
+        device("end", "end", 0.05),
+        device("edge", "edge", 0.0, cloud_net=0.03),
+        device("cloud", "cloud", 0.0, dependable=False),
+        links=[link],
+    )
+    costs = costs_of(topology)
+    plan = make_plan("end-cloud", topology, Shape.of(2, 50, 1), costs, encode_at="edge")
+    # Through the end device and the link the long batch comes first: its 2.5 s and link, 51 encodings.
+    hand_s = 2.5 + 51 * 0.03 + (0.0 if mode == "serial" else 1.0)
+    assert finish_s(plan, costs) == pytest.approx(hand_s)
+    assert lower_bound_s(plan, costs) <= hand_s + 1e-9
+
+
 def test_longest_rest_first() -> None:
     # One end device, 0.05 s a batch; batch 0 stops there, batch 1 has 5 s of cloud before it: 0.05 + 5.
     topology = system(device("end", "end", 0.001), device("cloud", "cloud", 0.1))
