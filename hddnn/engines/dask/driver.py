@@ -1,4 +1,4 @@
-"""Carry out what a policy decides: send bundles, take them back, collect answers, and tell it what happens.
+"""Carry out what a policy decides: have bundles sent and taken back, collect answers, and tell it what happens.
 
 Answers travel as events: a device logs each one as soon as it has it, so a coarse answer reaches the client while
 its task still runs and while the fine answer is a long way off. A task's end travels as its future: it opens the
@@ -18,23 +18,18 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from distributed import Client, Future, as_completed
-from distributed.core import send_recv
-from distributed.protocol import to_serialize
-from distributed.scheduler import KilledWorker, NoValidWorkerError
+from distributed import Client
 
 from hddnn.data import Job
 from hddnn.engines.dask.hearing import Event, Hearing
-from hddnn.engines.dask.lowering import Bundle, Features, lower
-from hddnn.engines.dask.messages import FORGET, PUSH
-from hddnn.engines.dask.peers import Peer, connected
-from hddnn.errors import first_line
+from hddnn.engines.dask.lowering import Bundle, Features
+from hddnn.engines.dask.peers import Peer
+from hddnn.engines.dask.sender import Sender
 from hddnn.ledger import CLIENT, Transfer
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
 from hddnn.records import Recorder
 
-TAKE_BACK_S = 1.0
 #: How often to look whether the scheduler is still there, wall seconds.
 LOOK_S = 0.5
 
@@ -60,23 +55,23 @@ class JobRun:
         time_scale: float,
         features: Features,
     ) -> None:
-        self._client, self._peers, self._plan, self._job = client, peers, plan, job
-        self._features = features
+        self._client, self._plan, self._job = client, plan, job
         self._policy, self._recorder, self._time_scale = policy, recorder, time_scale
         self.on_start: Callable[[], None] = lambda: None
         self.name = f"{client.id}/{uuid.uuid4().hex[:12]}"
-        self._topic = topic
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._hearing = Hearing(peers, recorder, policy, self._index, time_scale, self._events.put_nowait)
-        self._gone: set[str] = set()
-        self._sent: dict[int, Bundle] = {}  # under way, by attempt
-        self._left_behind: dict[str, list[str]] = {}  # by device: parcels whose tasks were taken back
-        self._cancelled = False  # whether any attempt was: its images may lie on its device
-        self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by attempt
-        self._pushed: list[Bundle] = []  # there, their tasks not yet sent
-        self._futures: dict[int, Future] = {}  # of the last task, by attempt
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sender = Sender(
+            client,
+            peers,
+            name=self.name,
+            topic=topic,
+            features=features,
+            images=self._images,
+            told=self,
+            timeout_s=policy.settings.timeout_s * time_scale if policy.send_timeout else None,
+        )
         self._start_s = time.monotonic()
 
     async def run(self) -> None:
@@ -106,15 +101,14 @@ class JobRun:
     def left(self, device: str) -> None:
         """Note that a device left the list of live ones."""
         if device in self._index:
-            self._gone.add(device)
+            self._sender.left(device)
             self._recorder.left(device, self.now_s)
             self._events.put_nowait(lambda now_s: self._policy.left(self._index[device], now_s))
 
     def joined(self, device: str) -> None:
         """Note that a device is back on it; its peer is right by now."""
         if device in self._index:
-            self._gone.discard(device)
-            self._clear_up(device)
+            self._sender.joined(device)
             self._events.put_nowait(lambda now_s: self._policy.joined(self._index[device], now_s))
 
     def fault(self, device: str) -> None:
@@ -146,11 +140,10 @@ class JobRun:
             if isinstance(action, Send):
                 self._send(action.attempt)
             elif isinstance(action, Cancel):
-                self._cancel(action.number)
+                self._sender.cancel(action.number)
             elif isinstance(action, End):
                 self._recorder.ended_as(action.batch, action.outcome, self.now_s)
-        if self._pushed:
-            self._submit()
+        self._sender.submit()
 
     # ---- sending
 
@@ -160,128 +153,46 @@ class JobRun:
             None if index == NO_DEVICE else devices[index] for index in (attempt.upper, attempt.via)
         )
         sizes = tuple(self._plan.sizes[list(attempt.batches)].tolist())
-        bundle = Bundle(
-            attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse, encoder
-        )
         now_s = self.now_s
-        self._sent[attempt.number] = bundle
         for batch in attempt.batches:
             self._recorder.submitted(batch, now_s)
-        self._pushes[attempt.number] = asyncio.create_task(self._push(bundle))
+        self._sender.send(
+            Bundle(
+                attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse, encoder
+            )
+        )
 
-    async def _push(self, bundle: Bundle) -> None:
-        """Send a bundle's images straight to its end device: they never pass the scheduler."""
-        number = bundle.number
-        images = self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
-        name = bundle.end.name
-        timeout_s = self._policy.settings.timeout_s * self._time_scale if self._policy.send_timeout else None
-        try:
-            async with (
-                asyncio.timeout(timeout_s),
-                connected(self._client, name, self._peers[name].address) as comm,
-            ):
-                # Entered as it is begun: whatever becomes of it, it has left the client.
-                for batch, size in zip(bundle.batches, bundle.sizes, strict=True):
-                    n_bytes = size * images[0].nbytes
-                    self._recorder.transferred(
-                        Transfer(batch, self.now_s, CLIENT, name, "images", n_bytes=n_bytes)
-                    )
-                await send_recv(comm, op=PUSH, parcel=bundle.parcel(self.name), images=to_serialize(images))
-        except (
-            Exception
-        ):  # whatever it is, of the connection, certificate or device: it did not take the images
-            self._sent.pop(number, None)
-            self._events.put_nowait(lambda now_s: self._policy.refused(number, now_s))
-        else:
-            self._pushed.append(bundle)
-            self._events.put_nowait(lambda now_s: self._policy.accepted(number, now_s))
-        finally:
-            self._pushes.pop(number, None)
+    def _images(self, bundle: Bundle) -> np.ndarray:
+        return self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
 
-    def _submit(self) -> None:
-        """Send the tasks of the bundles whose images are there, as one graph."""
-        bundles, self._pushed = self._pushed, []
-        addresses = {name: peer.address for name, peer in self._peers.items()}
-        graph, keys = lower(bundles, self.name, self._topic, addresses, self._features)
-        # fifo_timeout=0: a later graph never overtakes an earlier one at a device
-        futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
-        self._futures.update({bundle.number: future for bundle, future in zip(bundles, futures, strict=True)})
-        self._keep(asyncio.create_task(self._watch(futures)))
+    def leaving(self, bundle: Bundle, image_bytes: int) -> None:
+        """Enter a bundle's images into the ledger."""
+        for batch, size in zip(bundle.batches, bundle.sizes, strict=True):
+            self._recorder.transferred(
+                Transfer(batch, self.now_s, CLIENT, bundle.end.name, "images", n_bytes=size * image_bytes)
+            )
 
-    def _cancel(self, number: int) -> None:
-        """Take an attempt back: what has not begun does not begin, and what it left behind is forgotten."""
-        self._cancelled = True
-        bundle = self._sent.pop(number, None)
-        if bundle is not None:
-            self._left_behind.setdefault(bundle.end.name, []).append(bundle.parcel(self.name))
-            self._clear_up(bundle.end.name)
-        push = self._pushes.pop(number, None)
-        if push is not None:
-            push.cancel()
-            self._keep(push)
-        self._pushed = [bundle for bundle in self._pushed if bundle.number != number]
-        future = self._futures.pop(number, None)
-        if future is not None:
-            future.release()
+    def accepted(self, number: int) -> None:
+        """Tell the policy that an attempt has reached its end device."""
+        self._events.put_nowait(lambda now_s: self._policy.accepted(number, now_s))
 
-    def _clear_up(self, device: str) -> None:
-        """Have a device forget the images of tasks that were taken back; one that is away, when it is back."""
-        if device in self._gone or not self._left_behind.get(device):
-            return
-        parcels = self._left_behind.pop(device)
-        forget = getattr(self._client.rpc(self._peers[device].address), FORGET)
+    def refused(self, number: int) -> None:
+        """Tell the policy that an attempt did not reach its end device."""
+        self._events.put_nowait(lambda now_s: self._policy.refused(number, now_s))
 
-        async def ask() -> None:
-            with suppress(OSError, TimeoutError):
-                for parcel in parcels:
-                    await asyncio.wait_for(forget(parcels=parcel), TAKE_BACK_S)
-
-        self._keep(asyncio.create_task(ask()))
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        """Hold a task until it is done, or the run is."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def settled(self, number: int, error: str) -> None:
+        """Tell the policy that an attempt is over, and what went wrong in it."""
+        self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s, error))
 
     async def _take_back(self) -> None:
-        """Have the end devices forget images whose tasks will not run; the tasks go with their futures."""
-        waiting = [*self._pushes.values(), *self._tasks]
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        for future in self._futures.values():
-            future.release()
-        # With a policy that gives tries up without taking them back, some may lie there, too.
-        if self._policy.open or self._cancelled or self._policy.send_timeout:
-            ends = {device.name for device in self._plan.topology.tier("end")} - self._gone
-            forget = (
-                getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=f"{self.name}/")
-                for name in ends
-            )
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*forget, return_exceptions=True), TAKE_BACK_S)
-        self._futures.clear()
+        """Take back what is under way."""
+        # With a policy that gives tries up without taking them back, some images may lie there, too.
+        lie_there = self._policy.open or self._sender.cancelled or self._policy.send_timeout
+        ends = [device.name for device in self._plan.topology.tier("end")]
+        await self._sender.close(forget=ends if lie_there else ())
 
     # ---- receiving
 
     def heard(self, message: dict[str, Any]) -> None:
         """Take what a device logged for this job."""
         self._hearing.heard(message, self.now_s)
-
-    async def _watch(self, futures: list[Future]) -> None:
-        """Tell the policy when an attempt's last task has ended, well or not."""
-        # loop= is the client's own: everything here runs on it
-        async for future in as_completed(futures, loop=self._client.loop):
-            number = future.key[-1]
-            if self._futures.pop(number, None) is not None:  # else it was taken back
-                error = ""
-                if future.status == "error":
-                    cause = await future.exception()
-                    if not isinstance(cause, KilledWorker | NoValidWorkerError):
-                        error = first_line(cause)
-                future.release()
-                self._settle(number, error)
-
-    def _settle(self, number: int, error: str) -> None:
-        self._sent.pop(number, None)
-        self._events.put_nowait(lambda now_s: self._policy.settled(number, now_s, error))
