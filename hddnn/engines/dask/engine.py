@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from distributed import Client
 
@@ -18,11 +16,12 @@ from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.dask.driver import JobRun
 from hddnn.engines.dask.injector import Injector
+from hddnn.engines.dask.loop_thread import LoopThread
 from hddnn.engines.dask.lowering import Features
 from hddnn.engines.dask.messages import HEARTBEAT_S, Compute, DeviceSpec
-from hddnn.engines.dask.peers import close, connect, rehearse_chain
+from hddnn.engines.dask.peers import rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
-from hddnn.engines.dask.roster import Roster
+from hddnn.engines.dask.system import open_system
 from hddnn.engines.work import make_work
 from hddnn.errors import ClusterError
 from hddnn.faults import FaultSchedule
@@ -33,10 +32,6 @@ from hddnn.privacy.sizes import payload_bytes
 from hddnn.records import Progress, Record, Recorder
 from hddnn.timing import CostTable
 from hddnn.topology import Topology
-
-T = TypeVar("T")
-
-CLEANUP_TIMEOUT_S = 10.0
 
 
 class DaskEngine:
@@ -95,13 +90,11 @@ class DaskEngine:
         self._struck: set[str] = set()  # devices that the last job's faults were made on
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="hddnn-client", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("hddnn-client")
         try:
-            self._call(self._open())
+            self._thread.call(self._open())
         except BaseException:
-            self._stop_loop()
+            self._thread.close()
             raise
         return self
 
@@ -109,9 +102,9 @@ class DaskEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._call(self._stack.aclose())
+            self._thread.call(self._stack.aclose())
         finally:
-            self._stop_loop()
+            self._thread.close()
 
     @property
     def pids(self) -> dict[str, int]:
@@ -140,7 +133,7 @@ class DaskEngine:
         """
         recorder = make_recorder(plan, self.job, self._cards, progress)
         try:
-            self._call(self._execute(plan, recorder))
+            self._thread.call(self._execute(plan, recorder))
         except KeyboardInterrupt:
             return recorder.finish(interrupted=True)
         return recorder.finish()
@@ -193,66 +186,33 @@ class DaskEngine:
             self._run.heard(message)
 
     async def _open(self) -> None:
-        async with AsyncExitStack() as stack:
-            address = self.address
-            if address is None:
-                specs = [
-                    DeviceSpec.of(
-                        self.topology,
-                        device.name,
-                        compute=self.compute,
-                        time_scale=self.time_scale,
-                        batch_size=self.job.batch_size,
-                        seed=self.job.seed,
-                        heartbeat_s=self._heartbeat_s,
-                    )
-                    for device in self.topology.devices
-                ]
-                processes = LocalProcesses(
-                    specs,
-                    dashboard=self._dashboard,
-                    tls=self._tls,
-                    on_ready=self._on_ready,
-                )
-                self._processes = await stack.enter_async_context(processes)
-                address, self.dashboard_link = processes.address, processes.dashboard_link
-            self.scheduler_address = address
-            self.client: Client = await connect(address, self._tls)
-            stack.push_async_callback(close, self.client)
-            roster = Roster(
-                self.client,
+        specs = [
+            DeviceSpec.of(
                 self.topology,
+                device.name,
                 compute=self.compute,
                 time_scale=self.time_scale,
+                batch_size=self.job.batch_size,
+                seed=self.job.seed,
+                heartbeat_s=self._heartbeat_s,
+            )
+            for device in self.topology.devices
+        ]
+        async with AsyncExitStack() as stack:
+            opening = open_system(
+                self.topology,
+                address=self.address,
+                specs=specs,
+                compute=self.compute,
+                time_scale=self.time_scale,
+                tls=self._tls,
+                dashboard=self._dashboard,
+                on_ready=self._on_ready,
                 on_change=self._on_change,
             )
-            stack.push_async_callback(roster.close)
-            await roster.open()
-            await rehearse_chain(self.client, roster.peers)
-            self._topic = f"hddnn-{self.client.id}"
+            system = await stack.enter_async_context(opening)
+            self._processes, self._roster, self._topic = system.processes, system.roster, system.topic
+            self.scheduler_address, self.dashboard_link = system.address, system.dashboard_link
+            self.client: Client = system.client
             self.client.subscribe_topic(self._topic, self._on_event)
-            self._roster = roster
             self._stack = stack.pop_all()
-
-    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the engine's loop; Ctrl-C cancels it, waits for its cleaning up, and goes on."""
-        ended = threading.Event()
-
-        async def run() -> T:
-            try:
-                return await coroutine
-            finally:
-                ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(run(), self._loop)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
-            ended.wait(CLEANUP_TIMEOUT_S)
-            raise
-
-    def _stop_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
