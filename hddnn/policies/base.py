@@ -42,6 +42,7 @@ class Policy:
     goes out as a list of actions. It waits for nothing and reads no clock, so that the simulator and the client
     share it. The engine calls
 
+        resume                      once, before all else, where an earlier run of the job has answers already
         start                       once, first
         accepted, refused           when a Send has reached its end device, or has not
         answered                    for each answer that counts
@@ -84,8 +85,14 @@ class Policy:
 
     # ---- events
 
+    def resume(self, coarse: np.ndarray, ended: np.ndarray) -> None:
+        """Take over what an earlier run has: batches with a coarse answer, and ended ones; bool (N,) each."""
+        self.coarse_there, self.ended = coarse.copy(), ended.copy()
+        self.open = int(np.count_nonzero(~ended))
+
     def start(self, now_s: float) -> list[Action]:
-        """Return what is sent first."""
+        """Return what is sent first; the deadline counts from here."""
+        self._deadline_s += now_s
         return self._feed(now_s)
 
     def accepted(self, number: int, now_s: float) -> list[Action]:
@@ -210,7 +217,10 @@ class Policy:
         return actions
 
     def _take_planned(self, end: int) -> Attempt | None:
-        """Take the next bundle of an end device's own queues: the way whose first batch is the earliest."""
+        """Take the next bundle of an end device's own queues: the way whose first batch is the earliest.
+
+        A bundle is of batches that all have their coarse answer, or of such that have none.
+        """
         room = self._room(end)
         for queue in self._queues[end].values():
             while queue and self.ended[queue[0]]:  # answered late, by a device that had been given up
@@ -220,8 +230,14 @@ class Policy:
             return None
         upper = min(waiting, key=lambda way: waiting[way])
         queue = self._queues[end][upper]
-        count = min(self.work.bundles.get((end, upper), 1), room, len(queue))
-        return self._make_attempt(end, upper, [queue.popleft() for _ in range(count)])
+        most = min(self.work.bundles.get((end, upper), 1), room)
+        batches = [queue.popleft()]
+        there = bool(self.coarse_there[batches[0]])
+        while queue and len(batches) < most and bool(self.coarse_there[queue[0]]) == there:
+            batch = queue.popleft()
+            if not self.ended[batch]:
+                batches.append(batch)
+        return self._make_attempt(end, upper, batches, coarse=not there)
 
     def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
         self._number += 1

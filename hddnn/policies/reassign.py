@@ -131,9 +131,7 @@ class Reassign(Policy):
         return choices[int(np.random.default_rng([batch, tries]).integers(len(choices)))]
 
     def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
-        # One try may hold batches with a coarse answer and others; those without decide.
         self._assigned.difference_update(batches)
-        coarse = upper == NO_DEVICE or not all(self.coarse_there[batch] for batch in batches)
         return super()._make_attempt(end, upper, batches, coarse=coarse)
 
     def _close(self, number: int) -> list[int]:

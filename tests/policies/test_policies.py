@@ -403,3 +403,30 @@ def test_the_fallbacks_edge_devices_answer_what_another_was_to_encode(policy: st
     assert it.ended.all()
     assert not it.outcomes
     assert it.answers["fine", 39][0][1] in EDGES
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("bundle", [1, 3])
+def test_a_job_begun_again_sends_what_is_missing_and_asks_no_end_device_twice(
+    policy: str, scheme: str, bundle: int
+) -> None:
+    plan = plan_of(scheme)
+    coarse = np.random.default_rng(bundle).random(plan.n_batches) < 0.6
+    ended = coarse & ((plan.upper < 0) | (np.arange(plan.n_batches) % 3 == 0))
+    it = world(policy, plan, bundle=bundle)
+    it.policy.resume(coarse, ended)
+    it.run()
+    assert it.policy.open == 0
+    sent = [(batch, attempt) for _, attempt in it.sent for batch in attempt.batches]
+    assert sorted(batch for batch, _ in sent) == np.flatnonzero(~ended).tolist()
+    assert all(attempt.coarse == (not coarse[batch]) for batch, attempt in sent)
+    assert (
+        sorted(batch for stage, batch in it.answers if stage == "coarse") == np.flatnonzero(~coarse).tolist()
+    )
+
+
+def test_a_deadline_counts_from_where_a_job_goes_on() -> None:
+    it = world("none", plan_of("end"), PolicySettings(deadline_s=5.0))
+    it.policy.start(7.0)
+    assert it.policy.due_s() == 12.0
