@@ -4,6 +4,7 @@ HddnnError
 ├── InputError            what was given cannot be used (exit code 2)
 │   ├── TopologyError     a topology file or object is wrong
 │   ├── DataError         a data set or an image cannot be read or does not fit
+│   │   └── FormatError       what should be an image is of no format that can be read
 │   ├── BundleError       a network's files are missing, damaged or do not fit
 │   ├── PlanError         a plan breaks a rule of its topology
 │   │   └── TrustViolation    images would reach a device, or a peer asked for them, that may not see them
@@ -41,6 +42,10 @@ class TopologyError(InputError):
 
 class DataError(InputError):
     """A data set or an image cannot be read, or does not fit the job."""
+
+
+class FormatError(DataError):
+    """What should be an image is of no format that can be read, or its first bytes are damaged."""
 
 
 class BundleError(InputError):

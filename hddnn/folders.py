@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from hddnn import images
 from hddnn.errors import DataError
 from hddnn.labels import LabelHierarchy
 
@@ -38,37 +38,18 @@ def read(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, LabelHierarchy
                     f"{folder}: fine class '{folder.name}' is also in "
                     f"{coarse_folders[parents[folder.name]]}; it must belong to one coarse class"
                 )
-            images = sorted(path for path in folder.iterdir() if _is_image(path))
-            if not images:
+            paths = sorted(path for path in folder.iterdir() if _is_image(path))
+            if not paths:
                 raise DataError(f"{folder}: holds no image; looked for {', '.join(SUFFIXES)}")
-            files += [(path, len(parents)) for path in images]
+            files += [(path, len(parents)) for path in paths]
             parents[folder.name] = index
     fine = np.array([number for _, number in files], dtype=np.int64)
     fine_to_coarse = np.array(list(parents.values()), dtype=np.int64)
     pixels = np.empty((len(files), SIDE, SIDE, 3), dtype=np.uint8)
     for row, (path, _) in enumerate(files):
-        pixels[row] = read_image(path)
+        pixels[row] = images.read(path, SIDE, SIDE)
     labels = LabelHierarchy(tuple(parents), tuple(folder.name for folder in coarse_folders), fine_to_coarse)
     return pixels, fine_to_coarse[fine], fine, labels
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Return one image file as uint8 (32, 32, 3) RGB; raises DataError naming a file that cannot be read."""
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I;16"):  # Pillow would cut 16-bit greys off at 255
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if "transparency" in image.info:
-                image = image.convert("RGBA")
-            image = image.convert("RGB")
-            if image.size != (SIDE, SIDE):
-                image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
-            return np.asarray(image)
-    # Pillow's decoders raise these for damaged files, according to the format.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as fault:
-        reason = "not an image, or a damaged one" if isinstance(fault, UnidentifiedImageError) else fault
-        raise DataError(f"{path}: cannot be read as an image: {reason}") from None
 
 
 def _folders(folder: Path) -> list[Path]:
