@@ -18,11 +18,12 @@ PACKAGE = ROOT / "hddnn"
 #: From the ground up: a file imports only from rows above its own. A package is one row, free inside.
 LAYERS = (
     "_version", "errors", "checks", "machine", "places", "bars", "devices", "topology", "faults", "labels",
-    "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "runtimes", "privacy", "training",
-    "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records", "policies", "own",
-    "cubes", "sweep", "tables", "plots", "bench", "audit", "report", "certificates", "engines", "dashboard", "preflight", "api",
-    "__init__", "progress", "console", "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli",
-    "audit_cli", "certs_cli", "run_cli", "cli", "__main__",
+    "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "runtimes", "privacy",
+    "training", "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records",
+    "policies", "own", "cubes", "sweep", "tables", "plots", "bench", "audit", "report", "certificates",
+    "engines", "serving", "service", "dashboard", "preflight", "api", "__init__", "progress", "console",
+    "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli", "audit_cli", "certs_cli",
+    "run_cli", "serve_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")
 MOST_LINES = 350
