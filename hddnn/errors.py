@@ -10,6 +10,7 @@ HddnnError
 │   │   └── TrustViolation    images would reach a device, or a peer asked for them, that may not see them
 │   ├── FaultError        a fault schedule cannot be read, or names a device that is not there
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
+├── QueueFull             a session has as many images as it takes; come back later
 ├── PayloadError          what came from another device is damaged, or made for something else
 └── JobIncomplete         the job ended with unanswered batches (exit code 1)
     ├── JobInterrupted    the user stopped it; both carry the cube of what finished
@@ -70,6 +71,10 @@ class ClusterError(InputError):
 
 class PayloadError(HddnnError):
     """A payload is damaged, cut short, unknown or of another network or version; it is not answered."""
+
+
+class QueueFull(HddnnError):
+    """A session has as many images under way as it takes; nothing of the request was begun."""
 
 
 class JobIncomplete(HddnnError):

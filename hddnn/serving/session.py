@@ -1,0 +1,339 @@
+"""A session: devices that stay ready, and answer whatever images come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from hddnn import zoo
+from hddnn.engines.answers import card_costs, network_cards
+from hddnn.engines.dask.lowering import Bundle, Features
+from hddnn.engines.dask.messages import DeviceSpec
+from hddnn.engines.dask.sender import Sender
+from hddnn.engines.dask.system import System, open_system
+from hddnn.errors import ClusterError, DataError, InputError
+from hddnn.plan import NO_DEVICE
+from hddnn.privacy.codec import DEFAULT, codec
+from hddnn.privacy.sizes import plain_bytes
+from hddnn.schemes import make_plan
+from hddnn.serving.dispatch import NEVER_S, Action, Cancel, Dispatcher, Send, Tell, Ticket
+from hddnn.serving.replies import Health, Reply
+from hddnn.topology import Topology
+
+#: How often to look whether the scheduler is still there, s.
+LOOK_S = 0.5
+NO_LABELS = np.zeros(0, np.int32), np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True)
+class _Cycle:
+    """So many batches that a scheme has used every way that it has."""
+
+    n_batches: int
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.ones(self.n_batches, np.int64)
+
+
+class _Call:
+    """One call of `classify`: its images, and the replies that nobody has taken yet."""
+
+    def __init__(self, images: np.ndarray, deadline_s: float) -> None:
+        self.images = images
+        self.replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        now_s = time.monotonic()
+        self.tickets = [Ticket(self, row, now_s, now_s + deadline_s) for row in range(len(images))]
+        self.open = len(images)
+
+
+class AsyncSession:
+    """Keep the devices of a topology ready, and answer images as they come; for one event loop.
+
+        async with AsyncSession("laptop") as session:
+            async for reply in session.classify(images):
+                print(reply.image, reply.stage, reply.label)
+
+    topology: an object, a packaged name or a file. scheme: which devices answer; the least busy of those takes a
+    batch. address: a Dask scheduler whose workers are the devices; by default they are started on this machine,
+    at their own speed and with no emulated links. tls: a folder made by `hddnn certs`. codec: how features are
+    written down. max_batch: most images that go together, of whatever calls; max_wait_ms: how long one waits for
+    others. queue: images that may be under way; more are refused. deadline_s: of a call that gives none.
+
+    Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
+    """
+
+    def __init__(
+        self,
+        topology: Topology | str,
+        *,
+        scheme: str = "end-edge",
+        address: str | None = None,
+        tls: Path | None = None,
+        codec: str = DEFAULT,
+        max_batch: int = 32,
+        max_wait_ms: float = 2.0,
+        queue: int = 256,
+        deadline_s: float | None = None,
+        on_ready: Callable[[str], None] | None = None,
+    ) -> None:
+        if isinstance(topology, str):
+            topology = Topology.load(topology, networks=zoo.names())
+        for name, value, least in (
+            ("max_batch", max_batch, 1),
+            ("queue", queue, 1),
+            ("max_wait_ms", max_wait_ms, 0),
+        ):
+            if not value >= least:
+                raise InputError(f"{name} is {value:g}; it must be at least {least}")
+        self.topology, self.scheme, self.max_batch = topology, scheme, max_batch
+        self._address, self._tls, self._codec = address, tls, codec
+        self._deadline_s, self._on_ready = _deadline(deadline_s), on_ready
+        self._cards = network_cards(topology)
+        self._features = _features(topology, codec)
+        self._dispatcher = Dispatcher(
+            _routes(topology, scheme), max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue
+        )
+        self.image_shape: tuple[int, int, int] = _image_shape(topology)
+        self._index = {device.name: index for index, device in enumerate(topology.devices)}
+        self._under_way: dict[int, Send] = {}
+
+    async def __aenter__(self) -> Self:
+        specs = [
+            DeviceSpec.of(self.topology, device.name, batch_size=self.max_batch, emulate=False)
+            for device in self.topology.devices
+        ]
+        async with AsyncExitStack() as stack:
+            system = await stack.enter_async_context(
+                open_system(
+                    self.topology, address=self._address, specs=specs, tls=self._tls, on_ready=self._on_ready
+                )
+            )
+            self._open(system, stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def _open(self, system: System, stack: AsyncExitStack) -> None:
+        """Begin to listen to the devices of a system, and to drive what is sent to them."""
+        self._client = client = system.client
+        self._roster = system.roster
+        self._job = f"{client.id}/{uuid.uuid4().hex[:12]}"
+        self._sender = Sender(
+            client,
+            system.roster.peers,
+            name=self._job,
+            topic=system.topic,
+            features=self._features,
+            images=self._images_of,
+            told=self,
+            timeout_s=None,
+        )
+        self._wake = asyncio.Event()
+        client.subscribe_topic(system.topic, self._heard)
+        stack.enter_context(system.roster.followed_by(self))
+        for name in system.roster.gone:
+            self.left(name)
+        self._driver = asyncio.create_task(self._drive())
+        stack.push_async_callback(self._close)
+
+    async def _close(self) -> None:
+        self._driver.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._driver
+        self._carry_out(self._dispatcher.give_up("the session was closed"))
+        await self._sender.close(forget=[device.name for device in self.topology.tier("end")])
+
+    # ---- for the user
+
+    def classify(self, images: np.ndarray, *, deadline_s: float | None = None) -> AsyncGenerator[Reply]:
+        """Return the replies to some images, uint8 (N, *image_shape), as they come.
+
+        For each image there is a coarse one, and a fine one where the scheme has it, in whatever order they end.
+        deadline_s: what is not there by then does not come any more, and the image's last reply says so.
+        Raises at once, before any reply: QueueFull when there is no room for all of them, ClusterError when no end
+        device is live, DataError for images that do not fit.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or not len(images):
+            raise DataError(
+                f"images are {images.dtype} {images.shape}; they must be uint8 (N, "
+                f"{', '.join(map(str, self.image_shape))}) with N of at least 1"
+            )
+        if self._client.status != "running":
+            raise ClusterError("the scheduler left; open a new session")
+        call = _Call(images, self._deadline_s if deadline_s is None else _deadline(deadline_s))
+        self._dispatcher.accept(call.tickets)
+        self._wake.set()
+        return self._replies(call)
+
+    def health(self) -> Health:
+        """Return which devices are live, and how many images are under way."""
+        running, gone = self._client.status == "running", self._roster.gone
+        live = {device.name: running and device.name not in gone for device in self.topology.devices}
+        any_end = any(live[device.name] for device in self.topology.tier("end"))
+        return Health(live, self._dispatcher.waiting, self._dispatcher.queue, any_end)
+
+    async def _replies(self, call: _Call) -> AsyncGenerator[Reply]:
+        try:
+            while call.open or not call.replies.empty():
+                reply = await call.replies.get()
+                if reply is not None:
+                    yield reply
+        finally:  # whoever stops listening frees the room
+            self._carry_out(self._dispatcher.withdraw(call.tickets))
+            self._wake.set()
+
+    # ---- the loop
+
+    async def _drive(self) -> None:
+        while True:
+            self._wake.clear()
+            now_s = time.monotonic()
+            if self._client.status != "running":
+                self._carry_out(self._dispatcher.give_up("the scheduler left"))
+            self._carry_out(self._dispatcher.advance(now_s))
+            wait_s = min(LOOK_S, max(0.0, self._dispatcher.due_s() - now_s))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+
+    def _carry_out(
+        self,
+        actions: Iterable[Action],
+        answers: tuple[np.ndarray, np.ndarray] = NO_LABELS,
+        device: str = "",
+    ) -> None:
+        now_s = time.monotonic()
+        for action in actions:
+            if isinstance(action, Send):
+                self._send(action)
+            elif isinstance(action, Cancel):
+                self._under_way.pop(action.number, None)
+                self._sender.cancel(action.number)
+            else:
+                self._tell(action, now_s, answers, device)
+
+    def _send(self, send: Send) -> None:
+        devices, number = self.topology.devices, send.number
+        self._under_way[number] = send
+        upper = None if send.upper is None else devices[send.upper]
+        self._sender.send(
+            Bundle(number, devices[send.end], upper, (number,), (len(send.tickets),), send.coarse)
+        )
+
+    def _images_of(self, bundle: Bundle) -> np.ndarray:
+        tickets = self._under_way[bundle.number].tickets
+        return np.stack([ticket.call.images[ticket.image] for ticket in tickets])
+
+    def _tell(self, tell: Tell, now_s: float, answers: tuple[np.ndarray, np.ndarray], device: str) -> None:
+        ticket, labels = tell.ticket, answers[0]
+        answered = tell.row >= 0
+        label = (
+            self._cards[self.topology.device(device).network].labels[labels[tell.row]] if answered else None
+        )
+        confidence = float(answers[1][tell.row]) if answered else float("nan")
+        response_s = now_s - ticket.came_s
+        reply = Reply(
+            ticket.image,
+            tell.stage,
+            label,
+            confidence,
+            device if answered else "",
+            response_s,
+            tell.final,
+            tell.why,
+        )
+        ticket.call.open -= tell.final
+        ticket.call.replies.put_nowait(reply)
+
+    # ---- told by the sender and the devices
+
+    def leaving(self, bundle: Bundle, image_bytes: int) -> None:
+        """A batch's images are about to leave; a session keeps no ledger."""
+
+    def accepted(self, number: int) -> None:
+        """A batch's images are on their end device: send its tasks."""
+        self._sender.submit()
+
+    def refused(self, number: int) -> None:
+        """A batch's images did not reach their end device."""
+        self.settled(number, "")
+
+    def settled(self, number: int, error: str) -> None:
+        """A batch's tasks are over; what they left unanswered is sent again."""
+        self._under_way.pop(number, None)
+        self._carry_out(self._dispatcher.settled(number, error))
+        self._wake.set()
+
+    def left(self, device: str) -> None:
+        """A device left the list of live ones."""
+        self._sender.left(device)
+        self._carry_out(self._dispatcher.left(self._index[device]))
+        self._wake.set()
+
+    def joined(self, device: str) -> None:
+        """A device is back on it."""
+        self._sender.joined(device)
+        self._dispatcher.joined(self._index[device])
+        self._wake.set()
+
+    def _heard(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Take what a device tells: answers; of losses its tasks' ends tell, too."""
+        _, message = event
+        if message["job"] != self._job or message["stage"] not in ("coarse", "fine"):
+            return
+        answers = (
+            np.frombuffer(message["labels"], np.int32),
+            np.frombuffer(message["confidence"], np.float32),
+        )
+        actions = self._dispatcher.answered(message["batch"], message["stage"])
+        self._carry_out(actions, answers, message["device"])
+        self._wake.set()
+
+
+def _deadline(deadline_s: float | None) -> float:
+    if deadline_s is None:
+        return NEVER_S
+    if not 0 < deadline_s < NEVER_S:
+        raise InputError(f"deadline is {deadline_s:g} s; it must be above 0")
+    return deadline_s
+
+
+def _routes(topology: Topology, scheme: str) -> dict[int, list[int]]:
+    """Return the upper devices that each end device may feed, as a scheme plans it."""
+    cards, counts = network_cards(topology), [len(topology.tier(tier)) for tier in ("end", "edge", "cloud")]
+    cycle = _Cycle(counts[0] * max(1, counts[1]) * max(1, counts[2]))
+    plan = make_plan(scheme, topology, cycle, card_costs(topology, cards, plain_bytes(topology)))
+    routes: dict[int, list[int]] = {}
+    for end, upper in plan.routes():
+        routes.setdefault(end, []).extend([] if upper == NO_DEVICE else [upper])
+    return routes
+
+
+def _features(topology: Topology, name: str) -> Features:
+    """Return how features are written down; their sizes are for stand-ins, which a session never sends."""
+    codec(name)
+    return Features(name, dict.fromkeys(topology.networks, 0))
+
+
+def _image_shape(topology: Topology) -> tuple[int, int, int]:
+    """Return the shape of the images that all networks take. Raises InputError when they differ."""
+    shapes = {network: zoo.bundle(network).card.input_shape for network in topology.networks}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+        raise InputError(f"the networks take images of different shapes: {listed}; give one shape to all")
+    return next(iter(shapes.values()))
