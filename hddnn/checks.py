@@ -66,6 +66,16 @@ def unknown(kind: str, name: str, valid: Collection[str], *, label: str = "known
     return f"unknown {kind} '{name}'{hint} {label}: {', '.join(valid) or 'none'}"
 
 
+def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return "<name> (<before>, now <value>)" for each fact that is not what it was."""
+    found = []
+    for name in sorted({*there, *asked}):
+        before, now = there.get(name, "nothing"), asked.get(name, "nothing")
+        if before != now:
+            found.append(f"{name} ({_short(before)}, now {_short(now)})")
+    return found
+
+
 def first_problem(error: ValidationError) -> str:
     """Return the first fault of a pydantic error as one line, and how many more there are."""
     details = error.errors(include_url=False)
@@ -180,3 +190,8 @@ def _describe(value: Any) -> str:
         return "a list"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -175,7 +175,8 @@ class Grader:
 class Recorder:
     """Collect answers into a Record; every batch ends exactly once, late duplicates are counted and dropped.
 
-    graders: by device name.
+    graders: by device name. note: called first with whatever is told, the failed ends of batches excepted: the
+    method's name, and its arguments by their names.
     """
 
     def __init__(
@@ -189,6 +190,7 @@ class Recorder:
         n, images = len(plan.sizes), int(plan.sizes.sum())
         self._plan, self._job, self._progress = plan, job, progress
         self._graders = graders
+        self.note: Callable[..., None] = lambda what, **told: None
         self._offset = np.concatenate(([0], np.cumsum(plan.sizes)))
         self._steps = {step: np.full(n, np.nan) for step in STEPS}
         self._correct = {stage: np.full(n, np.nan) for stage in ("coarse", "fine")}
@@ -210,18 +212,21 @@ class Recorder:
 
     def submitted(self, batch: int, at_s: float) -> None:
         """Note that a batch was released to its end device, for the first time or again."""
+        self.note("submitted", batch=batch, at_s=at_s)
         if self._attempts[batch] == 0:
             self._steps["submitted"][batch] = at_s
         self._attempts[batch] += 1
 
     def transferred(self, transfer: Transfer) -> None:
         """Enter a payload that left its sender, or a refusal, into the ledger."""
+        self.note("transferred", transfer=transfer)
         self._transfers.append(transfer)
         if transfer.source != CLIENT and not transfer.refused:
             self._bytes_up[transfer.batch] += transfer.n_bytes
 
     def answered(self, stage: Literal["coarse", "fine"], batch: int, at_s: float, answer: Answer) -> bool:
         """Note an answer that reached the client at at_s; return False when it is a duplicate."""
+        self.note("answered", stage=stage, batch=batch, at_s=at_s, answer=answer)
         if not np.isnan(self._steps[stage][batch]) or self._outcome[batch]:
             self._duplicates[batch] += 1
             self._wasted_s[batch] += answer.busy_s
@@ -259,11 +264,13 @@ class Recorder:
 
     def fault(self, device: str, at_s: float) -> None:
         """Note that a device is being taken away from now on; its first fault counts."""
+        self.note("fault", device=device, at_s=at_s)
         index = self._index[device]
         self._fault_s[index] = np.fmin(self._fault_s[index], at_s)
 
     def left(self, device: str, at_s: float) -> None:
         """Note that a device was found gone; the first time counts, and the first after its fault."""
+        self.note("left", device=device, at_s=at_s)
         index = self._index[device]
         self._left_s[index] = np.fmin(self._left_s[index], at_s)
         if np.isnan(self._detected_s[index]):
@@ -272,6 +279,10 @@ class Recorder:
     def ended(self, batch: int) -> bool:
         """Tell whether the batch has its last answer or has failed."""
         return bool(self._outcome[batch])
+
+    def there(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which batches have a coarse answer, and which have ended: bool (N,) each."""
+        return ~np.isnan(self._steps["coarse"]), self._outcome != ""
 
     def finish(self, *, interrupted: bool = False) -> Record:
         """Return the record; batches still open are lost."""

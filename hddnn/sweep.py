@@ -31,6 +31,7 @@ from rich.console import Console
 
 from hddnn import cubes
 from hddnn.bars import track
+from hddnn.checks import differences
 from hddnn.errors import HddnnError, InputError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class _Journal:
             return [json.dumps(grid.header)]
         try:
             header = json.loads(lines[0])
-            differing = list(_differences(header, grid.header))
+            differing = _differences(header, grid.header)
             for line in lines[1:]:
                 point, numbers = json.loads(line)
                 self.done[self.key(point)] = numbers
@@ -211,16 +212,6 @@ class _Journal:
         return lines
 
 
-def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[str]:
-    for part in ("dims", "attributes"):
-        for name in sorted({*there[part], *asked[part]}):
-            before, now = there[part].get(name, "nothing"), asked[part].get(name, "nothing")
-            if before != now:
-                yield f"{name} ({_short(before)}, now {_short(now)})"
-    if there["variables"] != asked["variables"]:
-        yield "what is measured"
-
-
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    found = [text for part in ("dims", "attributes") for text in differences(there[part], asked[part])]
+    return found + ["what is measured"] * (there["variables"] != asked["variables"])

@@ -20,10 +20,10 @@ LAYERS = (
     "_version", "errors", "checks", "machine", "places", "bars", "devices", "topology", "faults", "labels",
     "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "runtimes", "privacy",
     "training", "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records",
-    "policies", "own", "cubes", "sweep", "tables", "plots", "bench", "audit", "report", "certificates",
-    "engines", "serving", "service", "dashboard", "preflight", "api", "__init__", "progress", "console",
-    "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli", "audit_cli", "certs_cli",
-    "run_cli", "serve_cli", "cli", "__main__",
+    "journal", "policies", "own", "cubes", "sweep", "tables", "plots", "bench", "audit", "report",
+    "certificates", "engines", "serving", "service", "dashboard", "preflight", "api", "__init__", "progress",
+    "profiling", "console", "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli",
+    "audit_cli", "certs_cli", "profile_cli", "worker_cli", "run_cli", "serve_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")
 MOST_LINES = 350

@@ -39,7 +39,8 @@ class JobRun:
 
     topic: of the events that devices log; the engine passes those of this run's name to `heard`.
     peers: the devices, by name; kept right by the engine as they are started anew. on_start: called as the job
-    begins. features: how they are written down.
+    begins. features: how they are written down. begin_s: where the job's time goes on from, s, when an earlier run
+    of it has answers already.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class JobRun:
         topic: str,
         time_scale: float,
         features: Features,
+        begin_s: float = 0.0,
     ) -> None:
         self._client, self._plan, self._job = client, plan, job
         self._policy, self._recorder, self._time_scale = policy, recorder, time_scale
@@ -72,16 +74,17 @@ class JobRun:
             told=self,
             timeout_s=policy.settings.timeout_s * time_scale if policy.send_timeout else None,
         )
-        self._start_s = time.monotonic()
+        self._begin_s = begin_s
+        self._start_s = time.monotonic() - begin_s * time_scale
 
     async def run(self) -> None:
         """Execute the plan; on cancellation take back what was sent."""
-        self._start_s = self._hearing.start_s = time.monotonic()
+        self._start_s = self._hearing.start_s = time.monotonic() - self._begin_s * self._time_scale
         try:
             self.on_start()
             while not self._events.empty():  # devices that are gone already
-                self._carry_out(self._events.get_nowait()(0.0))
-            self._carry_out(self._policy.start(0.0))
+                self._carry_out(self._events.get_nowait()(self._begin_s))
+            self._carry_out(self._policy.start(self._begin_s))
             while self._policy.open:
                 await self._next_events()
         finally:
