@@ -1,0 +1,130 @@
+"""`hddnn serve`: classify images over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hddnn.console import INCOMPLETE, fail, one_line_errors
+from hddnn.errors import InputError
+
+POSITIVE = click.IntRange(min=1)
+
+
+@click.command()
+@click.option(
+    "--topology",
+    default="laptop",
+    show_default=True,
+    metavar="paper|laptop|FILE",
+    help="The devices; without --address they are started here, at their own speed.",
+)
+@click.option(
+    "--address",
+    metavar="tcp://HOST:PORT",
+    help="Join the devices behind this Dask scheduler instead of starting them here; tls://HOST:PORT with --tls.",
+)
+@click.option(
+    "--tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Encrypt the connections to devices; see `hddnn certs`.",
+)
+@click.option(
+    "--scheme",
+    default="end-edge",
+    show_default=True,
+    metavar="end|end-edge|end-cloud|mapping",
+    help="Who gives the fine answers.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    metavar="N",
+    help="Where to listen; 0: any free one.",
+)
+@click.option(
+    "--max-batch",
+    type=POSITIVE,
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Images that go to a device together, of whatever requests.",
+)
+@click.option(
+    "--max-wait-ms",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    metavar="MS",
+    help="How long an image waits for others to go with.",
+)
+@click.option(
+    "--queue",
+    type=POSITIVE,
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="Images that may be under way; more are refused at once (503).",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds after which no answer is waited for, where a request gives none.  [default: none]",
+)
+@click.option(
+    "--max-bytes",
+    type=POSITIVE,
+    default=10_000_000,
+    show_default=True,
+    metavar="N",
+    help="Bytes that a request may bring; more are refused unread (413).",
+)
+@one_line_errors
+def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
+    """Classify images over HTTP: POST one to /classify, and get a coarse and a fine answer as they come.
+
+    / is a page to drop pictures on, /docs describes the interface, /healthz tells whether devices are live. Who
+    can reach the port can ask, unencrypted: put a proxy before it to let others in.
+
+    Ctrl-C answers what was accepted, and stops every process that was started.
+
+    \b
+    Examples:
+      hddnn serve
+      curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/classify
+    """
+    try:
+        from hddnn.service import server
+        from hddnn.service.intake import Limits
+    except ModuleNotFoundError as error:
+        raise InputError(f"serving needs {error.name}: pip install 'hddnn[serve]'") from error
+    from hddnn import zoo
+    from hddnn.serving import AsyncSession
+    from hddnn.topology import Topology
+
+    # Pillow warns of what is odd about an image: that is its sender's business.
+    warnings.filterwarnings("ignore", module="PIL")
+    system = Topology.load(options.pop("topology"), networks=zoo.names())
+    session = AsyncSession(system, **options)
+    with server.bound(host, port) as listener:
+        place = f"[{host}]" if ":" in host else host
+        at = f"http://{place}:{listener.getsockname()[1]}"
+
+        def ready() -> None:
+            click.echo(f"{system.name} answers at {at}; Ctrl-C stops it")
+
+        click.echo(f"starting the devices of {system.name}", err=True)
+        try:
+            asyncio.run(server.serve(session, listener, Limits(max_bytes), ready))
+        except asyncio.CancelledError:  # told to stop before it had started
+            fail("stopped before it was ready", INCOMPLETE)

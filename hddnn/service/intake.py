@@ -1,0 +1,133 @@
+"""From a request to images: what is too large, no image, damaged, or too much at a time is refused, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from fastapi import HTTPException, Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from hddnn import images
+from hddnn.errors import DataError, FormatError
+
+if TYPE_CHECKING:
+    from hddnn.serving import AsyncSession
+
+_BODY_S = 30.0  # for a request's body to arrive: who sends it slower holds a place that others need
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may bring. max_bytes: its body, in bytes."""
+
+    max_bytes: int = 10_000_000
+
+
+def too_busy(why: str) -> HTTPException:
+    """Return the refusal of a request that may come again in a second."""
+    return HTTPException(503, why, {"Retry-After": "1"})
+
+
+class Intake:
+    """Read and decode the images of requests, of no more at a time than the session's queue has room for."""
+
+    def __init__(self, session: AsyncSession, limits: Limits) -> None:
+        self._session, self._limits = session, limits
+        self._height, self._width, _ = session.image_shape
+        # A decoder keeps a core busy and a picture in memory: the other requests' bodies wait, they are small.
+        self._decoders = asyncio.Semaphore(os.cpu_count() or 1)
+        self._reading = 0
+
+    async def images(self, request: Request) -> np.ndarray:
+        """Return the images of a request, uint8 (N, H, W, 3); raises HTTPException.
+
+        What can be known from the headers and the queue is checked before the body is read.
+        """
+        kind = _media_type(request)
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._limits.max_bytes:
+            raise self._too_large()
+        health = self._session.health()
+        if not health.ok:
+            raise too_busy("no end device is live")
+        if health.waiting + self._reading >= health.queue:
+            raise too_busy(f"the queue is full ({health.queue} images); try again later")
+        self._reading += 1
+        try:
+            body = await self._body(request)
+            files = await _files(request, body) if kind == "multipart/form-data" else [body]
+            if len(files) > health.queue:
+                raise HTTPException(
+                    413, f"{len(files)} images; at most {health.queue} at a time, send them apart"
+                )
+            async with self._decoders:
+                return await asyncio.get_running_loop().run_in_executor(None, self._decoded, files)
+        finally:
+            self._reading -= 1
+
+    async def _body(self, request: Request) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(_BODY_S):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._limits.max_bytes:
+                        raise self._too_large()
+        except TimeoutError:
+            raise HTTPException(408, f"the body took more than {_BODY_S:.0f} s") from None
+        if not body:
+            raise HTTPException(422, "no image: the body is empty")
+        return bytes(body)
+
+    def _decoded(self, files: list[bytes]) -> np.ndarray:
+        pixels = np.empty((len(files), self._height, self._width, 3), np.uint8)
+        for number, file in enumerate(files):
+            try:
+                pixels[number] = images.read(file, self._height, self._width, f"image {number}")
+            except FormatError as fault:
+                raise HTTPException(415, str(fault)) from None
+            except DataError as fault:
+                raise HTTPException(422, str(fault)) from None
+        return pixels
+
+    def _too_large(self) -> HTTPException:
+        return HTTPException(413, f"the body is larger than {self._limits.max_bytes:,} bytes")
+
+
+def _media_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
+    if not kind.startswith("image/") and kind not in ("application/octet-stream", "multipart/form-data"):
+        raise HTTPException(
+            415, f"the body is {kind!r}; send an image as image/* or application/octet-stream, or several as "
+            "multipart/form-data",
+        )  # fmt: skip
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "the body has a content encoding; send images as they are")
+    return kind
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = 0  # no image is written to disk: 0 is without limit, and bodies have one
+
+
+async def _files(request: Request, body: bytes) -> list[bytes]:
+    """Return the files of a form, in order; other fields are passed over."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await _InMemory(request.headers, whole()).parse()
+    except MultiPartException as fault:
+        raise HTTPException(422, f"the form cannot be read: {fault.message}") from None
+    files = [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    await form.close()
+    if not files:
+        raise HTTPException(422, "the form holds no file: give each image a file name")
+    return files
