@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hddnn import zoo
 from hddnn.data import Job
@@ -42,9 +42,16 @@ def card_costs(
 
 
 def make_recorder(
-    plan: Plan, job: Job, cards: Mapping[str, Card], progress: Progress | None = None
+    plan: Plan,
+    job: Job,
+    cards: Mapping[str, Card],
+    progress: Progress | None = None,
+    kind: Callable[..., Recorder] = Recorder,
 ) -> Recorder:
-    """Return a recorder for one plan. Raises DataError when a network lacks a class of the data set."""
+    """Return a recorder of some kind for one plan.
+
+    Raises DataError when a network lacks a class of the data set.
+    """
     by_network = {name: Grader.of(card.task, card.labels, job.data) for name, card in cards.items()}
     graders = {device.name: by_network[device.network] for device in plan.topology.devices}
-    return Recorder(plan, job, graders=graders, progress=progress)
+    return kind(plan, job, graders=graders, progress=progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +23,7 @@ from hddnn.engines.dask.messages import HEARTBEAT_S, Compute, DeviceSpec
 from hddnn.engines.dask.peers import rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.system import open_system
+from hddnn.engines.dask.telemetry import MeteredRecorder, Telemetry
 from hddnn.engines.work import make_work
 from hddnn.errors import ClusterError
 from hddnn.faults import FaultSchedule
@@ -131,14 +133,16 @@ class DaskEngine:
         Ctrl-C ends it early: the record then holds what was answered, marked interrupted. Raises ClusterError when
         the scheduler is gone, or a device that had died does not start again.
         """
-        recorder = make_recorder(plan, self.job, self._cards, progress)
+        telemetry = Telemetry(plan)
+        counting = partial(MeteredRecorder, telemetry=telemetry)
+        recorder = make_recorder(plan, self.job, self._cards, progress, counting)
         try:
-            self._thread.call(self._execute(plan, recorder))
+            self._thread.call(self._execute(plan, recorder, telemetry))
         except KeyboardInterrupt:
             return recorder.finish(interrupted=True)
         return recorder.finish()
 
-    async def _execute(self, plan: Plan, recorder: Recorder) -> None:
+    async def _execute(self, plan: Plan, recorder: Recorder, telemetry: Telemetry) -> None:
         if self.client.status != "running":
             raise ClusterError("the scheduler left; start again")
         if self._processes is not None:
@@ -173,6 +177,7 @@ class DaskEngine:
                 await injector.prepare()
                 run.on_start = injector.start
                 run.call_on_answer(injector.answered)
+            await stack.enter_async_context(telemetry.published(self.client))
             self._run = run
             try:
                 await run.run()

@@ -160,8 +160,9 @@ async def _serve_scheduler(name: str, spec: SchedulerSpec) -> None:
         security=security(spec.tls, SCHEDULER),
         dashboard=spec.dashboard,
         dashboard_address="127.0.0.1:0",
+        preload=["hddnn.dashboard.preload"] if spec.dashboard else [],
     ) as server:
-        link = f"http://127.0.0.1:{server.http_server.port}/status" if spec.dashboard else None
+        link = f"http://127.0.0.1:{server.http_server.port}/hddnn" if spec.dashboard else None
         _report(name=name, event="ready", pid=os.getpid(), address=server.address, dashboard=link)
         await server.finished()
 

@@ -13,6 +13,7 @@ from hddnn.engines.dask.messages import Compute, DeviceSpec
 from hddnn.engines.dask.peers import close, connect, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.roster import Roster
+from hddnn.engines.dask.telemetry import system_message, tell
 from hddnn.topology import Topology
 
 
@@ -63,4 +64,5 @@ async def open_system(
         stack.push_async_callback(roster.close)
         await roster.open()
         await rehearse_chain(client, roster.peers)
+        await tell(client, system_message(topology))
         yield System(client, roster, processes, address, link)

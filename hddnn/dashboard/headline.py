@@ -1,0 +1,39 @@
+"""The job and the devices in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+
+from bokeh.models import Div
+
+from hddnn.dashboard.meter import Meter
+
+
+class Headline:
+    """What is being done, how far it is, and how many devices are there."""
+
+    title = "Now"
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self.root = Div(text="", name="headline", sizing_mode="stretch_width", styles={"font-size": "15px"})
+
+    def update(self) -> None:
+        """Show what the meter knows now."""
+        work = self._meter.work
+        parts = []
+        if work.name:
+            done = work.batches["answered"] + work.batches["failed"]
+            state = "running" if work.running else "ended"
+            parts.append(
+                f"<b>{escape(work.scheme)}</b> ({state}): {done} of {work.n_batches} batches ended, "
+                f"{work.batches['failed']} failed, {work.batches['resent']} sent again"
+            )
+        else:
+            parts.append("no job so far")
+        states = Counter(view.state for view in self._meter.devices())
+        parts.append("devices: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "none")
+        text = " &ensp;|&ensp; ".join(parts)
+        if self.root.text != text:
+            self.root.text = text

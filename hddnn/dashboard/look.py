@@ -1,0 +1,80 @@
+"""How all charts look, in colours that the colour-blind tell apart; and how they are brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from bokeh.core.properties import value
+from bokeh.models import ColumnDataSource, Legend
+from bokeh.plotting import figure
+
+#: Okabe and Ito's.
+BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#666666",
+)  # fmt: skip
+TIER_COLOURS = {"end": BLUE, "edge": ORANGE, "cloud": PINK, "client": GREY}
+TIER_DASHES = {"end": "solid", "edge": "dashed", "cloud": "dotdash", "client": "dotted"}
+STAGE_COLOURS = {"coarse": SKY, "fine": RED}
+#: Colour, marker and size of a device's state.
+STATES: dict[str, tuple[str, str, int]] = {
+    "live": (GREEN, "circle", 16),
+    "busy": (BLUE, "square", 16),
+    "suspect": (ORANGE, "triangle", 18),
+    "dead": (RED, "x", 18),
+}
+HEIGHT = 260
+
+
+def chart(title: str, x_label: str, y_label: str, **options: Any) -> figure:
+    """Return an empty figure as all of them are."""
+    made = figure(
+        title=title,
+        height=HEIGHT,
+        sizing_mode="stretch_width",
+        toolbar_location=None,
+        tools="",
+        x_axis_label=x_label,
+        y_axis_label=y_label,
+        **options,
+    )
+    made.title.text_font_size = "11pt"
+    for axis in (*made.xaxis, *made.yaxis):
+        axis.axis_label_text_font_style = "normal"
+        axis.axis_label_text_font_size = "10pt"
+        axis.major_label_text_font_size = "9pt"
+    for grid in made.grid:
+        grid.grid_line_alpha = 0.4
+    made.outline_line_color = None
+    made.min_border_right = 16
+    return made
+
+
+def legend_of(made: figure) -> Legend:
+    """Return a figure's legend, put where it hides little."""
+    legend = made.legend[0]
+    legend.location = "top_left"
+    legend.label_text_font_size = "9pt"
+    legend.background_fill_alpha = 0.7
+    legend.border_line_color = None
+    legend.padding = legend.spacing = 2
+    return legend
+
+
+def name_entry(legend: Legend, number: int, text: str) -> None:
+    """Change what an entry of a legend says."""
+    legend.items[number].label = value(text)
+
+
+def put(source: ColumnDataSource, data: Mapping[str, Any]) -> None:
+    """Set a source's columns, unless they are so already: what does not change is not sent."""
+    old = source.data
+    if old.keys() != data.keys() or any(not _same(old[key], data[key]) for key in data):
+        source.data = dict(data)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other, equal_nan=True)
+    return bool(one == other)

@@ -1,0 +1,214 @@
+"""What the scheduler knows of a system and its work: the pages and the metrics read it, and nothing else.
+
+All of it is bounded: its size goes by the devices, and not by the work that they do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from hddnn.dashboard.series import Flow, Histogram, Progress
+from hddnn.engines.dask.heartbeat import DEVICES
+from hddnn.engines.dask.telemetry import TELEMETRY
+from hddnn.topology import TIERS
+
+State = Literal["live", "busy", "suspect", "dead"]
+What = Literal["fault", "left", "joined", "resent"]
+
+STAGES = ("coarse", "fine")
+#: Silence, in intervals between heartbeats, from which on a device is suspect; PATIENCE makes it dead.
+DOUBT = 1.5
+MOST_HAPPENINGS = 1000
+MOST_PROGRESS = 1200
+PROGRESS_S = 0.5  # between two entries
+MOST_SYSTEMS = 8
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeviceView:
+    """A device now. silent_s: since its last heartbeat, NaN when it is dead; queue: tasks, those at work too."""
+
+    name: str
+    tier: str
+    network: str
+    dependable: bool
+    state: State
+    queue: int
+    done: int
+    silent_s: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What went wrong, or right again: at_s: seconds since the epoch; batches: of what was sent again."""
+
+    at_s: float
+    what: What
+    device: str = ""
+    batches: int = 0
+    why: str = ""
+
+
+@dataclass
+class Work:
+    """One job's course so far."""
+
+    name: str = ""
+    scheme: str = ""
+    n_batches: int = 0
+    running: bool = False
+    began_s: float = 0.0
+    batches: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    response: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+    progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=MOST_PROGRESS))
+
+
+@dataclass
+class Totals:
+    """Counts since the scheduler's start."""
+
+    batches: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # device, tier, stage
+    images: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    happenings: Counter[str] = field(default_factory=Counter)
+    response: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+
+
+class Meter(SchedulerPlugin):
+    """Listen to heartbeats and digests."""
+
+    name = "hddnn-meter"
+    idempotent = True
+
+    def __init__(self) -> None:
+        self.links: list[dict[str, Any]] = []
+        self.work, self.totals = Work(), Totals()
+        self.flow, self.traffic = Flow(), Flow()
+        self.happenings: deque[Happening] = deque(maxlen=MOST_HAPPENINGS)
+        self.n_happenings = 0
+        self._known: dict[str, dict[str, Any]] = {}  # devices by name, as a client describes them
+        self._gone: set[str] = set()
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Remember the scheduler."""
+        self._scheduler = scheduler
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Take what a client tells, and who leaves and joins."""
+        if topic == TELEMETRY:
+            if msg["kind"] == "system":
+                self._know(msg)
+            else:
+                self._take(msg)
+        elif topic == DEVICES:
+            self._change(msg)
+
+    def devices(self) -> list[DeviceView]:
+        """Return all devices: those that a client has described, in its order, and those that have been heard."""
+        listed = self._scheduler.handlers[DEVICES]() if DEVICES in self._scheduler.handlers else []
+        seen = {entry["name"]: entry for entry in sorted(listed, key=lambda entry: bool(entry["live"]))}
+        now_s = time.monotonic()
+        views = [self._view(name, facts, seen.get(name), now_s) for name, facts in self._known.items()]
+        for name, entry in seen.items():
+            if name not in self._known:
+                views.append(self._view(name, self._guess(entry["address"]), entry, now_s))
+        return views
+
+    def tier(self, device: str) -> str:
+        """Return a device's tier, as a client describes it; "" where none does."""
+        return str(self._known.get(device, {}).get("tier", ""))
+
+    @property
+    def dead(self) -> int:
+        """Return how many devices are dead now."""
+        return sum(view.state == "dead" for view in self.devices())
+
+    def _view(
+        self, name: str, facts: dict[str, Any], entry: dict[str, Any] | None, now_s: float
+    ) -> DeviceView:
+        state: State = "dead"
+        silent_s = float("nan")
+        if entry is not None and entry["live"]:
+            silent_s = max(0.0, now_s - entry["seen_s"])
+            at_ease: State = "busy" if entry["queue"] else "live"
+            state = "suspect" if silent_s > DOUBT * entry["interval_s"] else at_ease
+        numbers = {key: entry[key] if entry else 0 for key in ("queue", "done", "memory_bytes")}
+        if state == "dead":
+            numbers["queue"] = 0
+        return DeviceView(
+            name=name,
+            tier=facts["tier"],
+            network=facts["network"],
+            dependable=facts["dependable"],
+            state=state,
+            silent_s=silent_s,
+            **numbers,
+        )
+
+    def _guess(self, address: str) -> dict[str, Any]:
+        """Return what can be told of a device that no client has described: it has its tier's resource."""
+        worker = self._scheduler.workers.get(address)
+        resources = worker.resources if worker is not None else {}
+        tier = next((tier for tier in TIERS if tier in resources), TIERS[0])
+        return {"tier": tier, "network": "", "dependable": True}
+
+    def _know(self, message: dict[str, Any]) -> None:
+        self._known = {entry["name"]: entry for entry in message["devices"]}
+        self.links = message["links"]
+
+    def _take(self, digest: dict[str, Any]) -> None:
+        now_s, span_s = time.time(), digest["span_s"]
+        if digest["job"] != self.work.name:
+            self.work = Work(digest["job"], digest["scheme"], digest["n_batches"], began_s=now_s)
+        work, totals = self.work, self.totals
+        work.running = digest["running"]
+        for counts in (work, totals):
+            counts.batches.update(digest["batches"])
+            counts.images.update(digest["images"])
+            counts.right.update(digest["right"])
+            for stage in STAGES:
+                counts.response[stage].add(digest["response"][stage], digest["response_s"][stage])
+        by_tier: Counter[str] = Counter()
+        for device, stage, count in digest["answers"]:
+            by_tier[self.tier(device)] += count
+            totals.answers[device, self.tier(device), stage] += count
+        for tier, count in by_tier.items():
+            self.flow.add(tier, count, now_s, span_s)
+        for source, target, count in digest["bytes"]:
+            totals.bytes[source, target] += count
+            self.traffic.add((source, target), count, now_s, span_s)
+        for device, ago_s in digest["faults"]:
+            self._happened(Happening(now_s - ago_s, "fault", device))
+        if digest["batches"].get("resent"):
+            self._happened(Happening(now_s, "resent", batches=digest["batches"]["resent"]))
+        if not work.progress or now_s - work.progress[-1].at_s >= PROGRESS_S or not work.running:
+            work.progress.append(Progress(now_s, dict(work.right), dict(work.images)))
+
+    def _change(self, message: dict[str, Any]) -> None:
+        device, what = message["device"], message["event"]
+        if what == "left":
+            self._gone.add(device)
+        elif device in self._gone:
+            self._gone.discard(device)
+        else:
+            return  # it joins for the first time
+        self._happened(Happening(time.time(), what, device, why=message["why"]))
+
+    def _happened(self, happening: Happening) -> None:
+        self.happenings.append(happening)
+        self.n_happenings += 1
+        self.totals.happenings[happening.what] += happening.batches or 1
