@@ -9,6 +9,7 @@ from hddnn._version import __version__
 from hddnn.audit_cli import audit
 from hddnn.certs_cli import certs
 from hddnn.console import Group, one_line_errors
+from hddnn.profile_cli import profile
 from hddnn.report_cli import report
 from hddnn.run_cli import run
 from hddnn.train_cli import train
@@ -56,6 +57,6 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-for command in (run, report, train, audit, certs):
+for command in (run, profile, report, train, audit, certs):
     main.add_command(command)
 main.add_command(zoo_group)

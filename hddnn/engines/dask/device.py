@@ -33,6 +33,7 @@ from hddnn.engines.dask.messages import (
     refused_message,
 )
 from hddnn.engines.dask.packing import Packer
+from hddnn.engines.dask.probing import Prober
 from hddnn.engines.dask.stages import Stages, boot_id
 from hddnn.runtimes import Runtime
 
@@ -103,6 +104,7 @@ class Device(WorkerPlugin):
                 PUSH: self.push,
                 FORGET: self.forget,
                 AFFLICT: self.afflictions.set,
+                **Prober(worker, spec, self._network, packer).handlers(),
             }
         )
 

@@ -16,6 +16,7 @@ Compute = Literal["real", "replay", "nothing"]
 #: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
 AFFLICT = "hddnn_afflict"
+TIME, PROBE, TAKE = "hddnn_time", "hddnn_probe", "hddnn_take"
 
 #: Wall seconds between two heartbeats of a device, unless said otherwise.
 HEARTBEAT_S = 0.25

@@ -6,14 +6,12 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distributed import Client
-from distributed.comm.core import Comm
 from distributed.core import send_recv
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
@@ -21,10 +19,9 @@ from hddnn import zoo
 from hddnn._version import __version__
 from hddnn.certificates import CLIENT
 from hddnn.engines.dask.device import rehearse
-from hddnn.engines.dask.guard import certified_name
 from hddnn.engines.dask.messages import HELLO, MEASURE, Compute, DeviceSpec
 from hddnn.engines.dask.stages import boot_id
-from hddnn.engines.dask.tls import security
+from hddnn.engines.dask.tls import connected, security
 from hddnn.errors import ClusterError, first_line
 from hddnn.topology import Device, Topology
 from hddnn.zoo import Bundle
@@ -40,7 +37,7 @@ class Peer:
 
     clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
     seconds_per_image: measured by a device that runs at its own speed; None for one that keeps to a model.
-    heartbeat_s: wall seconds between two of its heartbeats.
+    heartbeat_s: wall seconds between two of its heartbeats. machine: equal for devices on the same machine.
     """
 
     name: str
@@ -49,6 +46,7 @@ class Peer:
     seconds_per_image: float | None
     tier: str
     heartbeat_s: float
+    machine: str
 
 
 async def connect(address: str, tls: Path | None = None) -> Client:
@@ -81,27 +79,6 @@ async def close(client: Client) -> None:
     await client.close()
 
 
-@asynccontextmanager
-async def connected(client: Client, name: str, address: str) -> AsyncIterator[Comm]:
-    """Lend a connection to a device, of those that the client keeps.
-
-    Any certificate of the authority gets a worker registered, under any name. Raises ClusterError, before anything
-    is said, when this one's is of another name than the device's; OSError when nobody answers.
-    """
-    comm = await client.rpc.connect(address)
-    try:
-        certified = certified_name(comm)
-        # Without a certificate there is nothing to go by; with TLS there always is one.
-        if certified != name and (certified is not None or client.security.require_encryption):
-            raise ClusterError(
-                f"the worker registered as {name} at {address} has the certificate of {certified}; "
-                f"start {name} with its own"
-            )
-        yield comm
-    finally:
-        client.rpc.reuse(address, comm)
-
-
 async def find_peers(
     client: Client, topology: Topology, *, compute: Compute, time_scale: float
 ) -> dict[str, Peer]:
@@ -132,18 +109,23 @@ async def find_peers(
             for device in topology.devices
         )
     )
-    machines: dict[str, list[Peer]] = {}
-    for peer, hello in meetings:
-        if hello["own_speed"]:
-            machines.setdefault(hello["boot_id"] or peer.address, []).append(peer)
+    own_speed = [peer for peer, hello in meetings if hello["own_speed"]]
     measured: dict[str, float] = {}
 
     async def measure(devices: list[Peer]) -> None:
         for peer in devices:  # one at a time: together they would slow each other down
             measured[peer.name] = await getattr(client.rpc(peer.address), MEASURE)()
 
-    await asyncio.gather(*(measure(devices) for devices in machines.values()))
+    await asyncio.gather(*(measure(devices) for devices in by_machine(own_speed)))
     return {peer.name: replace(peer, seconds_per_image=measured.get(peer.name)) for peer, _ in meetings}
+
+
+def by_machine(peers: Iterable[Peer]) -> list[list[Peer]]:
+    """Return the devices of each machine."""
+    machines: dict[str, list[Peer]] = {}
+    for peer in peers:
+        machines.setdefault(peer.machine, []).append(peer)
+    return list(machines.values())
 
 
 async def meet(
@@ -186,7 +168,8 @@ async def meet(
         raise ClusterError(
             f"device {device.name} takes {name} for undependable, the job does not; let their topologies agree"
         )
-    return Peer(device.name, address, offset_s, None, device.tier, hello["heartbeat_s"]), hello
+    machine = hello["boot_id"] or address
+    return Peer(device.name, address, offset_s, None, device.tier, hello["heartbeat_s"], machine), hello
 
 
 async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:

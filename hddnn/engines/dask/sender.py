@@ -20,7 +20,8 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn.engines.dask.lowering import Bundle, Features, lower
 from hddnn.engines.dask.messages import FORGET, PUSH
-from hddnn.engines.dask.peers import Peer, connected
+from hddnn.engines.dask.peers import Peer
+from hddnn.engines.dask.tls import connected
 from hddnn.errors import first_line
 
 TAKE_BACK_S = 1.0

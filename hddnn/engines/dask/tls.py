@@ -1,12 +1,18 @@
-"""Dask's own security settings, from a folder of certificates."""
+"""Dask's own security settings, from a folder of certificates, and connections to who has the right one."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from distributed import Client, Worker
+from distributed.comm.core import Comm
 from distributed.security import Security
 
 from hddnn.certificates import identity
+from hddnn.engines.dask.guard import certified_name
+from hddnn.errors import ClusterError
 
 
 def security(folder: Path | None, name: str) -> Security | None:
@@ -21,3 +27,24 @@ def security(folder: Path | None, name: str) -> Security | None:
     for role in ("client", "scheduler", "worker"):
         roles[f"tls_{role}_cert"], roles[f"tls_{role}_key"] = str(files.certificate), str(files.key)
     return Security(require_encryption=True, tls_ca_file=str(files.authority), **roles)
+
+
+@asynccontextmanager
+async def connected(side: Client | Worker, name: str, address: str) -> AsyncIterator[Comm]:
+    """Lend a connection to a device, of those that a client, or another device, keeps.
+
+    Any certificate of the authority gets a worker registered, under any name. Raises ClusterError, before anything
+    is said, when this one's is of another name than the device's; OSError when nobody answers.
+    """
+    comm = await side.rpc.connect(address)
+    try:
+        certified = certified_name(comm)
+        # Without a certificate there is nothing to go by; with TLS there always is one.
+        if certified != name and (certified is not None or side.security.require_encryption):
+            raise ClusterError(
+                f"the worker registered as {name} at {address} has the certificate of {certified}; "
+                f"start {name} with its own"
+            )
+        yield comm
+    finally:
+        side.rpc.reuse(address, comm)

@@ -1,0 +1,85 @@
+"""Set what is predicted from measured numbers beside what a job takes on the same devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+from hddnn.bounds import lower_bound_s
+from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.sim import SimEngine
+from hddnn.plan import NO_DEVICE, Plan
+from hddnn.profiling.measuring import ProfileObserver, Spread
+from hddnn.schemes import make_plan
+from hddnn.timing import CostTable, closed_form_s
+from hddnn.topology import Topology
+
+#: Times that a job is run under each scheme.
+RUNS = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A scheme's finish time, s: by the paper's formula, as a lower bound, simulated, and measured.
+
+    cores_s: what the work takes when all devices share the cores of this machine; 0 for devices elsewhere.
+    measured_s: median, least and most of RUNS; None when not every batch was answered.
+    """
+
+    scheme: str
+    formula_s: float
+    bound_s: float
+    simulated_s: float
+    cores_s: float
+    measured_s: Spread | None
+
+    @property
+    def predicted_s(self) -> float:
+        """Return what is predicted: simulated, or what the cores allow, whichever is longer."""
+        return max(self.simulated_s, self.cores_s)
+
+
+def compare(
+    engine: DaskEngine, topology: Topology, schemes: Sequence[str], observer: ProfileObserver
+) -> Iterator[Comparison]:
+    """Yield one comparison a scheme; topology: the engine's, with measured numbers.
+
+    Raises KeyboardInterrupt when the user stops a run.
+    """
+    for scheme in schemes:
+        with SimEngine(topology, engine.job, codec=engine.codec) as simulated:
+            costs = simulated.costs()
+            plan = make_plan(scheme, topology, engine.job, costs)
+            simulated_s = simulated.execute(plan).makespan_s
+        observer.scheme_started(scheme, RUNS * plan.n_batches)
+        measured_s = []
+        for _ in range(RUNS):
+            record = engine.execute(plan, partial(observer.answered, scheme))
+            if record.interrupted:
+                raise KeyboardInterrupt
+            measured_s += [record.makespan_s] if record.complete else []
+        yield Comparison(
+            scheme,
+            closed_form_s(scheme, costs, topology, engine.job),
+            lower_bound_s(plan, costs),
+            simulated_s,
+            cores_s(plan, costs, os.cpu_count() or 1) if engine.address is None else 0.0,
+            Spread(median(measured_s), min(measured_s), max(measured_s)) if len(measured_s) == RUNS else None,
+        )
+
+
+def cores_s(plan: Plan, costs: CostTable, cores: int) -> float:
+    """Return the least time in s that so many cores take for all that the devices do under a plan."""
+    total_s, devices = 0.0, plan.topology.devices
+    for batch, size in enumerate(plan.sizes.tolist()):
+        end, upper, via = plan.end_device(batch), plan.upper_device(batch), int(plan.via[batch])
+        total_s += costs.service_s(end, size) * end.threads
+        if upper is not None:
+            total_s += costs.service_s(upper, size) * upper.threads
+            if not upper.dependable:
+                encoder = end if via == NO_DEVICE else devices[via]
+                total_s += costs.encode_s(encoder, upper.network, size) * encoder.threads
+    return total_s / cores

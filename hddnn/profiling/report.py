@@ -1,0 +1,88 @@
+"""What a profile says, as tables for the terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hddnn.profiling.comparing import RUNS, Comparison
+from hddnn.profiling.measuring import LinkTime, Measured, NetworkTime, Spread
+from hddnn.tables import NONE, plain_table
+
+
+def network_cells(one: NetworkTime) -> tuple[str, str, str, str]:
+    """Return device, network, ms an image, and its quartiles."""
+    return one.device, one.network, *_cells(one.seconds_per_image, 1e3)
+
+
+def link_cells(link: LinkTime) -> tuple[str, str, str, str, str, str]:
+    """Return the tiers, the pairs of devices, latency in ms and its quartiles, Mbit/s and their quartiles."""
+    rate = ("too high", NONE) if link.bandwidth_bps is None else _cells(link.bandwidth_bps, 1e-6)
+    return f"{link.source} to {link.target}", str(link.pairs), *_cells(link.latency_s, 1e3), *rate
+
+
+def measured_tables(measured: Measured) -> Group:
+    """Return one row a device and network, and one a pair of tiers."""
+    networks = _table(2, "device", "network", "ms an\nimage", "quartiles")
+    for one in measured.networks:
+        networks.add_row(*map(Text, network_cells(one)))
+    parts: list[RenderableType] = [
+        Text(f"Time an image: {measured.batch_size} a batch, {measured.rounds} rounds", style="bold"),
+        networks,
+        Text(f"NETWORK:stem: encoding for a device that may not see images, in {measured.codec}."),
+    ]
+    if measured.links:
+        links = _table(1, "link", "pairs", "latency\nms", "quartiles", "Mbit/s", "quartiles")
+        for link in measured.links:
+            links.add_row(*map(Text, link_cells(link)))
+        parts += [Text("\nLinks", style="bold"), links]
+        if any(link.bandwidth_bps is None for link in measured.links):
+            parts.append(
+                Text("Too high: large payloads take no longer than small ones; written as unlimited.")
+            )
+    return Group(*parts)
+
+
+def comparison_table(rows: Sequence[Comparison], images: int) -> Group:
+    """Return one row a scheme: the finish time by each prediction, and measured."""
+    shared = any(row.cores_s for row in rows)
+    headings = ["scheme", "paper's\nformula", "lower\nbound", "simu-\nlated", "cores'\nlimit", "measured"]
+    table = _table(1, *headings, "least to most", "measured /\npredicted")
+    for row in rows:
+        times = [row.formula_s, row.bound_s, row.simulated_s, row.cores_s if shared else float("nan")]
+        cells = [NONE if time != time else _number(time) for time in times]
+        if row.measured_s is None:
+            table.add_row(Text(row.scheme), *cells, NONE, NONE, NONE)
+            continue
+        spread = row.measured_s
+        ratio = f"{spread.median / row.predicted_s:.2f}" if row.predicted_s else NONE
+        table.add_row(Text(row.scheme), *cells, *_cells(spread, 1), ratio)
+    notes = [f"Seconds; measured: median of {RUNS} runs; predicted: simulated"]
+    if shared:
+        notes[0] += ", or the cores' limit where that is longer."
+        notes.append(f"Cores' limit: all devices share the {os.cpu_count()} cores of this machine.")
+    else:
+        notes[0] += "."
+    if any(row.measured_s is None for row in rows):
+        notes.append(f"{NONE}: some batches had no answer.")
+    return Group(Text(f"\nFinish time of {images} images", style="bold"), table, Text("\n".join(notes)))
+
+
+def _table(left: int, *headings: str) -> Table:
+    table = plain_table()
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place < left else "right", overflow="fold")
+    return table
+
+
+def _cells(spread: Spread, factor: float) -> tuple[str, str]:
+    low, high = _number(spread.low * factor), _number(spread.high * factor)
+    return _number(spread.median * factor), f"{low} to {high}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 999.5 else f"{value:#.3g}"
