@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from hddnn import cubes, preflight
-from hddnn.bounds import lower_bound_s
 from hddnn.data import Job
 from hddnn.engines.base import Engine
 from hddnn.engines.dask.messages import HEARTBEAT_S
 from hddnn.errors import ClusterError, JobInterrupted, JobLost
 from hddnn.faults import FaultSchedule
+from hddnn.journal import Course, Journal
 from hddnn.policies import PolicySettings
 from hddnn.privacy.codec import DEFAULT
 from hddnn.records import Progress, Record, Stage
-from hddnn.schemes import SCHEMES, make_plan
-from hddnn.timing import closed_form_s
+from hddnn.schemes import SCHEMES
 from hddnn.topology import Topology
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ Compute = Literal["real", "replay"]
 class Observer:
     """Hear of a run's course; every method does nothing unless overridden. Called from other threads, too.
 
-    Order: preparing* , starting, device_ready*, started, then for each scheme: scheme_started, (answered |
-    device_changed)*.
+    Order: preparing* , starting, device_ready*, started, then for each scheme: scheme_started, resumed?,
+    (answered | device_changed)*. Schemes that a journal holds whole come before all that.
     """
 
     def preparing(self, network: str, done: int, total: int) -> None:
@@ -50,6 +50,9 @@ class Observer:
 
     def scheme_started(self, scheme: str, n_batches: int) -> None:
         """The first batch of a scheme is about to be sent."""
+
+    def resumed(self, scheme: str, n_batches: int) -> None:
+        """So many batches were answered in full before; of each answer that is there, answered tells next."""
 
     def device_changed(self, name: str, live: bool, why: str) -> None:
         """A device left during a scheme, or came back."""
@@ -76,6 +79,7 @@ def run(
     address: str | None = None,
     tls: Path | None = None,
     dashboard: bool = False,
+    journal: Path | None = None,
     observer: Observer | None = None,
 ) -> xr.Dataset:
     """Run a job under each scheme in turn on the same devices, and return the cube (see hddnn.cubes).
@@ -96,12 +100,15 @@ def run(
     tls: a folder made by `hddnn certs`: every connection is encrypted, and nobody without a certificate of that
     authority takes part.
     dashboard: start Dask's dashboard with the local scheduler.
+    journal: a folder to write the job's course to (see hddnn.journal). The same job with the same folder goes on
+    where it was, even when it was killed: it does what is missing, and starts nothing when nothing is.
 
     Raises InputError for what cannot be run, before any device is started where that can be told, and
     JobInterrupted (with the cube so far) on Ctrl-C, JobLost when the scheduler left between two schemes. Batches
     that were not answered do not raise: see `outcome` in the cube.
     """
     from hddnn import zoo
+    from hddnn.engines.courses import facts, make_course, restored
 
     observer = observer or Observer()
     if isinstance(topology, str):
@@ -111,31 +118,58 @@ def run(
         faults = FaultSchedule.load(faults, seed=job.seed)
     faults.check(topology)
     settings = settings or PolicySettings()
-    given = {"an address": address is not None, "a dashboard": dashboard, "TLS": tls is not None}
+    given = {
+        "an address": address is not None,
+        "a dashboard": dashboard,
+        "TLS": tls is not None,
+        "a journal": journal is not None,
+    }
     preflight.check_options(names, engine, compute, time_scale, address, given)
     preflight.check_resilience(engine, policy, faults, heartbeat_s, address)
     preflight.check_fit(topology, job, names, n_map, codec, encode_at)
-    options = {
+    options: dict[str, Any] = {
         "compute": compute, "time_scale": time_scale, "policy": policy, "settings": settings, "faults": faults,
         "heartbeat_s": heartbeat_s, "address": address, "dashboard": dashboard, "tls": tls,
     }  # fmt: skip
     records: dict[str, Record] = {}
-    closed_form: dict[str, float] = {}
-    bound: dict[str, float] = {}
+    courses: dict[str, Course] = {}
+    journals: dict[str, Journal] = {}
+    attributes = _attributes(topology, job, engine, compute, time_scale)
+    attributes |= {"codec": codec, "encode_at": encode_at}
     interrupted, lost = False, ""
     try:
-        if compute == "replay":
-            prepare_answers(topology, job, observer)
-        observer.starting(len(topology.devices))
-        with make_engine(topology, job, engine, codec, options, observer) as running:
-            costs = running.costs()
-            observer.started(running)
-            for name in names:
-                plan = make_plan(name, topology, job, costs, n_map=n_map, encode_at=encode_at)
-                closed_form[name] = closed_form_s(name, costs, topology, job, n_map)
-                bound[name] = lower_bound_s(plan, costs)
-                observer.scheme_started(name, plan.n_batches)
-                records[name] = running.execute(plan, _progress(observer, name))
+        with ExitStack() as stack:
+            if journal is not None:
+                settled = {
+                    "compute": compute,
+                    "time_scale": time_scale,
+                    "codec": codec,
+                    "encode_at": encode_at,
+                }
+                whose = facts(topology, job, **settled, n_map=n_map)
+                journals = {name: stack.enter_context(Journal(journal, name, whose)) for name in names}
+            for name in [name for name, log in journals.items() if log.complete]:
+                observer.scheme_started(name, job.n_batches)
+                observer.resumed(name, job.n_batches)
+                progress = _progress(observer, name)
+                courses[name], records[name] = restored(journals[name], topology, job, progress)
+            pending = [name for name in names if name not in records]
+            if pending:
+                if compute == "replay":
+                    prepare_answers(topology, job, observer)
+                observer.starting(len(topology.devices))
+                options["journals"] = journals
+                running = stack.enter_context(make_engine(topology, job, engine, codec, options, observer))
+                costs = running.costs()
+                observer.started(running)
+            for name in pending:
+                log = journals.get(name)
+                course = make_course(log, name, topology, job, costs, n_map=n_map, encode_at=encode_at)
+                courses[name] = course
+                observer.scheme_started(name, job.n_batches)
+                if log is not None and log.resumed:
+                    observer.resumed(name, log.resumed)
+                records[name] = running.execute(course.plan, _progress(observer, name))
                 if records[name].interrupted:
                     break
     except KeyboardInterrupt:
@@ -145,8 +179,8 @@ def run(
             raise
         lost = str(error)
 
-    attributes = _attributes(topology, job, engine, compute, time_scale)
-    attributes |= {"codec": codec, "encode_at": encode_at}
+    if journal is not None:
+        attributes["resumed_batches"] = sum(log.resumed for log in journals.values())
     if engine != "closed":
         attributes |= {
             "policy": policy,
@@ -160,7 +194,12 @@ def run(
     stopped = interrupted or any(record.interrupted for record in records.values())
     if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
         raise JobInterrupted("stopped")
-    cube = cubes.from_records(records, closed_form_s=closed_form, bound_s=bound, attributes=attributes)
+    cube = cubes.from_records(
+        {name: records[name] for name in names if name in records},
+        closed_form_s={name: course.closed_form_s for name, course in courses.items()},
+        bound_s={name: course.bound_s for name, course in courses.items()},
+        attributes=attributes,
+    )
     if stopped:
         raise JobInterrupted("stopped", cube)
     if lost:

@@ -59,6 +59,9 @@ class TerminalProgress(Bars, Observer):
         self._bar(scheme, n_batches)
         self._coarse[scheme] = self._ended[scheme] = self._failed[scheme] = 0
 
+    def resumed(self, scheme: str, n_batches: int) -> None:
+        self.say(f"{scheme}: {n_batches} batches from the journal")
+
     def device_changed(self, name: str, live: bool, why: str) -> None:
         change = "is back" if live else "left"
         self._console.print(f"{name} {change}: {why}", soft_wrap=True, markup=False, highlight=False)

@@ -178,6 +178,12 @@ POSITIVE = click.IntRange(min=1)
     metavar="DIR",
     help="Encrypt every connection, and let only those take part who have a certificate; see `hddnn certs`.",
 )
+@click.option(
+    "--journal",
+    type=FOLDER,
+    metavar="DIR",
+    help="Write down there what is answered; the same command again, after a kill, too, does what is missing.",
+)
 @click.option("--dashboard/--no-dashboard", default=False, help="Serve Dask's dashboard while running.")
 @click.option(
     "--out",
@@ -261,15 +267,17 @@ def _run(
     click.echo(f"cube: {out}   figure: {picture}")
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
+    again = "; the same command again does what is missing" if options["journal"] else ""
     if stopped:
         ran = ", ".join(str(name) for name in cube.scheme.values)
         fail(
-            f"{stopped}; what finished of {ran} is in {out} ({unanswered} batches without answer)", INCOMPLETE
+            f"{stopped}; what finished of {ran} is in {out} ({unanswered} batches without answer){again}",
+            INCOMPLETE,
         )
     if unanswered:
         reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok", "coarse-only"})
         fail(
-            f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])})",
+            f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])}){again}",
             INCOMPLETE,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -27,6 +27,7 @@ from hddnn.engines.dask.telemetry import MeteredRecorder, Telemetry
 from hddnn.engines.work import make_work
 from hddnn.errors import ClusterError
 from hddnn.faults import FaultSchedule
+from hddnn.journal import Journal
 from hddnn.plan import Plan
 from hddnn.policies import PolicySettings, make_policy
 from hddnn.privacy.codec import DEFAULT
@@ -49,6 +50,7 @@ class DaskEngine:
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
     address: a scheduler to join; None starts every device of the topology on this machine.
     tls: a folder of certificates (see hddnn.certificates), by which every side shows who it is.
+    journals: by scheme; plans of these go on from what theirs holds, and write down there what comes.
     on_ready: called with the name of each device as it becomes ready; on_change: as one leaves or comes back
     during a job, with its name, whether it is live, and why.
 
@@ -72,6 +74,7 @@ class DaskEngine:
         address: str | None = None,
         tls: Path | None = None,
         dashboard: bool = False,
+        journals: Mapping[str, Journal] | None = None,
         on_ready: Callable[[str], None] | None = None,
         on_change: Callable[[str, bool, str], None] | None = None,
     ) -> None:
@@ -86,6 +89,7 @@ class DaskEngine:
             for name in (CLIENT, *local):
                 identity(tls, name)
         self._on_ready, self._on_change = on_ready, on_change
+        self._journals = journals or {}
         self._cards = network_cards(topology)
         self._processes: LocalProcesses | None = None
         self._run: JobRun | None = None
@@ -136,6 +140,8 @@ class DaskEngine:
         telemetry = Telemetry(plan)
         counting = partial(MeteredRecorder, telemetry=telemetry)
         recorder = make_recorder(plan, self.job, self._cards, progress, counting)
+        if (journal := self._journals.get(plan.scheme)) is not None:
+            journal.restore(recorder)
         try:
             self._thread.call(self._execute(plan, recorder, telemetry))
         except KeyboardInterrupt:
@@ -153,6 +159,8 @@ class DaskEngine:
                 await rehearse_chain(self.client, self._roster.peers)
         work = make_work(plan, self.costs(), self.time_scale, own_speed=self._roster.own_speed)
         policy = make_policy(self.policy, work, self.settings)
+        policy.resume(*recorder.there())
+        journal = self._journals.get(plan.scheme)
         peers = self._roster.peers
         run = JobRun(
             self.client,
@@ -164,6 +172,7 @@ class DaskEngine:
             topic=self._topic,
             time_scale=self.time_scale,
             features=Features(self.codec, {name: size for name, (_, size) in self._payload_bytes().items()}),
+            begin_s=0.0 if journal is None else journal.begun_s,
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(self._roster.followed_by(run))
