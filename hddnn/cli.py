@@ -8,11 +8,14 @@ from rich.console import Console
 from hddnn._version import __version__
 from hddnn.audit_cli import audit
 from hddnn.certs_cli import certs
+from hddnn.classify_cli import classify
 from hddnn.console import Group, one_line_errors
 from hddnn.profile_cli import profile
 from hddnn.report_cli import report
 from hddnn.run_cli import run
+from hddnn.serve_cli import serve
 from hddnn.train_cli import train
+from hddnn.worker_cli import scheduler, worker
 from hddnn.zoo_cli import zoo_group
 
 
@@ -57,6 +60,6 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-for command in (run, profile, report, train, audit, certs):
+for command in (run, classify, serve, profile, report, train, audit, certs, worker, scheduler):
     main.add_command(command)
 main.add_command(zoo_group)

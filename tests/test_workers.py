@@ -1,9 +1,10 @@
-"""The launch scripts, with certificates: a scheduler and two devices as their users start them."""
+"""The launch scripts: a scheduler and two devices as their users start them, and what is said to a wrong call."""
 
 from __future__ import annotations
 
+import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -22,15 +23,26 @@ from hddnn.schemes import make_plan
 
 FOLDER = Path(__file__).parents[1] / "workers"
 SYSTEM = packaged_system(1, 1, 0)
+# As in an activated environment.
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def started(stack: ExitStack, log: Path, says: str, *command: object) -> int:
-    """Start a script, and wait until it says that it is ready; it ends with the stack. Return its process."""
-    # As in an activated environment.
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+@pytest.fixture
+def topology(tmp_path: Path) -> Path:
+    path = tmp_path / "site.yaml"
+    path.write_text(SYSTEM.to_yaml())
+    return path
+
+
+def started(
+    stack: ExitStack, log: Path, says: str, *command: object, **variables: str
+) -> subprocess.Popen[bytes]:
+    """Start a script, and wait until it says that it is ready; it ends with the stack."""
     words = [str(word) for word in command]
     with log.open("wb") as file:
-        process = subprocess.Popen(words, stdout=file, stderr=file, cwd=log.parent, env=env)
+        process = subprocess.Popen(
+            words, stdout=file, stderr=file, cwd=log.parent, env=ENVIRONMENT | variables
+        )
     stack.callback(process.wait, 20)
     stack.callback(process.terminate)
     deadline_s = time.monotonic() + 60
@@ -38,25 +50,34 @@ def started(stack: ExitStack, log: Path, says: str, *command: object) -> int:
         assert time.monotonic() < deadline_s, log.read_text()
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
-    return process.pid
+    return process
 
 
-def test_a_system_with_certificates_as_its_users_start_it(tmp_path: Path, small_job: Job) -> None:
-    topology, certificates = tmp_path / "site.yaml", tmp_path / "certs"
-    topology.write_text(SYSTEM.to_yaml())
+def address_in(file: Path) -> str:
+    """Return the address in a scheduler's file, which it writes a moment after it says where it is."""
+    deadline_s = time.monotonic() + 20
+    while not file.exists() or not file.read_text().strip():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    address: str = json.loads(file.read_text())["address"]
+    return address
+
+
+def test_a_system_with_certificates_as_its_users_start_it(
+    tmp_path: Path, topology: Path, small_job: Job
+) -> None:
+    certificates, file = tmp_path / "certs", tmp_path / "scheduler.json"
     issue(certificates, [device.name for device in SYSTEM.devices])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"tls://127.0.0.1:{port}"
     with ExitStack() as stack:
-        script = FOLDER / "scheduler.sh"
-        pids = [started(stack, tmp_path / "scheduler.log", "Scheduler at", script, port, certificates)]
+        words = (FOLDER / "scheduler.sh", "--tls", certificates, "--port", 0, "--scheduler-file", file)
+        pids = [started(stack, tmp_path / "scheduler.log", "Scheduler at", *words).pid]
+        address = address_in(file)
+        assert address.startswith("tls://")
         for device in SYSTEM.devices:
             log = tmp_path / f"{device.name}.log"
-            script = FOLDER / "device.sh"
-            words = (device.name, device.tier, topology, address, certificates)
-            pids.append(started(stack, log, "Registered to", script, *words))
+            script = FOLDER / f"{device.tier}.sh"
+            words = (script, device.name, "--topology", topology, "--tls", certificates, address)
+            pids.append(started(stack, log, "Registered to", *words).pid)
         for pid in pids:
             doors = listening([pid])
             assert len({port for _, port in doors}) == 2  # Dask's protocol, with TLS, and plain HTTP
@@ -70,8 +91,68 @@ def test_a_system_with_certificates_as_its_users_start_it(tmp_path: Path, small_
             DaskEngine(SYSTEM, small_job, address=address.replace("tls", "tcp")).__enter__()
 
 
-@pytest.mark.parametrize(("script", "words"), [("device.sh", ["end-1"]), ("scheduler.sh", ["1", "2", "3"])])
-def test_a_script_that_is_called_wrongly_says_how(script: str, words: list[str]) -> None:
-    done = subprocess.run([FOLDER / script, *words], capture_output=True, text=True, timeout=20)
+def test_devices_find_their_scheduler_as_any_dask_worker_does(
+    tmp_path: Path, topology: Path, small_job: Job
+) -> None:
+    file = tmp_path / "shared.json"
+    with ExitStack() as stack:
+        options = ("--host", "127.0.0.1", "--port", 0, "--dashboard-address", "127.0.0.1:0")
+        words = (FOLDER / "scheduler.sh", *options, "--scheduler-file", file)
+        scheduler = started(stack, tmp_path / "scheduler.log", "Scheduler at", *words)
+        address = address_in(file)
+        words = (FOLDER / "end.sh", "end-1", "--topology", topology, "--scheduler-file", file)
+        end = started(stack, tmp_path / "end.log", "Registered to", *words)
+        # Nothing but Dask's own command, and variables: as in a container, or in a batch system's job.
+        variables = {
+            "DASK_SCHEDULER_ADDRESS": address,
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": "hddnn.engines.dask.preload",
+            "HDDNN_TOPOLOGY": str(topology),
+            "HDDNN_HEARTBEAT": "0.5",
+        }
+        words = ("dask", "worker", "--name", "edge-1", "--resources", "edge=1")
+        options = ("--nthreads", "1", "--no-nanny", "--memory-limit", "0")
+        edge = started(stack, tmp_path / "edge.log", "Registered to", *words, *options, **variables)
+        with DaskEngine(SYSTEM, small_job, address=address) as engine:
+            record = engine.execute(make_plan("end-edge", SYSTEM, small_job, engine.costs()))
+        assert record.complete
+        # As a service manager ends them: at once, and devices when their scheduler has gone.
+        edge.send_signal(signal.SIGTERM)
+        edge.wait(20)
+        scheduler.send_signal(signal.SIGTERM)
+        end.wait(20)
+
+
+def test_every_option_of_dask_goes_on(tmp_path: Path, topology: Path) -> None:
+    words = (FOLDER / "end.sh", "end-1", "--topology", topology, "--death-timeout", "1", "tcp://127.0.0.1:9")
+    done = subprocess.run(
+        [*map(str, words)], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=ENVIRONMENT
+    )
+    assert done.returncode == 1
+    assert "Registered" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "says"),
+    [
+        ("end.sh", [], "Missing argument 'DEVICE'"),
+        (
+            "end.sh",
+            ["end-1"],
+            "no scheduler; give its address, such as tcp://10.0.0.1:8786, or --scheduler-file",
+        ),
+        ("end.sh", ["edge-1", "tcp://h:1"], "edge-1 is of tier edge, not end; start it with workers/edge.sh"),
+        ("cloud.sh", ["cloud-9", "tcp://h:1"], "unknown device 'cloud-9'"),
+        ("edge.sh", ["edge-1", "tls://h:1", "--tls", "none"], "none has no authority.crt; make it with"),
+        ("scheduler.sh", ["--tls", "none"], "none has no authority.crt; make it with `hddnn certs none`"),
+    ],
+)
+def test_a_script_that_is_called_wrongly_says_how(
+    script: str, words: list[str], says: str, topology: Path, tmp_path: Path
+) -> None:
+    env = ENVIRONMENT | {"HDDNN_TOPOLOGY": str(topology)}
+    done = subprocess.run(
+        [str(FOLDER / script), *words], capture_output=True, text=True, timeout=20, env=env, cwd=tmp_path
+    )
     assert done.returncode == 2
-    assert f"workers/{script} " in done.stderr
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1

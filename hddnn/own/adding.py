@@ -152,6 +152,7 @@ def _add(
         # Its time is measured once it is known to run.
         draft = Bundle.create(folder, **card, seconds_per_image=1.0)
         checking.check(draft, answers, network, _threads())
+        card["known_answer"] = checking.known(draft)
         card["seconds_per_image"] = round(checking.seconds_per_image(draft), 7)
         if data is not None and grader is not None:
             card["accuracy"] = {facts.task: checking.accuracy(draft, data, grader, _threads())}

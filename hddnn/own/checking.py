@@ -14,6 +14,7 @@ from hddnn.errors import BundleError, DataError
 from hddnn.own.facts import Facts
 from hddnn.own.reading import Network
 from hddnn.records import Grader
+from hddnn.runtimes.known import known_answer
 from hddnn.runtimes.openvino import OpenVINO, as_given
 from hddnn.zoo import Bundle
 
@@ -169,6 +170,11 @@ def check(bundle: Bundle, answers: Answers, network: Network, threads: int) -> N
                     f"{where}: split in two it answers a batch of {size} otherwise than whole (by {apart:.1%} of "
                     f"the largest answer); {ANY_BATCH}"
                 )
+
+
+def known(bundle: Bundle) -> tuple[float, ...]:
+    """Return a bundle's known answer, by which a device sees that it runs it right."""
+    return known_answer(OpenVINO(bundle, threads=1))
 
 
 def seconds_per_image(bundle: Bundle) -> float:

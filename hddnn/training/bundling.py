@@ -13,6 +13,7 @@ from hddnn.calibration import calibrate
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
 from hddnn.runtimes import Runtime
+from hddnn.runtimes.known import known_answer
 from hddnn.runtimes.openvino import OpenVINO, can_compute
 from hddnn.training.images import Images
 from hddnn.zoo import Bundle, PartPrecision
@@ -95,13 +96,15 @@ def _write(
             "temperature": round(fitted.temperature, 4),
             "calibration": fitted.facts("training images that were held out"),
         }
+    final = OpenVINO(draft, threads=1, precision=chosen)
     Bundle.create(
         path,
         **facts,
         precision=chosen,
+        known_answer=known_answer(final),
         agreement=agreement,
         accuracy=accuracies(logits[body], data, task),
-        seconds_per_image=round(OpenVINO(draft, threads=1, precision=chosen).warm_up(50), 7),
+        seconds_per_image=round(final.warm_up(50), 7),
         training=training,
     )
 

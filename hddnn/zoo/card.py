@@ -69,6 +69,7 @@ class Card(BaseModel):
     the processor of both, None where that was not noted.
     temperature: what logits are divided by before the softmax that gives the confidence; calibration: how it was
     fitted, None for a network that never was calibrated: its confidence is the plain softmax.
+    known_answer: the logits of one fixed image (see hddnn.runtimes.known), None where they were not noted.
     origin: of an own network, what it was made of and how; files: sha256 (hex) by file name.
     """
 
@@ -92,6 +93,7 @@ class Card(BaseModel):
     measured_on: str | None = None
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     calibration: Calibration | None = None
+    known_answer: tuple[float, ...] | None = None
     training: dict[str, Any] = {}
     origin: dict[str, Any] = {}
     files: dict[str, str]
@@ -200,6 +202,8 @@ def _checked(facts: Any, file: Path) -> Card:
         )
     if len(set(card.labels)) != len(card.labels) or not card.labels:
         raise BundleError(f"{file}: labels: must be one or more names, none of them twice")
+    if card.known_answer is not None and len(card.known_answer) != len(card.labels):
+        raise BundleError(f"{file}: known_answer: must be one logit for each label")
     return card
 
 

@@ -1,7 +1,7 @@
 """A device: a Dask worker's plugin that holds the device's networks, its clock and the images sent to it.
 
-The plugin goes to the worker's constructor, so that its `setup` (load, check, warm up) ends before the worker
-registers: a registered device is a ready one. Tasks run in the worker's single task thread, one after another,
+It is loaded (and checked, and warmed up) before its worker starts, and goes to the worker's constructor: a
+registered device is a ready one. Tasks run in the worker's single task thread, one after another,
 as a device does; waiting for modelled time happens there and never on the worker's event loop.
 """
 
@@ -19,6 +19,7 @@ from hddnn import runtimes, zoo
 from hddnn._version import __version__
 from hddnn.engines.dask.afflictions import Afflictions
 from hddnn.engines.dask.guard import Guard
+from hddnn.engines.dask.memory import check_memory, free_bytes, needed_bytes
 from hddnn.engines.dask.messages import (
     AFFLICT,
     FORGET,
@@ -36,6 +37,8 @@ from hddnn.engines.dask.packing import Packer
 from hddnn.engines.dask.probing import Prober
 from hddnn.engines.dask.stages import Stages, boot_id
 from hddnn.runtimes import Runtime
+from hddnn.runtimes.known import check_known_answer, known_image
+from hddnn.zoo import Bundle
 
 PLUGIN = "hddnn-device"
 
@@ -66,7 +69,7 @@ def _here() -> Device:
 class Device(WorkerPlugin):
     """Host one device's networks on a Dask worker.
 
-    Raises in `setup` (so the worker never registers): BundleError for a damaged or unfitting network.
+    `load` it before the worker starts, so that what is wrong ends the process before it registers.
     """
 
     name = PLUGIN
@@ -79,22 +82,48 @@ class Device(WorkerPlugin):
         self._topics: dict[str, str] = {}  # by job: where its client listens
         self.afflictions = Afflictions(spec.device.name)
 
-    # ---- called by the worker
+    def load(self) -> None:
+        """Load, check and warm up the networks.
 
-    def setup(self, worker: Worker) -> None:
-        """Load and warm up the networks, then add the handlers that the client calls."""
-        self._worker = worker
+        Raises BundleError for a damaged or unfitting network, or one that does not give its known answer here,
+        ClusterError when there is too little memory for them.
+        """
         spec = self.spec
         own = spec.device
         runtime = own.runtime if spec.compute == "real" else spec.compute
         # An undependable upper device is never sent raw images, so it holds the body alone.
         part = "whole" if own.tier == "end" or own.dependable else "body"
-        self._network = self._load(runtime, own.network, part)
+        bundle, stems = zoo.bundle(own.network), {name: zoo.bundle(name) for name in spec.stems}
+        if spec.compute == "real":
+            check_memory(own.name, needed_bytes(bundle, stems.values(), spec.batch_size), free_bytes())
+        self._network = self._load(runtime, bundle, part)
+        if spec.compute == "real":
+            self._check_answer(runtime, part)
         self._network.warm_up(spec.batch_size, runs=1)
-        self._stems = {name: self._load(runtime, name, "stem") for name in spec.stems}
+        self._stems = {name: self._load(runtime, stem, "stem") for name, stem in stems.items()}
         for stem in self._stems.values():
             stem.warm_up(spec.batch_size, runs=1)
-        packer = Packer(own.name, self._stems, spec.dependable)
+
+    def _load(self, runtime: str, bundle: Bundle, part: str) -> Runtime:
+        return runtimes.load(runtime, bundle, threads=self.spec.device.threads, parts=(part,))
+
+    def _check_answer(self, runtime: str, part: str) -> None:
+        """Raise BundleError unless the network answers as it did when its bundle was made."""
+        bundle = self._network.bundle
+        image = known_image(bundle.card)
+        if part == "whole":
+            logits = self._network.run(image)
+        else:  # without the part that makes features of images, which only the check needs
+            logits = self._network.body(self._load(runtime, bundle, "stem").stem(image))
+        check_known_answer(bundle, logits)
+
+    # ---- called by the worker
+
+    def setup(self, worker: Worker) -> None:
+        """Add the handlers that the client calls."""
+        self._worker = worker
+        spec = self.spec
+        packer = Packer(spec.device.name, self._stems, spec.dependable)
         self._stages = Stages(spec, self._network, packer, self.afflictions, worker.log_event)
         Guard(worker, self._refused)
         worker.handlers.update(
@@ -107,9 +136,6 @@ class Device(WorkerPlugin):
                 **Prober(worker, spec, self._network, packer).handlers(),
             }
         )
-
-    def _load(self, runtime: str, network: str, part: str) -> Runtime:
-        return runtimes.load(runtime, zoo.bundle(network), threads=self.spec.device.threads, parts=(part,))
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Note when a task's inputs are in hand: the real end of the payload's way."""
@@ -127,6 +153,8 @@ class Device(WorkerPlugin):
             "version": __version__,
             "tier": spec.device.tier,
             "network": self._network.bundle.digest,
+            "network_name": self._network.bundle.card.name,
+            "trusted": spec.device.tier == "end" or spec.device.dependable,
             "stems": {name: stem.bundle.card.files["stem.onnx"] for name, stem in self._stems.items()},
             "dependable": list(spec.dependable),
             "temperature": self._network.bundle.card.temperature,

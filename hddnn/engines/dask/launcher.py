@@ -177,6 +177,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
 
     dask.config.set({**spec.config, **(SILENT if spec.tls else {})})
     device = Device(spec.spec)
+    device.load()
     device.afflictions.guard()
     Path(spec.directory).mkdir(parents=True, exist_ok=True)
     async with Worker(

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from systems import packaged_system
 
+from hddnn import zoo
 from hddnn.data import Job
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.policies import PolicySettings
 from hddnn.schemes import make_plan
+from hddnn.zoo import Bundle
 
 SYSTEM = packaged_system(1, 1, 0, seconds_per_image=1.0, edge_trust="undependable")
 
 
-def dask(*words: str, log: Path) -> subprocess.Popen[bytes]:
+def dask(*words: str, log: Path, most_bytes: int | None = None) -> subprocess.Popen[bytes]:
+    # Of all limits on memory the one that Dask reads and no kernel keeps.
+    limit = [] if most_bytes is None else ["prlimit", f"--rss={most_bytes}"]
     with log.open("wb") as file:
-        return subprocess.Popen([sys.executable, "-m", "dask", *words], stdout=file, stderr=file)
+        return subprocess.Popen([*limit, sys.executable, "-m", "dask", *words], stdout=file, stderr=file)
 
 
 def worker(
-    address: str, name: str, tier: str, topology: Path, log: Path, memory: str = "0"
+    address: str, name: str, tier: str, topology: Path, log: Path, memory: str = "0", most: int | None = None
 ) -> subprocess.Popen[bytes]:
     return dask(
         *("worker", address, "--name", name, "--resources", f"{tier}=1", "--nthreads", "1", "--no-nanny"),
         *("--memory-limit", memory, "--no-dashboard", "--local-directory", str(log.parent)),
-        *("--preload", "hddnn.engines.dask.preload", "--topology", str(topology), "--device", name),
+        *("--preload", "hddnn.engines.dask.preload", "--topology", str(topology)),
         log=log,
+        most_bytes=most,
     )
 
 
@@ -116,9 +122,53 @@ def test_a_job_runs_on_plain_dask_workers(
 def test_a_wrong_device_ends_with_one_line(
     name: str, tier: str, memory: str, says: str, scheduler: str, topology: Path, tmp_path: Path
 ) -> None:
-    process = worker(scheduler, name, tier, topology, tmp_path / "log", memory)
-    assert process.wait(60) == 1
-    lines = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("hddnn:")]
+    said(worker(scheduler, name, tier, topology, tmp_path / "log", memory), tmp_path / "log", says)
+
+
+def no_bundle(folder: Path) -> str:
+    shutil.rmtree(folder)
+    return f"no network '{folder}'"
+
+
+def wrong_hash(folder: Path) -> str:
+    file = folder / "body.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    return f"{file} is damaged: its hash is not the card's"
+
+
+def wrong_answer(folder: Path) -> str:
+    facts = zoo.bundle("mobilenet").card.model_dump(exclude={"files"})
+    Bundle.create(folder, **facts | {"known_answer": facts["known_answer"][::-1]})
+    return "network mobilenet does not give its known answer on this device"
+
+
+@pytest.mark.parametrize("spoil", [no_bundle, wrong_hash, wrong_answer])
+def test_a_device_without_its_network_ends_with_one_line(
+    spoil: Callable[[Path], str], scheduler: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(zoo.bundle("mobilenet").path, tmp_path / "net")
+    says = spoil(folder)
+    topology = tmp_path / "site.yaml"
+    topology.write_text(f"devices: [{{name: end, tier: end, network: {folder}}}]")
+    said(worker(scheduler, "end", "end", topology, tmp_path / "log"), tmp_path / "log", says)
+
+
+def test_a_device_with_too_little_memory_ends_with_one_line(
+    scheduler: str, topology: Path, tmp_path: Path
+) -> None:
+    process = worker(scheduler, "edge-1", "edge", topology, tmp_path / "log", most=150_000_000)
+    said(process, tmp_path / "log", "too little memory: the networks of edge-1 need about 2")
+
+
+def said(process: subprocess.Popen[bytes], log: Path, says: str) -> None:
+    """Check that a process ends by itself, with exit code 1 and one line that says so."""
+    try:
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        process.wait()
+    lines = [line for line in log.read_text().splitlines() if line.startswith("hddnn:")]
     assert len(lines) == 1
     assert says in lines[0]
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Traceback" not in log.read_text()
+    assert "Registered to" not in log.read_text()

@@ -1,0 +1,39 @@
+"""Whether a device has room for its networks: told before they are loaded, not by the kernel during a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import psutil
+from distributed.system import memory_limit
+
+from hddnn.errors import ClusterError
+from hddnn.zoo import Bundle
+
+# Fitted to the packaged networks with OpenVINO, batches of 1 to 200, to be a little above what they took.
+RUNTIME_BYTES = 55e6  # of the runtime itself, which comes with the first network
+BYTES_PER_PARAMETER = 8
+FEATURES_IN_WORK = 10  # arrays as large as the features of a batch, that a network computes with at once
+
+
+def needed_bytes(network: Bundle, stems: Iterable[Bundle], batch_size: int) -> float:
+    """Return about what a network and the stems of others take, besides the process that they are loaded in."""
+    total = RUNTIME_BYTES + BYTES_PER_PARAMETER * network.card.parameters
+    for card in (network.card, *(stem.card for stem in stems)):
+        total += FEATURES_IN_WORK * batch_size * max(card.feature_bytes, 4 * card.raw_bytes)
+    return total
+
+
+def free_bytes() -> float:
+    """Return what this process may still take: of the machine, its container, or its own limit."""
+    return min(psutil.virtual_memory().available, memory_limit() - psutil.Process().memory_info().rss)
+
+
+def check_memory(device: str, needed: float, free: float) -> None:
+    """Raise ClusterError when a device has less than it needs, both in bytes."""
+    if free < needed:
+        raise ClusterError(
+            f"too little memory: the networks of {device} need about {needed / 1e6:.0f} MB, and "
+            f"{max(free, 0) / 1e6:.0f} MB are free; end what else runs here, raise the limit, or take a smaller "
+            "network"
+        )
