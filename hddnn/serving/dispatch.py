@@ -17,6 +17,9 @@ MOST_TRIES = 3
 #: Batches that an end device has at once: the next is there when one is done, and most of them wait here, where
 #: they can still go elsewhere.
 WINDOW = 2
+#: How long the devices of a batch that came to nothing get no other, while there are others: that one died is
+#: known a moment later.
+SHUN_S = 1.0
 NOBODY = "no device that gives fine answers is live"
 
 
@@ -94,6 +97,7 @@ class Dispatcher:
         self._batches: dict[int, _Batch] = {}  # under way
         self._load: Counter[int] = Counter()  # batches by device
         self._sent: Counter[int] = Counter()  # ever, so that devices with the same load take turns
+        self._shunned: dict[int | None, float] = {}  # until when
         self._numbers, self._order = count(1), count()
         self.waiting = 0  # images accepted and not through
 
@@ -144,8 +148,11 @@ class Dispatcher:
             self._close(number)
         return told
 
-    def settled(self, number: int, error: str = "") -> list[Action]:
-        """Note that a batch's tasks are over: what it left unanswered is sent again."""
+    def settled(self, number: int, now_s: float, error: str = "") -> list[Action]:
+        """Note that a batch's tasks are over: what it left unanswered is sent again, elsewhere if there is one."""
+        batch = self._batches.get(number)
+        if batch is not None and not all(ticket.ended for ticket in batch.sent.tickets):
+            self._shunned |= dict.fromkeys([batch.sent.end, batch.sent.upper], now_s + SHUN_S)
         return self._retry(number, error or "its device left")
 
     def left(self, device: int) -> list[Action]:
@@ -176,6 +183,8 @@ class Dispatcher:
         while self._due and self._due[0][2].ended:
             heapq.heappop(self._due)
         due_s = self._due[0][0] if self._due else NEVER_S
+        if self._fresh or self._again:
+            due_s = min([due_s, *self._shunned.values()])
         if self._fresh and self._end_with_room() is not None:
             due_s = min(due_s, self._fresh[0].came_s + self._max_wait_s)
         return due_s
@@ -183,6 +192,7 @@ class Dispatcher:
     def advance(self, now_s: float) -> list[Action]:
         """Return what is to be done now: images that are too late are ended, those that can go are sent."""
         actions: list[Action] = []
+        self._shunned = {device: until_s for device, until_s in self._shunned.items() if until_s > now_s}
         while self._due and self._due[0][0] <= now_s:
             ticket = heapq.heappop(self._due)[2]
             if not ticket.ended:
@@ -231,16 +241,21 @@ class Dispatcher:
         return Send(next(self._numbers), end, self._upper(end), tuple(tickets), coarse)
 
     def _end_with_room(self) -> int | None:
-        ends = [end for end in self._routes if end in self.live and self._load[end] < WINDOW]
+        ends = [end for end in self._usable(self._routes) if self._load[end] < WINDOW]
         return min(ends, key=self._business, default=None)
 
     def _upper(self, end: int) -> int | None:
         """Return the least busy upper device for an end device: one that it is to feed, else any."""
         for choice in (self._routes[end], self._uppers):
-            live = [upper for upper in choice if upper in self.live]
-            if live:
-                return min(live, key=self._business)
+            usable = self._usable(choice)
+            if usable:
+                return min(usable, key=self._business)
         return None
+
+    def _usable(self, devices: Iterable[int]) -> list[int]:
+        """Return the live ones of some devices, without those that just failed while there are others."""
+        live = [device for device in devices if device in self.live]
+        return [device for device in live if device not in self._shunned] or live
 
     def _business(self, device: int) -> tuple[int, int, int]:
         return self._load[device], self._sent[device], device

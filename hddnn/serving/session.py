@@ -31,6 +31,7 @@ from hddnn.topology import Topology
 
 #: How often to look whether the scheduler is still there, s.
 LOOK_S = 0.5
+REHEARSAL_S = 10.0
 NO_LABELS = np.zeros(0, np.int32), np.zeros(0, np.float32)
 
 
@@ -119,6 +120,7 @@ class AsyncSession:
                 )
             )
             self._open(system, stack)
+            await self._rehearse()
             self._stack = stack.pop_all()
         return self
 
@@ -130,7 +132,7 @@ class AsyncSession:
     def _open(self, system: System, stack: AsyncExitStack) -> None:
         """Begin to listen to the devices of a system, and to drive what is sent to them."""
         self._client = client = system.client
-        self._roster = system.roster
+        self._roster, self._processes = system.roster, system.processes
         self._job = f"{client.id}/{uuid.uuid4().hex[:12]}"
         self._sender = Sender(
             client,
@@ -150,6 +152,12 @@ class AsyncSession:
         self._driver = asyncio.create_task(self._drive())
         stack.push_async_callback(self._close)
 
+    async def _rehearse(self) -> None:
+        """Answer some blank images: the first of anything takes longer, and no user should wait for it."""
+        n = min(self._dispatcher.queue, self.max_batch * len(self.topology.tier("end")))
+        async for _ in self.classify(np.zeros((n, *self.image_shape), np.uint8), deadline_s=REHEARSAL_S):
+            pass
+
     async def _close(self) -> None:
         self._driver.cancel()
         with suppress(asyncio.CancelledError):
@@ -158,6 +166,11 @@ class AsyncSession:
         await self._sender.close(forget=[device.name for device in self.topology.tier("end")])
 
     # ---- for the user
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the process of each device that was started here, and of the scheduler, by name."""
+        return {} if self._processes is None else dict(self._processes.pids)
 
     def classify(self, images: np.ndarray, *, deadline_s: float | None = None) -> AsyncGenerator[Reply]:
         """Return the replies to some images, uint8 (N, *image_shape), as they come.
@@ -276,7 +289,7 @@ class AsyncSession:
     def settled(self, number: int, error: str) -> None:
         """A batch's tasks are over; what they left unanswered is sent again."""
         self._under_way.pop(number, None)
-        self._carry_out(self._dispatcher.settled(number, error))
+        self._carry_out(self._dispatcher.settled(number, time.monotonic(), error))
         self._wake.set()
 
     def left(self, device: str) -> None:

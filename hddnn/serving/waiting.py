@@ -43,6 +43,11 @@ class Session:
         finally:
             self._thread.close()
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the process of each device that was started here, and of the scheduler, by name."""
+        return self._session.pids
+
     def classify(self, images: np.ndarray, *, deadline_s: float | None = None) -> Iterator[Reply]:
         """Yield the replies to some images as they come; see AsyncSession.classify."""
 
