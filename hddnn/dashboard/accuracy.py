@@ -19,7 +19,9 @@ class AccuracyChart:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._source = ColumnDataSource({"t": [], **{stage: [] for stage in STAGES}}, name="accuracy")
-        self.root = chart(self.title, "time from the job's start (s)", "right answers (%)", y_range=(0, 100))
+        self.root = chart(
+            self.title, "time from the job's start (s)", "right answers (%)", x_range=(0, 1), y_range=(0, 100)
+        )
         for stage in STAGES:
             self.root.line(
                 "t", stage, source=self._source, line_width=2, legend_label=stage,
@@ -34,6 +36,9 @@ class AccuracyChart:
         progress = list(work.progress)
         rows = {stage: np.array([100 * one.accuracy(stage) for one in progress]) for stage in STAGES}
         put(self._source, {"t": np.array([one.at_s - work.began_s for one in progress]), **rows})
+        if progress:
+            self.root.x_range.end = max(1.0, progress[-1].at_s - work.began_s)
+            self.root.x_range.start = progress[0].at_s - work.began_s
         for number, stage in enumerate(STAGES):
             images, right = work.images[stage], work.right[stage]
             text = f"{right / images:.1%} of {images} images" if images else "unknown"

@@ -7,6 +7,7 @@ from html import escape
 
 from bokeh.models import Div
 
+from hddnn.dashboard.look import STATES
 from hddnn.dashboard.meter import Meter
 
 
@@ -32,8 +33,9 @@ class Headline:
             )
         else:
             parts.append("no job so far")
-        states = Counter(view.state for view in self._meter.devices())
-        parts.append("devices: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items())) or "none")
+        counts = Counter[str](view.state for view in self._meter.devices())
+        states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        parts.append(f"devices: {states or 'none'}")
         text = " &ensp;|&ensp; ".join(parts)
         if self.root.text != text:
             self.root.text = text

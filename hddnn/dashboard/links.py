@@ -7,7 +7,7 @@ import time
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES, chart, legend_of, put
+from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES, chart, legend_of, put, since
 from hddnn.dashboard.meter import Meter
 from hddnn.dashboard.series import Flow
 
@@ -40,6 +40,7 @@ class LinksChart:
 
     def update(self) -> None:
         """Show what the meter knows now."""
+        since(self._meter, self.root)
         put(self._source, {"t": Flow.ages_s(), **self._rows()})
 
     def _rows(self) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, Legend
 from bokeh.plotting import figure
+
+from hddnn.dashboard.meter import Meter
 
 #: Okabe and Ito's.
 BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
@@ -44,11 +47,25 @@ def chart(title: str, x_label: str, y_label: str, **options: Any) -> figure:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_font_size = "10pt"
         axis.major_label_text_font_size = "9pt"
+        axis.minor_tick_line_color = None
     for grid in made.grid:
         grid.grid_line_alpha = 0.4
     made.outline_line_color = None
     made.min_border_right = 16
     return made
+
+
+def since(meter: Meter, made: figure) -> None:
+    """Have a figure over the time from now reach back to where there is something to show."""
+    made.x_range.start = -round(meter.window_s(time.time()), 1)
+
+
+def legend_above(made: figure) -> None:
+    """Put a figure's legend between title and axes."""
+    legend = made.legend[0]
+    made.add_layout(legend, "above")
+    legend.orientation, legend.border_line_color = "horizontal", None
+    legend.padding = legend.margin = 0
 
 
 def legend_of(made: figure) -> Legend:
@@ -68,10 +85,13 @@ def name_entry(legend: Legend, number: int, text: str) -> None:
 
 
 def put(source: ColumnDataSource, data: Mapping[str, Any]) -> None:
-    """Set a source's columns, unless they are so already: what does not change is not sent."""
+    """Set all of a source's columns; those that are so already are not sent."""
     old = source.data
-    if old.keys() != data.keys() or any(not _same(old[key], data[key]) for key in data):
+    changed = {key: column for key, column in data.items() if not _same(old[key], column)}
+    if any(len(old[key]) != len(column) for key, column in changed.items()):
         source.data = dict(data)
+    elif changed:
+        source.data.update(changed)
 
 
 def _same(one: Any, other: Any) -> bool:

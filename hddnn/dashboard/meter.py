@@ -5,7 +5,6 @@ All of it is bounded: its size goes by the devices, and not by the work that the
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -27,10 +26,10 @@ STAGES = ("coarse", "fine")
 DOUBT = 1.5
 MOST_HAPPENINGS = 1000
 MOST_PROGRESS = 1200
+LEAST_WINDOW_S = 30.0
 PROGRESS_S = 0.5  # between two entries
-MOST_SYSTEMS = 8
-
-logger = logging.getLogger(__name__)
+#: Seconds after which another client's job is shown instead of one that is no longer told of.
+FORGOTTEN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,32 +59,43 @@ class Happening:
 
 
 @dataclass
-class Work:
-    """One job's course so far."""
+class Counts:
+    """What has come of work: batches by what became of them, images and right answers by stage."""
+
+    batches: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    response: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+
+    def add(self, digest: dict[str, Any]) -> None:
+        """Count what a digest tells."""
+        self.batches.update(digest["batches"])
+        self.images.update(digest["images"])
+        self.right.update(digest["right"])
+        for stage in STAGES:
+            self.response[stage].add(digest["response"][stage], digest["response_s"][stage])
+
+
+@dataclass
+class Work(Counts):
+    """One job's course so far; began_s, told_s: seconds since the epoch."""
 
     name: str = ""
     scheme: str = ""
     n_batches: int = 0
     running: bool = False
     began_s: float = 0.0
-    batches: Counter[str] = field(default_factory=Counter)
-    images: Counter[str] = field(default_factory=Counter)
-    right: Counter[str] = field(default_factory=Counter)
-    response: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+    told_s: float = 0.0
     progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=MOST_PROGRESS))
 
 
 @dataclass
-class Totals:
+class Totals(Counts):
     """Counts since the scheduler's start."""
 
-    batches: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # device, tier, stage
-    images: Counter[str] = field(default_factory=Counter)
-    right: Counter[str] = field(default_factory=Counter)
     bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
     happenings: Counter[str] = field(default_factory=Counter)
-    response: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
 
 
 class Meter(SchedulerPlugin):
@@ -100,6 +110,7 @@ class Meter(SchedulerPlugin):
         self.flow, self.traffic = Flow(), Flow()
         self.happenings: deque[Happening] = deque(maxlen=MOST_HAPPENINGS)
         self.n_happenings = 0
+        self.since_s: float | None = None  # when there was first something to show
         self._known: dict[str, dict[str, Any]] = {}  # devices by name, as a client describes them
         self._gone: set[str] = set()
 
@@ -131,11 +142,6 @@ class Meter(SchedulerPlugin):
     def tier(self, device: str) -> str:
         """Return a device's tier, as a client describes it; "" where none does."""
         return str(self._known.get(device, {}).get("tier", ""))
-
-    @property
-    def dead(self) -> int:
-        """Return how many devices are dead now."""
-        return sum(view.state == "dead" for view in self.devices())
 
     def _view(
         self, name: str, facts: dict[str, Any], entry: dict[str, Any] | None, now_s: float
@@ -172,16 +178,30 @@ class Meter(SchedulerPlugin):
 
     def _take(self, digest: dict[str, Any]) -> None:
         now_s, span_s = time.time(), digest["span_s"]
-        if digest["job"] != self.work.name:
-            self.work = Work(digest["job"], digest["scheme"], digest["n_batches"], began_s=now_s)
-        work, totals = self.work, self.totals
-        work.running = digest["running"]
-        for counts in (work, totals):
-            counts.batches.update(digest["batches"])
-            counts.images.update(digest["images"])
-            counts.right.update(digest["right"])
-            for stage in STAGES:
-                counts.response[stage].add(digest["response"][stage], digest["response_s"][stage])
+        if self.since_s is None:
+            self.since_s = now_s
+        work = self.work
+        if digest["job"] != work.name and not (work.running and now_s - work.told_s < FORGOTTEN_S):
+            work = self.work = Work(
+                name=digest["job"], scheme=digest["scheme"], n_batches=digest["n_batches"], began_s=now_s
+            )
+        if digest["job"] == work.name:
+            work.add(digest)
+            self._go_on(digest["running"], now_s)
+        if digest["new"]:
+            self.totals.add(digest)
+            self._count(digest, now_s, span_s)
+
+    def _go_on(self, running: bool, now_s: float) -> None:
+        """Note how far the job is."""
+        work = self.work
+        work.running, work.told_s = running, now_s
+        if not work.progress or now_s - work.progress[-1].at_s >= PROGRESS_S or not running:
+            work.progress.append(Progress(now_s, dict(work.right), dict(work.images)))
+
+    def _count(self, digest: dict[str, Any], now_s: float, span_s: float) -> None:
+        """Count what came in the span_s seconds up to now, and note what went wrong."""
+        totals = self.totals
         by_tier: Counter[str] = Counter()
         for device, stage, count in digest["answers"]:
             by_tier[self.tier(device)] += count
@@ -195,8 +215,6 @@ class Meter(SchedulerPlugin):
             self._happened(Happening(now_s - ago_s, "fault", device))
         if digest["batches"].get("resent"):
             self._happened(Happening(now_s, "resent", batches=digest["batches"]["resent"]))
-        if not work.progress or now_s - work.progress[-1].at_s >= PROGRESS_S or not work.running:
-            work.progress.append(Progress(now_s, dict(work.right), dict(work.images)))
 
     def _change(self, message: dict[str, Any]) -> None:
         device, what = message["device"], message["event"]
@@ -207,6 +225,11 @@ class Meter(SchedulerPlugin):
         else:
             return  # it joins for the first time
         self._happened(Happening(time.time(), what, device, why=message["why"]))
+
+    def window_s(self, now_s: float) -> float:
+        """Return how far back charts reach: to where there is something to show, within bounds."""
+        since_s = now_s if self.since_s is None else self.since_s
+        return min(max(now_s - since_s, LEAST_WINDOW_S), float(-Flow.ages_s()[0]))
 
     def _happened(self, happening: Happening) -> None:
         self.happenings.append(happening)

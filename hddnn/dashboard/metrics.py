@@ -12,10 +12,10 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hddnn.dashboard.look import STATES
 from hddnn.dashboard.meter import STAGES, Meter
 from hddnn.dashboard.series import Histogram
 
-STATES = ("live", "busy", "suspect", "dead")
 HAPPENINGS = {
     "fault": ("faults", "Faults made on purpose that took a device away"),
     "left": ("devices_left", "Devices found gone"),

@@ -58,6 +58,13 @@ def add_pages(scheduler: Scheduler, meter: Meter) -> None:
     template_variables(scheduler)["pages"].append("hddnn")
 
 
+def _pair(*charts: LayoutDOM) -> LayoutDOM:
+    """Return two charts side by side, or one below the other where there is no room."""
+    for chart in charts:
+        chart.min_width = 380
+    return row(*charts, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
+
+
 def _page(meter: Meter, name: str, scheduler: Scheduler, extra: dict[str, Any], document: Document) -> None:
     """Fill a page's document, for one browser; name: of the one chart on it, "" for all."""
     headline = Headline(meter)
@@ -69,8 +76,8 @@ def _page(meter: Meter, name: str, scheduler: Scheduler, extra: dict[str, Any], 
     else:
         body = [
             root["system"],
-            row(root["flow"], root["response"], sizing_mode="stretch_width"),
-            row(root["links"], root["accuracy"], sizing_mode="stretch_width"),
+            _pair(root["flow"], root["response"]),
+            _pair(root["links"], root["accuracy"]),
             root["timeline"],
         ]
     document.add_root(column(headline.root, *body, sizing_mode="stretch_width", name="page"))

@@ -13,7 +13,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
 from hddnn.dashboard.links import PAIRS
-from hddnn.dashboard.look import GREY, STATES, chart, put
+from hddnn.dashboard.look import GREY, STATES, chart, legend_above, put
 from hddnn.dashboard.meter import DeviceView, Meter
 from hddnn.dashboard.series import BIN_S
 from hddnn.topology import TIERS
@@ -73,11 +73,11 @@ class SystemChart:
         )  # fmt: skip
         root.add_tools(HoverTool(renderers=[marks], tooltips=HOVER))
         for state, (colour, marker, size) in STATES.items():
-            # Nothing is drawn, but the legend has all states.
-            root.scatter([], [], marker=marker, color=colour, size=size - 4, line_width=2, legend_label=state)
-        legend = root.legend[0]
-        root.add_layout(legend, "above")
-        legend.orientation, legend.border_line_color, legend.padding = "horizontal", None, 0
+            # Out of sight: the legend has all states.
+            root.scatter(
+                [-10], [-10], marker=marker, color=colour, size=size - 4, line_width=2, legend_label=state
+            )
+        legend_above(root)
 
     def update(self) -> None:
         """Show what the meter knows now."""

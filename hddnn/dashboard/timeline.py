@@ -9,16 +9,16 @@ from html import escape
 from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, Div, FactorRange
 
-from hddnn.dashboard.look import BLUE, GREEN, ORANGE, RED, chart, put
+from hddnn.dashboard.look import BLUE, GREEN, ORANGE, RED, chart, legend_above, put, since
 from hddnn.dashboard.meter import Happening, Meter, What
 from hddnn.dashboard.series import Flow
 
 #: Words, colour and marker of each.
 KINDS: dict[What, tuple[str, str, str]] = {
-    "fault": ("fault made", RED, "x"),
     "left": ("found gone", ORANGE, "triangle"),
     "joined": ("is back", GREEN, "circle"),
     "resent": ("sent again", BLUE, "square"),
+    "fault": ("fault made", RED, "x"),  # on top, as detection may follow at once
 }
 BATCHES, OTHERS = "batches", "other devices"
 MOST_LANES = 12
@@ -42,13 +42,11 @@ class TimelineChart:
             source = self._sources[what] = ColumnDataSource(
                 {"t": [], "lane": [], "size": [], "at": []}, name=f"timeline-{what}"
             )
-            figure.scatter(
-                "t", "lane", source=source, marker=marker, size="size", color=colour, legend_label=words,
-                line_width=2, alpha=0.8,
-            )  # fmt: skip
-        legend = figure.legend[0]
-        figure.add_layout(legend, "above")
-        legend.orientation, legend.border_line_color, legend.padding = "horizontal", None, 0
+            look = {"marker": marker, "color": colour, "line_width": 2}
+            figure.scatter("t", "lane", source=source, size="size", alpha=0.8, **look)
+            # Out of sight: the legend has all kinds.
+            figure.scatter([1], [BATCHES], size=10, legend_label=words, **look)
+        legend_above(figure)
         self._figure = figure
         self._words = Div(text="", name="happenings", sizing_mode="stretch_width")
         self.root = column(figure, self._words, sizing_mode="stretch_width")
@@ -58,6 +56,7 @@ class TimelineChart:
         now_s = time.time()
         since_s = now_s + Flow.ages_s()[0]
         recent = [one for one in self._meter.happenings if one.at_s >= since_s]
+        since(self._meter, self._figure)
         if not recent and self._shown == (self._meter.n_happenings, 0):
             return
         names = list(dict.fromkeys(one.device for one in recent if one.device))
@@ -84,7 +83,7 @@ def in_words(happenings: list[Happening]) -> str:
     """Return the last happenings as a list, the newest first; one found gone says how long after its fault."""
     faults: dict[str, float] = {}
     lines = []
-    for one in happenings:
+    for one in sorted(happenings, key=lambda one: one.at_s):  # faults are told of a little later
         words = KINDS[one.what][0]
         subject = f"{one.batches} batches" if one.batches else one.device
         note = f": {one.why}" if one.why else ""

@@ -121,8 +121,11 @@ class Telemetry:
         if len(self._faults) < MOST_FAULTS:
             self._faults.append((device, time.monotonic()))
 
-    def digest(self, *, running: bool = True) -> dict[str, Any]:
-        """Return the event that says what is new, and begin to count anew."""
+    def digest(self, *, running: bool = True, new: bool = True) -> dict[str, Any]:
+        """Return the event that says what is new, and begin to count anew.
+
+        new: whether it happened under this run, and not under an earlier one that a journal tells of.
+        """
         now_s = time.monotonic()
         message = {
             "kind": "digest",
@@ -130,6 +133,7 @@ class Telemetry:
             "scheme": self._plan.scheme,
             "n_batches": self._plan.n_batches,
             "running": running,
+            "new": new,
             "span_s": now_s - self._since_s,
             "batches": dict(self._batches),
             "answers": [[device, stage, count] for (device, stage), count in self._answers.items()],
@@ -148,8 +152,8 @@ class Telemetry:
 
     @asynccontextmanager
     async def published(self, client: Client) -> AsyncIterator[None]:
-        """Publish a digest each interval, and a last one at the end."""
-        await tell(client, self.digest())
+        """Publish a digest each interval, one more before of what was there already, and one at the end."""
+        await tell(client, self.digest(new=False))
         task = asyncio.create_task(self._publish(client))
         try:
             yield
