@@ -14,6 +14,7 @@ from hddnn.profile_cli import profile
 from hddnn.report_cli import report
 from hddnn.run_cli import run
 from hddnn.serve_cli import serve
+from hddnn.status_cli import status
 from hddnn.train_cli import train
 from hddnn.worker_cli import scheduler, worker
 from hddnn.zoo_cli import zoo_group
@@ -60,6 +61,6 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-for command in (run, classify, serve, profile, report, train, audit, certs, worker, scheduler):
+for command in (run, classify, serve, profile, report, train, audit, certs, worker, scheduler, status):
     main.add_command(command)
 main.add_command(zoo_group)
