@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from hddnn.api import Observer, run
     from hddnn.data import Dataset, Job, load_dataset
     from hddnn.labels import LabelHierarchy
+    from hddnn.serving import AsyncSession, Session
     from hddnn.topology import Device, Link, Topology
 
 __all__ = [
+    "AsyncSession",
     "Dataset",
     "Device",
     "Job",
     "LabelHierarchy",
     "Link",
     "Observer",
+    "Session",
     "Topology",
     "__version__",
     "load_dataset",
@@ -35,12 +38,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncSession": "serving",
     "Dataset": "data",
     "Device": "topology",
     "Job": "data",
     "LabelHierarchy": "labels",
     "Link": "topology",
     "Observer": "api",
+    "Session": "serving",
     "Topology": "topology",
     "load_dataset": "data",
     "run": "api",

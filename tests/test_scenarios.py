@@ -49,6 +49,7 @@ SCENARIOS: dict[str, tuple[set[str], dict[str, dict[str, object]]]] = {
     "overhead": ({"sender", "repeat"}, {}),
     "pipelining": ({"scheme", "repeat"}, {"fine_response_s": UPPER, "response_ratio": UPPER}),
     "privacy": ({"network", "level", "noise", "codec"}, {"held": NOWHERE}),  # of settings attacked again
+    "response": ({"request", "image", "repeat"}, {}),
     "scaling": (
         {"scheme", "n_end", "repeat"},
         {"fine_response_s": UPPER, "fine_accuracy": UPPER, "paper_fine_accuracy": UPPER},
