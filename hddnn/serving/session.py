@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,35 +14,22 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn import zoo
-from hddnn.engines.answers import card_costs, network_cards
-from hddnn.engines.dask.lowering import Bundle, Features
+from hddnn.engines.answers import network_cards
+from hddnn.engines.dask.lowering import Bundle
 from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.engines.dask.sender import Sender
 from hddnn.engines.dask.system import System, open_system
 from hddnn.errors import ClusterError, DataError, InputError
-from hddnn.plan import NO_DEVICE
-from hddnn.privacy.codec import DEFAULT, codec
-from hddnn.privacy.sizes import plain_bytes
-from hddnn.schemes import make_plan
+from hddnn.privacy.codec import DEFAULT
 from hddnn.serving.dispatch import NEVER_S, Action, Cancel, Dispatcher, Send, Tell, Ticket
 from hddnn.serving.replies import Health, Reply
+from hddnn.serving.ways import features, image_shape, routes
 from hddnn.topology import Topology
 
 #: How often to look whether the scheduler is still there, s.
 LOOK_S = 0.5
 REHEARSAL_S = 10.0
 NO_LABELS = np.zeros(0, np.int32), np.zeros(0, np.float32)
-
-
-@dataclass(frozen=True)
-class _Cycle:
-    """So many batches that a scheme has used every way that it has."""
-
-    n_batches: int
-
-    @property
-    def sizes(self) -> np.ndarray:
-        return np.ones(self.n_batches, np.int64)
 
 
 class _Call:
@@ -100,11 +86,11 @@ class AsyncSession:
         self._address, self._tls, self._codec = address, tls, codec
         self._deadline_s, self._on_ready = _deadline(deadline_s), on_ready
         self._cards = network_cards(topology)
-        self._features = _features(topology, codec)
+        self._features = features(topology, codec)
         self._dispatcher = Dispatcher(
-            _routes(topology, scheme), max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue
+            routes(topology, scheme), max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue
         )
-        self.image_shape: tuple[int, int, int] = _image_shape(topology)
+        self.image_shape: tuple[int, int, int] = image_shape(topology)
         self._index = {device.name: index for index, device in enumerate(topology.devices)}
         self._under_way: dict[int, Send] = {}
 
@@ -324,29 +310,3 @@ def _deadline(deadline_s: float | None) -> float:
     if not 0 < deadline_s < NEVER_S:
         raise InputError(f"deadline is {deadline_s:g} s; it must be above 0")
     return deadline_s
-
-
-def _routes(topology: Topology, scheme: str) -> dict[int, list[int]]:
-    """Return the upper devices that each end device may feed, as a scheme plans it."""
-    cards, counts = network_cards(topology), [len(topology.tier(tier)) for tier in ("end", "edge", "cloud")]
-    cycle = _Cycle(counts[0] * max(1, counts[1]) * max(1, counts[2]))
-    plan = make_plan(scheme, topology, cycle, card_costs(topology, cards, plain_bytes(topology)))
-    routes: dict[int, list[int]] = {}
-    for end, upper in plan.routes():
-        routes.setdefault(end, []).extend([] if upper == NO_DEVICE else [upper])
-    return routes
-
-
-def _features(topology: Topology, name: str) -> Features:
-    """Return how features are written down; their sizes are for stand-ins, which a session never sends."""
-    codec(name)
-    return Features(name, dict.fromkeys(topology.networks, 0))
-
-
-def _image_shape(topology: Topology) -> tuple[int, int, int]:
-    """Return the shape of the images that all networks take. Raises InputError when they differ."""
-    shapes = {network: zoo.bundle(network).card.input_shape for network in topology.networks}
-    if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
-        raise InputError(f"the networks take images of different shapes: {listed}; give one shape to all")
-    return next(iter(shapes.values()))
