@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from hddnn.console import Interrupts, one_line_errors
+from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
 
 POSITIVE = click.IntRange(min=1)
 
@@ -104,16 +104,32 @@ def profile(
         names = [name.strip() for name in schemes.split(",")]
         preflight.check_options(names, "dask", "real", 1.0, address, {"TLS": tls is not None})
         preflight.check_fit(topology, job, names, None, codec, "end")
-        with ProfileProgress(Console(stderr=True)) as progress:
-            progress.starting(len(topology.devices))
-            with profiling.devices(
-                topology, job, codec=codec, address=address, tls=tls, observer=progress
-            ) as engine:
-                progress.started(engine)
-                measured = profiling.measure(engine, topology, rounds=rounds, tls=tls, observer=progress)
-                profiling.write(measured, path)
-                Console().print(measured_tables(measured))
-                rows = list(profiling.compare(engine, measured.topology, names, progress))
+        measured, rows = None, []
+        try:
+            with ProfileProgress(Console(stderr=True)) as progress:
+                progress.starting(len(topology.devices))
+                with profiling.devices(
+                    topology, job, codec=codec, address=address, tls=tls, observer=progress
+                ) as engine:
+                    progress.started(engine)
+                    measured = profiling.measure(engine, topology, rounds=rounds, tls=tls, observer=progress)
+                    profiling.write(measured, path)
+                    for row in profiling.compare(engine, measured.topology, names, progress):
+                        rows.append(row)
+        except KeyboardInterrupt:
+            if measured is None:
+                raise
         interrupts.hold()
-        Console().print(comparison_table(rows, images))
+        Console().print(measured_tables(measured))
+        if rows:
+            Console().print(comparison_table(rows, images))
         click.echo(f"topology: {path}")
+        missing = names[len(rows) :]
+        if missing:
+            fail(
+                f"stopped before the end of {', '.join(missing)}; {path} has all that was measured",
+                INCOMPLETE,
+            )
+        short = [row.scheme for row in rows if row.measured_s is None]
+        if short:
+            fail(f"under {', '.join(short)} some batches have no answer", INCOMPLETE)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isnan, nan
 from statistics import median
 
 from hddnn.bounds import lower_bound_s
@@ -13,6 +14,7 @@ from hddnn.engines.dask.engine import DaskEngine
 from hddnn.engines.sim import SimEngine
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.profiling.measuring import ProfileObserver, Spread
+from hddnn.records import Record
 from hddnn.schemes import make_plan
 from hddnn.timing import CostTable, closed_form_s
 from hddnn.topology import Topology
@@ -49,26 +51,31 @@ def compare(
 
     Raises KeyboardInterrupt when the user stops a run.
     """
-    for scheme in schemes:
-        with SimEngine(topology, engine.job, codec=engine.codec) as simulated:
-            costs = simulated.costs()
+    with SimEngine(topology, engine.job, codec=engine.codec) as simulated:
+        costs = simulated.costs()
+        for scheme in schemes:
             plan = make_plan(scheme, topology, engine.job, costs)
-            simulated_s = simulated.execute(plan).makespan_s
-        observer.scheme_started(scheme, RUNS * plan.n_batches)
-        measured_s = []
-        for _ in range(RUNS):
-            record = engine.execute(plan, partial(observer.answered, scheme))
-            if record.interrupted:
-                raise KeyboardInterrupt
-            measured_s += [record.makespan_s] if record.complete else []
-        yield Comparison(
-            scheme,
-            closed_form_s(scheme, costs, topology, engine.job),
-            lower_bound_s(plan, costs),
-            simulated_s,
-            cores_s(plan, costs, os.cpu_count() or 1) if engine.address is None else 0.0,
-            Spread(median(measured_s), min(measured_s), max(measured_s)) if len(measured_s) == RUNS else None,
-        )
+            observer.scheme_started(scheme, RUNS * plan.n_batches)
+            predicted_s = _makespan_s(simulated.execute(plan))
+            told = partial(observer.answered, scheme)
+            measured_s = [_makespan_s(engine.execute(plan, told)) for _ in range(RUNS)]
+            yield Comparison(
+                scheme,
+                closed_form_s(scheme, costs, topology, engine.job),
+                lower_bound_s(plan, costs),
+                predicted_s,
+                cores_s(plan, costs, os.cpu_count() or 1) if engine.address is None else 0.0,
+                None
+                if any(map(isnan, measured_s))
+                else Spread(median(measured_s), min(measured_s), max(measured_s)),
+            )
+
+
+def _makespan_s(record: Record) -> float:
+    """Return a finish time, NaN when a batch has no answer. Raises KeyboardInterrupt for a record cut short."""
+    if record.interrupted:
+        raise KeyboardInterrupt
+    return record.makespan_s if record.complete else nan
 
 
 def cores_s(plan: Plan, costs: CostTable, cores: int) -> float:
