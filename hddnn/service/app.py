@@ -18,6 +18,7 @@ from hddnn.service.answers import (
     EventStream,
     HealthBody,
     ProblemBody,
+    ReplyBody,
     document,
     wants_document,
 )  # fmt: skip
@@ -55,9 +56,21 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 _EVENTS = {
-    "schema": {
-        "type": "string",
-        "description": "Events `coarse` and `fine`; the data of each is a ReplyBody.",
+    "itemSchema": {
+        "type": "object",
+        "properties": {
+            "event": {"enum": ["coarse", "fine", "error"]},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "anyOf": [
+                        {"$ref": f"#/components/schemas/{body.__name__}"} for body in (ReplyBody, ProblemBody)
+                    ]
+                },
+            },
+        },
+        "required": ["event", "data"],
     }
 }
 DeadlineS = Annotated[

@@ -1,0 +1,40 @@
+"""What tests of the HTTP service share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+from fake_session import FakeSession, client_of
+
+from hddnn.service.app import make_app
+from hddnn.service.intake import Limits
+
+
+@pytest.fixture
+def asked() -> Callable[..., httpx.Response]:
+    """Return a function that asks a service once, with a session that may be prepared before."""
+
+    def ask(
+        method: str,
+        path: str,
+        *,
+        prepare: Callable[[FakeSession], None] = lambda session: None,
+        also: Callable[[FakeSession], Awaitable[None]] | None = None,
+        max_bytes: int = 100_000,
+        **options: object,
+    ) -> httpx.Response:
+        async def main() -> httpx.Response:
+            session = FakeSession()
+            prepare(session)
+            async with client_of(make_app(session, Limits(max_bytes))) as client:
+                answer = await client.request(method, path, **options)
+            if also is not None:
+                await also(session)
+            return answer
+
+        return asyncio.run(main())
+
+    return ask
