@@ -67,12 +67,14 @@ def unknown(kind: str, name: str, valid: Collection[str], *, label: str = "known
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return "<name> (<before>, now <value>)" for each fact that is not what it was."""
+    """Return "<name> (<before>, now <value>)" for each fact that is not what it was, the long ones in part."""
     found = []
     for name in sorted({*there, *asked}):
         before, now = there.get(name, "nothing"), asked.get(name, "nothing")
         if before != now:
-            found.append(f"{name} ({_short(before)}, now {_short(now)})")
+            old, new = (" ".join(str(value).split()) for value in (before, now))
+            part_at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+            found.append(f"{name} ({_short(old, part_at)}, now {_short(new, part_at)})")
     return found
 
 
@@ -192,6 +194,10 @@ def _describe(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
+def _short(text: str, part_at: int) -> str:
+    """Return a text in at most 40 characters or so, from a little before the place that matters."""
+    if len(text) <= 40:
+        return text
+    if part_at > 20:
+        text = f"...{text[part_at - 20 :]}"
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ def test_a_simulated_cube_says_what_its_answers_are_from(small_job: Job, compute
         ({"n_map": 0}, InputError, "n_map is 0"),
         ({"engine": "closed", "address": "tcp://127.0.0.1:1"}, InputError, "an address means nothing"),
         ({"engine": "closed", "dashboard": True}, InputError, "a dashboard means nothing"),
+        ({"engine": "sim", "journal": Path("made/nowhere")}, InputError, "a journal means nothing"),
         *(
             ({"address": address}, InputError, "address")
             for address in ("what", "tcp://host", "ftp://a:1", "a:b")

@@ -229,6 +229,7 @@ def test_every_option_says_what_it_does() -> None:
         ("--engine simm", "'dask', 'sim', 'closed'"),
         ("--engine sim --time-scale 0.5", "a time scale means nothing"),
         ("--engine sim --address tcp://127.0.0.1:1", "an address means nothing"),
+        ("--engine sim --journal made/nowhere", "a journal means nothing"),
         ("--compute fast", "'real', 'replay'"),
         ("--engine closed --compute replay", "engine closed"),
         ("--engine closed --address tcp://127.0.0.1:1", "engine closed"),
