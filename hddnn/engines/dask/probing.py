@@ -23,7 +23,8 @@ from hddnn.errors import ClusterError, first_line
 from hddnn.privacy.payload import IMAGES, Header, seal, unseal
 from hddnn.runtimes import Runtime
 
-#: Payloads, bytes, that are sent one size after another until one takes ENOUGH_S: larger ones would say no more.
+#: Payloads, bytes, sent one size after another until one takes ENOUGH_S more than an empty one: larger ones
+#: would say no more.
 SIZES = (2**14, 2**16, 2**18, 2**20, 2**22)
 ENOUGH_S = 0.1
 PROBE_TIMEOUT_S = 120.0
@@ -64,7 +65,7 @@ class Prober:
                         await send_recv(comm, op=TAKE, payload=to_serialize(payload))
                         times.append(time.perf_counter() - begun_s)
                     taken.append((size, times[1:]))  # the first opened the way
-                    if len(taken) > 2 and np.median(times) > ENOUGH_S:
+                    if len(taken) > 2 and np.median(times) - np.median(taken[0][1]) > ENOUGH_S:
                         break
         except (OSError, TimeoutError) as error:
             own = self._spec.device.name
