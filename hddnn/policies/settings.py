@@ -21,8 +21,8 @@ class PolicySettings:
     answers it ("edge"; where there is none either, as "coarse"), it keeps its coarse answer ("coarse"), or it
     fails ("fail"). timeout_s: after so long a sender takes a device that does not react for dead, and a payload
     for lost.
-    deadline_s: the job ends then with what it has; None: three times the predicted time under policy none, never
-    under the others.
+    deadline_s: the job ends then with what it has, counted from where a run of it begins; None: three times the
+    predicted time under policy none, never under the others.
     late_factor: hedge makes a second copy when a device has taken this many times the predicted time.
     attempts: a batch that was sent so often is not sent again; reassign, which sends to dead devices as well,
     ends the job after so many tries for each end device without any answer.
