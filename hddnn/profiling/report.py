@@ -51,22 +51,21 @@ def comparison_table(rows: Sequence[Comparison], images: int) -> Group:
     """Return one row a scheme: the finish time by each prediction, and measured."""
     shared = any(row.cores_s for row in rows)
     headings = ["scheme", "paper's\nformula", "lower\nbound", "simu-\nlated", "cores'\nlimit", "measured"]
-    table = _table(1, *headings, "least to most", "measured /\npredicted")
+    table = _table(1, *headings, "least", "most", "ratio")
     for row in rows:
         times = [row.formula_s, row.bound_s, row.simulated_s, row.cores_s if shared else float("nan")]
         cells = [NONE if time != time else _number(time) for time in times]
         if row.measured_s is None:
-            table.add_row(Text(row.scheme), *cells, NONE, NONE, NONE)
+            table.add_row(Text(row.scheme), *cells, NONE, NONE, NONE, NONE)
             continue
         spread = row.measured_s
+        cells += [_number(time) for time in (spread.median, spread.low, spread.high)]
         ratio = f"{spread.median / row.predicted_s:.2f}" if row.predicted_s else NONE
-        table.add_row(Text(row.scheme), *cells, *_cells(spread, 1), ratio)
-    notes = [f"Seconds; measured: median of {RUNS} runs; predicted: simulated"]
+        table.add_row(Text(row.scheme), *cells, ratio)
+    notes = [f"Seconds; measured: median of {RUNS} runs; ratio: measured / simulated."]
     if shared:
-        notes[0] += ", or the cores' limit where that is longer."
         notes.append(f"Cores' limit: all devices share the {os.cpu_count()} cores of this machine.")
-    else:
-        notes[0] += "."
+        notes.append("Where it is longer than the simulated time, the ratio is to that.")
     if any(row.measured_s is None for row in rows):
         notes.append(f"{NONE}: some batches had no answer.")
     return Group(Text(f"\nFinish time of {images} images", style="bold"), table, Text("\n".join(notes)))
