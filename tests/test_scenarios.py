@@ -32,6 +32,14 @@ NOWHERE: dict[str, object] = {}
 SCENARIOS: dict[str, tuple[set[str], dict[str, dict[str, object]]]] = {
     "client_memory": ({"scheme", "images", "repeat"}, {}),
     "codec": ({"network", "codec"}, {}),
+    "dashboard_load": (
+        {"setting", "repeat"},
+        {
+            "answer_ms": {"setting": ["open"]},
+            "worst_answer_ms": {"setting": ["open"]},
+            "update_ms": {"setting": ["served", "open"]},
+        },
+    ),
     "detection": ({"kind", "trial"}, {}),
     "encoder_spec": ({"network"}, {}),
     "encryption_overhead": (

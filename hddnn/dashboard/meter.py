@@ -203,9 +203,10 @@ class Meter(SchedulerPlugin):
         """Count what came in the span_s seconds up to now, and note what went wrong."""
         totals = self.totals
         by_tier: Counter[str] = Counter()
-        for device, stage, count in digest["answers"]:
-            by_tier[self.tier(device)] += count
-            totals.answers[device, self.tier(device), stage] += count
+        for stage, answers in digest["answers"].items():
+            for device, count in answers.items():
+                by_tier[self.tier(device)] += count
+                totals.answers[device, self.tier(device), stage] += count
         for tier, count in by_tier.items():
             self.flow.add(tier, count, now_s, span_s)
         for source, target, count in digest["bytes"]:

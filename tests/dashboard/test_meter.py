@@ -41,7 +41,7 @@ class World:
     def tell(self, **digest: Any) -> None:
         empty = {
             "kind": "digest", "job": "a", "scheme": "end-edge", "n_batches": 9, "running": True, "new": True,
-            "span_s": 0.25, "batches": {}, "answers": [], "response": {"coarse": [], "fine": []},
+            "span_s": 0.25, "batches": {}, "answers": {}, "response": {"coarse": [], "fine": []},
             "response_s": {"coarse": 0.0, "fine": 0.0}, "images": {}, "right": {}, "bytes": [], "faults": [],
         }  # fmt: skip
         self.meter.log_event(TELEMETRY, {**empty, **digest})
@@ -89,7 +89,7 @@ def test_a_device_that_no_client_has_described_is_of_the_tier_of_its_resource() 
 
 def test_digests_are_counted_by_tier_and_stage(world: World) -> None:
     world.tell(
-        answers=[["end-1", "coarse", 4], ["edge-1", "fine", 2]], images={"coarse": 80}, right={"coarse": 60},
+        answers={"coarse": {"end-1": 4}, "fine": {"edge-1": 2}}, images={"coarse": 80}, right={"coarse": 60},
         response={"coarse": [[0, 4]], "fine": [[10, 2]]}, response_s={"coarse": 3.0, "fine": 18.0},
         batches={"answered": 2}, bytes=[["end", "edge", 1000]],
     )  # fmt: skip
@@ -103,8 +103,8 @@ def test_digests_are_counted_by_tier_and_stage(world: World) -> None:
 
 
 def test_what_a_journal_tells_of_is_the_jobs_but_did_not_happen_now(world: World) -> None:
-    world.tell(new=False, batches={"answered": 5}, answers=[["end-1", "coarse", 5]])
-    world.tell(batches={"answered": 1}, answers=[["end-1", "coarse", 1]])
+    world.tell(new=False, batches={"answered": 5}, answers={"coarse": {"end-1": 5}})
+    world.tell(batches={"answered": 1}, answers={"coarse": {"end-1": 1}})
     assert world.meter.work.batches["answered"] == 6
     assert world.meter.totals.batches["answered"] == 1
     assert world.meter.totals.answers["end-1", "end", "coarse"] == 1
@@ -153,7 +153,7 @@ def test_memory_goes_by_the_devices_and_not_by_the_work(world: World) -> None:
     def work(n: int) -> None:
         for _ in range(n):
             world.tell(
-                answers=[["end-1", "coarse", 10**6]], batches={"answered": 10**6, "resent": 7},
+                answers={"coarse": {"end-1": 10**6}}, batches={"answered": 10**6, "resent": 7},
                 bytes=[["end", "edge", 10**9]], faults=[["edge-1", 0.1]],
             )  # fmt: skip
 

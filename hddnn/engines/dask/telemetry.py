@@ -80,7 +80,7 @@ class Telemetry:
     def _clear(self, now_s: float) -> None:
         self._since_s = now_s
         self._batches: Counter[str] = Counter()
-        self._answers: Counter[tuple[str, str]] = Counter()
+        self._answers: dict[str, Counter[str]] = {"coarse": Counter(), "fine": Counter()}
         self._response: dict[str, Counter[int]] = {"coarse": Counter(), "fine": Counter()}
         self._response_s = {"coarse": 0.0, "fine": 0.0}
         self._images: Counter[str] = Counter()
@@ -97,7 +97,7 @@ class Telemetry:
         right: int = 0,
     ) -> None:
         """Count a batch's answer; images: those whose right label is known; right: how many answers are."""
-        self._answers[device, stage] += 1
+        self._answers[stage][device] += 1
         self._response[stage][response_bin(response_s)] += 1
         self._response_s[stage] += response_s
         self._images[stage] += images
@@ -136,7 +136,7 @@ class Telemetry:
             "new": new,
             "span_s": now_s - self._since_s,
             "batches": dict(self._batches),
-            "answers": [[device, stage, count] for (device, stage), count in self._answers.items()],
+            "answers": {stage: dict(counts) for stage, counts in self._answers.items()},
             "response": {
                 stage: [list(item) for item in bins.items()] for stage, bins in self._response.items()
             },
