@@ -23,6 +23,16 @@ COMPUTES = ("real", "replay")
 _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):[0-9]{1,5}")
 
 
+def check_address(address: str, *, tls: bool) -> None:
+    """Raise InputError for what is no address of a scheduler, or one that does not go with TLS, or without it."""
+    if not _ADDRESS.fullmatch(address):
+        raise InputError(f"address '{address}' is none; give a Dask scheduler's, such as tcp://10.0.0.5:8786")
+    if "://" in address and tls != address.startswith(("tls://", "wss://")):
+        raise InputError(
+            f"address {address} and TLS go together: give tls://HOST:PORT and the certificates' folder"
+        )
+
+
 def check_options(
     schemes: list[str],
     engine: str,
@@ -46,12 +56,8 @@ def check_options(
     if not time_scale > 0:
         raise InputError(f"time scale is {time_scale:g}; give wall seconds a scenario second, above 0")
     check_time_scale(time_scale)
-    if address is not None and not _ADDRESS.fullmatch(address):
-        raise InputError(f"address '{address}' is none; give a Dask scheduler's, such as tcp://10.0.0.5:8786")
-    if address is not None and "://" in address and given["TLS"] != address.startswith(("tls://", "wss://")):
-        raise InputError(
-            f"address {address} and TLS go together: give tls://HOST:PORT and the certificates' folder"
-        )
+    if address is not None:
+        check_address(address, tls=given["TLS"])
     if engine != "dask":
         # What is simulated waits for nothing; heartbeats, too, are in its own time.
         more = (

@@ -54,16 +54,18 @@ async def connect(address: str, tls: Path | None = None) -> Client:
 
     tls: a folder of certificates with the client's own. Raises InputError when it has none.
     """
+    client = Client(
+        address,
+        asynchronous=True,
+        timeout=CONNECT_TIMEOUT_S,
+        set_as_default=False,
+        security=security(tls, CLIENT),
+    )
     try:
-        client = await Client(
-            address,
-            asynchronous=True,
-            timeout=CONNECT_TIMEOUT_S,
-            set_as_default=False,
-            security=security(tls, CLIENT),
-        )
+        await client
     except (OSError, TimeoutError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        await client.close()  # else it warns, later, that nobody waited for that
         raise ClusterError(
             f"no Dask scheduler answers at {address} ({reason}); start one with 'dask scheduler'"
         ) from None
