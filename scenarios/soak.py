@@ -45,10 +45,11 @@ class Witness:
         if sum(self.answers.values()) % max(1, self._total // 100) == 0:
             self.memory_mb.append(self._process.memory_info().rss / 1e6)
 
-    def growth_mb(self) -> float:
-        """Return by how much the memory of the last tenth is above that of the tenth in the middle."""
-        tenth, middle = max(1, len(self.memory_mb) // 10), len(self.memory_mb) // 2
-        return float(np.median(self.memory_mb[-tenth:]) - np.median(self.memory_mb[middle : middle + tenth]))
+
+def growth_mb(memory_mb: list[float]) -> float:
+    """Return by how much the memory of the last tenth is above that of the tenth in the middle."""
+    tenth, middle = max(1, len(memory_mb) // 10), len(memory_mb) // 2
+    return float(np.median(memory_mb[-tenth:]) - np.median(memory_mb[middle : middle + tenth]))
 
 
 def run(engine: DaskEngine, faults: FaultSchedule) -> tuple[Record, Witness]:
@@ -98,7 +99,7 @@ def main(settings: Settings, n_faults: int, policy: str) -> None:
         ),
         "sent_again": (int((record.attempts - 1).sum()), "1", "batches sent again"),
         "duplicates": (int(record.duplicates.sum()), "1", "late answers, dropped"),
-        "memory_growth_mb": (witness.growth_mb(), "MB", "client's memory, end of the job less middle"),
+        "memory_growth_mb": (growth_mb(witness.memory_mb), "MB", "client's memory, end of the job less middle"),
     }  # fmt: skip
     cube = xr.Dataset(
         {name: ((), value, {"units": units, "long_name": text}) for name, (value, units, text) in values.items()},

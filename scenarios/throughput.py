@@ -36,28 +36,32 @@ VARIABLES = {
 }
 
 
-def loop(share: list[int], batch_size: int, images: int, pipe: Connection) -> None:
-    """Run the network on a share of the job's batches each time the other end says so, until it hangs up."""
+def loop(names: list[str], share: list[int], batch_size: int, images: int, pipe: Connection) -> None:
+    """Run networks on a share of the job's batches each time the other end says so, until it hangs up."""
     job = Job(load_dataset(), images=images, batch_size=batch_size)
-    network = runtimes.load("openvino", zoo.bundle(NETWORK))
-    network.warm_up(batch_size)
+    networks = [runtimes.load("openvino", zoo.bundle(name)) for name in names]
+    for network in networks:
+        network.warm_up(batch_size)
     pipe.send("ready")
     while pipe.recv():
         for batch in share:
-            network.run(job.batch_images(batch)).argmax(axis=1)
+            for network in networks:
+                network.run(job.batch_images(batch)).argmax(axis=1)
         pipe.send("done")
 
 
 @contextmanager
-def bare_loops(count: int, batches: int, batch_size: int) -> Iterator[dict[int, Connection]]:
-    """Start the processes of the bare loops, ready to run, by pid; end them."""
+def bare_loops(
+    count: int, batches: int, batch_size: int, networks: list[str]
+) -> Iterator[dict[int, Connection]]:
+    """Start the processes of the bare loops, each with all networks, ready to run, by pid; end them."""
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[int, Connection] = {}
     processes = []
     for number in range(count):
         here, there = spawn.Pipe()
         share = list(range(number, batches, count))
-        args = (share, batch_size, batches * batch_size, there)
+        args = (networks, share, batch_size, batches * batch_size, there)
         processes.append(spawn.Process(target=loop, args=args, daemon=True))
         processes[-1].start()
         pipes[processes[-1].pid] = here
@@ -95,7 +99,8 @@ def main(settings: Settings, batch_size: int) -> None:
     devices = [{"name": "end", "tier": "end", "count": count, "network": NETWORK}]
     topology = Topology.from_dict({"name": "throughput", "devices": devices})
     job = settings.using(compute="real").job(batch_size)
-    with DaskEngine(topology, job) as engine, bare_loops(count, job.n_batches, batch_size) as pipes:
+    bare = bare_loops(count, job.n_batches, batch_size, [NETWORK])
+    with DaskEngine(topology, job) as engine, bare as pipes:
         plan = make_plan("end", topology, job, engine.costs())
         pids = {"bare": list(pipes), "hddnn": [os.getpid(), *engine.pids.values()]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ SWEEPS = {path.stem for path in FOLDER.glob("*.py") if ".sweep(" in path.read_te
 UPPER = {"scheme": ["end-cloud", "end-edge", "mapping"]}  # under End there are no fine answers
 FINE_NETWORKS = {"network": ["resnet34", "wrn16_4"]}
 NOWHERE: dict[str, object] = {}
+PROGRAMS = {"serve": "tsung"}  # that a script starts, and pip does not install
 
 #: script -> the dims of its cube, and for variables that may hold NaN where they must not.
 SCENARIOS: dict[str, tuple[set[str], dict[str, dict[str, object]]]] = {
@@ -62,6 +64,7 @@ SCENARIOS: dict[str, tuple[set[str], dict[str, dict[str, object]]]] = {
         {"scheme", "n_end", "repeat"},
         {"fine_response_s": UPPER, "fine_accuracy": UPPER, "paper_fine_accuracy": UPPER},
     ),
+    "serve": ({"of_capacity"}, {}),
     "soak": (set(), {}),
     "start_up": ({"import", "network", "start"}, {}),
     "system_latency": (
@@ -99,6 +102,8 @@ def test_every_scenario_is_run_here() -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario_writes_a_whole_cube(name: str, folder: Path) -> None:
     dims, may_lack = SCENARIOS[name]
+    if name in PROGRAMS and shutil.which(PROGRAMS[name]) is None:
+        pytest.skip(f"no {PROGRAMS[name]}: install it")
     cube = smoked(name, folder)
     assert set(cube.sizes) == dims
     assert cube.attrs["scenario"] == name

@@ -1,0 +1,335 @@
+"""`hddnn serve` under an open load: requests come at random times, whether or not those before were answered.
+
+The load is made by Tsung (Debian's package tsung), in a process of its own on the same cores: Poisson arrivals,
+each request a new connection that posts one JPEG and gets both answers as JSON. In turn:
+  bare      loops of the bare runtime on all cores: both networks, whole batches, no HTTP, no decoding
+  capacity  the highest rate at which nothing is refused, late or unanswered, searched in short steps
+  0.7, 1.5  of the capacity: what clients see, and the memory of the service and its devices
+
+    python scenarios/serve.py --out results/serve.nc
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from urllib.request import urlopen
+from xml.sax.saxutils import quoteattr
+
+import click
+import numpy as np
+import psutil
+import xarray as xr
+from PIL import Image
+from soak import growth_mb
+from throughput import bare_loops, run_bare
+
+from hddnn import Topology, load_dataset
+from hddnn.errors import InputError
+from hddnn.scenario import Settings, command
+
+TOPOLOGY, TIERS = "laptop", ("end", "edge")  # under End-Edge, the service's default
+LOADS = (0.7, 1.5)
+BATCH = 50  # of the bare loops
+STEP = 1.5  # between two rates of the search, while none has failed
+SETTLE_S = 3.0
+#: A client for Tsung: {} are port, seconds, rate, deadline and the picture.
+PLAN = """<?xml version="1.0"?>
+<!DOCTYPE tsung SYSTEM "/usr/share/tsung/tsung-1.0.dtd">
+<tsung loglevel="warning" dumptraffic="protocol">
+  <clients><client host="localhost" use_controller_vm="true" maxusers="60000"/></clients>
+  <servers><server host="127.0.0.1" port="{port}" type="tcp"/></servers>
+  <load>
+    <arrivalphase phase="1" duration="{seconds}" unit="second">
+      <users arrivalrate="{rate}" unit="second"/>
+    </arrivalphase>
+  </load>
+  <sessions>
+    <session name="one" probability="100" type="ts_http">
+      <request>
+        <match do="continue" when="match" name="late">deadline of</match>
+        <http url="/classify?deadline_s={deadline_s}" method="POST" version="1.1" content_type="image/jpeg"
+              contents_from_file={picture}><http_header name="Accept" value="application/json"/></http>
+      </request>
+    </session>
+  </sessions>
+</tsung>
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What clients saw at a rate, in requests; times are of those that were answered, to the last byte."""
+
+    rate: float
+    offered: int
+    answered: int
+    refused: int
+    late: int
+    errors: int
+    p50_s: float
+    p99_s: float
+
+    @property
+    def sustained(self) -> bool:
+        return self.answered == self.offered > 0
+
+
+UNITS = {"rate": "s-1", "p50_s": "s", "p99_s": "s"}
+MEANING = {
+    "rate": "requests a second",
+    "offered": "requests sent",
+    "answered": "requests answered within the deadline",
+    "refused": "requests refused at once (503)",
+    "late": "requests accepted, and not answered within the deadline",
+    "errors": "requests with any other status, or none",
+    "p50_s": "median response of those answered",
+    "p99_s": "99th percentile of it",
+}
+
+
+@contextmanager
+def served(queue: int) -> Iterator[tuple[int, psutil.Process]]:
+    """Run `hddnn serve`; yield its port and process."""
+    words = ["serve", "--topology", TOPOLOGY, "--port", "0", "--queue", str(queue)]
+    process = subprocess.Popen([sys.executable, "-m", "hddnn", *words], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r":(\d+);", process.stdout.readline())
+        if found is None:
+            raise InputError("the service did not start; run `hddnn serve` to see why")
+        yield int(found[1]), psutil.Process(process.pid)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class Generator:
+    """Tsung, which leaves nothing behind: a home, a name server and node names of its own."""
+
+    def __init__(self, folder: Path, port: int, deadline_s: float, side: int) -> None:
+        if shutil.which("tsung") is None:
+            raise InputError("the load is made by tsung: apt-get install tsung")
+        self._folder, self._port, self._deadline_s, self._runs = folder, port, deadline_s, 0
+        self._picture = folder / "picture.jpg"
+        Image.fromarray(load_dataset().images[0]).resize((side, side)).save(self._picture)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            names = str(free.getsockname()[1])
+        self._environment = os.environ | {
+            "HOME": str(folder), "ERL_EPMD_PORT": names, "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_FLAGS": "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+        }  # fmt: skip
+
+    def run(self, rate: float, seconds: float) -> Seen:
+        """Send requests for so many seconds, and wait until all have ended."""
+        self._runs += 1
+        logs = self._folder / str(self._runs)
+        logs.mkdir()
+        plan = logs / "plan.xml"
+        plan.write_text(
+            PLAN.format(
+                port=self._port, seconds=round(seconds), rate=f"{rate:.3f}", deadline_s=self._deadline_s,
+                picture=quoteattr(str(self._picture)),
+            )
+        )  # fmt: skip
+        words = ["tsung", "-I", "127.0.0.1", "-n", "-f", str(plan), "-l", str(logs), "start"]
+        with subprocess.Popen(
+            words,
+            env=self._environment,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                said, _ = process.communicate(timeout=seconds + 120)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        found = next(logs.glob("*/tsung.dump"), None)
+        if process.returncode or found is None:
+            raise InputError(f"tsung failed: {said.decode(errors='replace').strip()[-300:]}")
+        return self._seen(rate, found)
+
+    def close(self) -> None:
+        """End the name server that Tsung has started."""
+        subprocess.run(["epmd", "-kill"], env=self._environment, capture_output=True, check=False)
+
+    def _seen(self, rate: float, dump: Path) -> Seen:
+        rows = list(csv.DictReader(io.StringIO(dump.read_text()), delimiter=";"))
+        accepted = [row for row in rows if row["HTTP status"] == "200"]
+        times_s = np.array([float(row["duration"]) / 1e3 for row in accepted])
+        in_time = np.array([row["match"] != "late" for row in accepted], bool) & (times_s <= self._deadline_s)
+        offered = int(
+            re.findall(r"^stats: users_count \d+ (\d+)", (dump.parent / "tsung.log").read_text(), re.M)[-1]
+        )
+        refused = sum(row["HTTP status"] == "503" for row in rows)
+        p50_s, p99_s = np.percentile(times_s[in_time], [50, 99]) if in_time.any() else (np.nan, np.nan)
+        return Seen(
+            rate, offered, int(in_time.sum()), refused, int((~in_time).sum()),
+            offered - len(accepted) - refused, float(p50_s), float(p99_s),
+        )  # fmt: skip
+
+
+def capacity(generator: Generator, first: float, steps: int, step_s: float) -> Seen:
+    """Return the highest rate found that the service sustains; raises InputError where it sustains none."""
+    best, failed, rate = None, np.inf, first
+    for _ in range(steps):
+        seen = generator.run(rate, step_s)
+        click.echo(
+            f"{rate:.0f}/s: {seen.answered} of {seen.offered} answered, p99 {seen.p99_s:.2f} s", err=True
+        )
+        if seen.sustained:
+            best = seen
+        else:
+            failed = rate
+        if best is None:
+            rate /= STEP
+        else:
+            rate = best.rate * min(STEP, (failed / best.rate) ** 0.5)
+        time.sleep(SETTLE_S if seen.sustained else 2 * SETTLE_S)
+    if best is None:
+        raise InputError(f"the service does not sustain {rate:.3g} requests/s here; give a lower --first")
+    return best
+
+
+class Memory:
+    """Sample the resident memory of the service, and of it and its devices, each second, in MB."""
+
+    def __init__(self, service: psutil.Process) -> None:
+        self._processes = [service, *service.children(recursive=True)]
+        self.service_mb: list[float] = []
+        self.all_mb: list[float] = []
+        self._over = threading.Event()
+
+    def __enter__(self) -> Memory:
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while True:
+            each = [process.memory_info().rss / 1e6 for process in self._processes]
+            self.service_mb.append(each[0])
+            self.all_mb.append(sum(each))
+            if self._over.wait(1.0):
+                return
+
+
+def bare_rate(images: int) -> float:
+    """Return the images a second that loops of the runtime give both networks, on all cores."""
+    topology = Topology.load(TOPOLOGY)
+    networks = [topology.tier(tier)[0].network for tier in TIERS]
+    rates = []
+    with bare_loops(os.cpu_count() or 1, images // BATCH, BATCH, networks) as pipes:
+        for _ in range(4):  # the first one only warms up
+            start_s = time.perf_counter()
+            run_bare(pipes)
+            rates.append(images / (time.perf_counter() - start_s))
+    return float(np.median(rates[1:]))
+
+
+@click.option("--seconds", default=300.0, help="At 0.7 of the capacity; at 1.5 a fifth of it.")
+@click.option("--step-s", default=20.0, help="Seconds of each step of the search.")
+@click.option("--steps", default=9, help="Of the search.")
+@click.option("--first", default=50.0, help="Requests a second of its first step.")
+@click.option("--deadline-s", default=2.0, help="Of each request.")
+@click.option("--queue", default=128, help="The service's.")
+@click.option("--side", default=224, help="Of the picture, in pixels.")
+@command(
+    images=4000,
+    resumable=False,
+    smoke={"images": 100, "seconds": 5.0, "step_s": 2.0, "steps": 1, "first": 8.0, "deadline_s": 30.0},
+)  # fmt: skip
+def main(
+    settings: Settings, seconds: float, step_s: float, steps: int, first: float, deadline_s: float, queue: int,
+    side: int,
+) -> None:  # fmt: skip
+    """Find the capacity, and what clients see below and above it."""
+    bare = bare_rate(settings.images)
+    with tempfile.TemporaryDirectory() as folder, served(queue) as (port, service):
+        generator = Generator(Path(folder), port, deadline_s, side)
+        try:
+            most = capacity(generator, first, steps, step_s)
+            seen, memories = [], []
+            for load, for_s in zip(LOADS, (seconds, seconds / 5), strict=True):
+                with Memory(service) as memory:
+                    seen.append(generator.run(load * most.rate, for_s))
+                memories.append(memory)
+                time.sleep(SETTLE_S)
+            with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
+                well = answer.status == 200
+        finally:
+            generator.close()
+    cube = xr.Dataset(
+        {
+            field.name: (
+                "of_capacity",
+                [getattr(one, field.name) for one in seen],
+                {"units": UNITS.get(field.name, "1"), "long_name": MEANING[field.name]},
+            )
+            for field in fields(Seen)
+        },
+        {"of_capacity": ("of_capacity", list(LOADS), {"units": "1", "long_name": "rate over capacity"})},
+        {
+            "topology_name": TOPOLOGY, "seconds": seconds, "step_s": step_s, "deadline_s": deadline_s,
+            "queue": queue,
+            "picture": f"JPEG, {side} x {side}", "generator": "tsung, Poisson", "well_after": int(well),
+        },
+    )  # fmt: skip
+    for name, of in (("service", "the service"), ("all", "the service and its devices")):
+        samples = [getattr(memory, f"{name}_mb") for memory in memories]
+        about = {"units": "MB", "long_name": f"resident memory of {of}, median"}
+        cube[f"{name}_mb"] = ("of_capacity", [float(np.median(one)) for one in samples], about)
+        about = {
+            "units": "MB",
+            "long_name": f"resident memory of {of}, last tenth less middle",
+        }
+        cube[f"{name}_growth_mb"] = ("of_capacity", [growth_mb(one) for one in samples], about)
+    cube["capacity"] = ((), most.rate, {"units": "s-1", "long_name": "highest rate that is sustained"})
+    cube["capacity_p99_s"] = ((), most.p99_s, {"units": "s", "long_name": "99th percentile there"})
+    cube["bare"] = ((), bare, {"units": "s-1", "long_name": "images a second of the bare runtime"})
+    settings.write(cube)
+    report(cube)
+
+
+def report(cube: xr.Dataset) -> None:
+    """Print what was found."""
+    bare, most = float(cube.bare), float(cube.capacity)
+    print(
+        f"capacity {most:.0f} requests/s (p99 {float(cube.capacity_p99_s):.2f} s), {most / bare:.1%} of the "
+        f"{bare:.0f} images/s of the bare runtime on the same cores"
+    )
+    for load in cube.of_capacity.values:
+        one = cube.sel(of_capacity=load)
+        print(
+            f"{load:.0%} of it: {int(one.offered)} requests, {int(one.answered)} answered within "
+            f"{cube.attrs['deadline_s']:g} s (p50 {float(one.p50_s):.3f} s, p99 {float(one.p99_s):.3f} s), "
+            f"{int(one.refused)} refused, {int(one.late)} late, {int(one.errors)} errors; memory of the service "
+            f"{float(one.service_mb):.0f} MB ({float(one.service_growth_mb):+.1f}), with its devices "
+            f"{float(one.all_mb):.0f} MB ({float(one.all_growth_mb):+.1f})"
+        )
+    print(f"afterwards the service is {'well' if cube.attrs['well_after'] else 'not well'}")
+
+
+if __name__ == "__main__":
+    main()
