@@ -25,6 +25,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import click
+import dask
 import numpy as np
 import psutil
 from distributed import Client, Scheduler, Worker
@@ -32,7 +33,7 @@ from distributed import Client, Scheduler, Worker
 from hddnn import Topology
 from hddnn.dashboard.page import CHARTS
 from hddnn.engines.dask.heartbeat import Heart, Watch
-from hddnn.engines.dask.processes import LocalProcesses
+from hddnn.engines.dask.processes import CONFIG, LocalProcesses
 from hddnn.engines.dask.telemetry import Telemetry, system_message, tell
 from hddnn.ledger import Transfer
 from hddnn.plan import Plan
@@ -85,6 +86,8 @@ def made_up(topology: Topology, n_batches: int) -> Plan:
 
 async def serve_devices(devices: int, address: str) -> None:
     """Be all devices, until standard input ends."""
+    # What every real device has off, and the watch over the process, which is one here.
+    dask.config.set({**CONFIG, "distributed.admin.system-monitor.interval": "60s"})
     names = [(device.name, device.tier) for device in system(devices).devices]
     workers = [
         Worker(

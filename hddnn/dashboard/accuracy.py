@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from hddnn.dashboard.look import STAGE_COLOURS, chart, legend_of, name_entry, put
+from hddnn.dashboard.look import STAGE_COLOURS, chart, legend_above, name_entry, put
 from hddnn.dashboard.meter import STAGES, Meter
 
 DASHES = {"coarse": "dashed", "fine": "solid"}
@@ -27,8 +27,7 @@ class AccuracyChart:
                 "t", stage, source=self._source, line_width=2, legend_label=stage,
                 color=STAGE_COLOURS[stage], line_dash=DASHES[stage],
             )  # fmt: skip
-        self._legend = legend_of(self.root)
-        self._legend.location = "bottom_left"
+        self._legend = legend_above(self.root)
 
     def update(self) -> None:
         """Show what the meter knows now."""

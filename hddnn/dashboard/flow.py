@@ -7,7 +7,7 @@ import time
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES, chart, legend_of, put, since
+from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES, chart, legend_above, put, since
 from hddnn.dashboard.meter import Meter
 from hddnn.dashboard.series import Flow
 from hddnn.topology import TIERS
@@ -31,7 +31,7 @@ class FlowChart:
                 "t", tier, source=self._source, line_width=2, legend_label=tier,
                 color=TIER_COLOURS[tier], line_dash=TIER_DASHES[tier],
             )  # fmt: skip
-        legend_of(self.root)
+        legend_above(self.root)
 
     def update(self) -> None:
         """Show what the meter knows now."""

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES, chart, legend_of, put, since
+from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES, chart, legend_above, put, since
 from hddnn.dashboard.meter import Meter
 from hddnn.dashboard.series import Flow
 
@@ -36,7 +36,7 @@ class LinksChart:
                 "t", name, source=self._source, line_width=2, legend_label=name,
                 color=TIER_COLOURS[source], line_dash=TIER_DASHES[target],
             )  # fmt: skip
-        legend_of(self.root)
+        legend_above(self.root)
 
     def update(self) -> None:
         """Show what the meter knows now."""

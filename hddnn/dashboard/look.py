@@ -60,22 +60,14 @@ def since(meter: Meter, made: figure) -> None:
     made.x_range.start = -round(meter.window_s(time.time()), 1)
 
 
-def legend_above(made: figure) -> None:
-    """Put a figure's legend between title and axes."""
+def legend_above(made: figure) -> Legend:
+    """Return a figure's legend, put between title and axes, where it hides nothing."""
     legend = made.legend[0]
     made.add_layout(legend, "above")
     legend.orientation, legend.border_line_color = "horizontal", None
     legend.padding = legend.margin = 0
-
-
-def legend_of(made: figure) -> Legend:
-    """Return a figure's legend, put where it hides little."""
-    legend = made.legend[0]
-    legend.location = "top_left"
     legend.label_text_font_size = "9pt"
-    legend.background_fill_alpha = 0.7
-    legend.border_line_color = None
-    legend.padding = legend.spacing = 2
+    legend.spacing = 12
     return legend
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from hddnn.dashboard.look import STAGE_COLOURS, chart, legend_of, name_entry, put
+from hddnn.dashboard.look import STAGE_COLOURS, chart, legend_above, name_entry, put
 from hddnn.dashboard.meter import STAGES, Meter
 from hddnn.dashboard.series import Histogram
 
@@ -37,7 +37,7 @@ class ResponseChart:
                 color=STAGE_COLOURS[stage], alpha=0.6, line_color="white",
                 hatch_pattern=HATCHES[stage], hatch_color="white", hatch_alpha=0.6,
             )  # fmt: skip
-        self._legend = legend_of(self.root)
+        self._legend = legend_above(self.root)
 
     def update(self) -> None:
         """Show what the meter knows now."""

@@ -109,7 +109,7 @@ class SystemChart:
                 below += n_rows + GAP
         height = max(below - GAP, 1.0)
         self.root.y_range.update(start=-0.15, end=height + 0.1)
-        self.root.height = int(min(60 + (85 if in_row == ROW else 32) * (height + 1), 700))
+        self.root.height = int(min(60 + (64 if in_row == ROW else 34) * (height + 1), 700))
 
     def _show_tiers(self, views: Sequence[DeviceView]) -> None:
         texts = []
@@ -151,7 +151,7 @@ def _link_text(link: dict[str, Any], rate: float, receivers: int) -> str:
     lines = [f"{rate / 1e6:.2f} MB/s"]
     if link["bandwidth_bps"]:
         share = 8 * rate / (link["bandwidth_bps"] * receivers)
-        lines.append(f"{share:.0%} of {receivers} x {link['bandwidth_bps'] / 1e6:g} Mbit/s")
+        lines.append(f"{share:.0%} of bandwidth")
     lines.append(f"latency {link['latency_s']:g} s")
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ KINDS: dict[What, tuple[str, str, str]] = {
 }
 BATCHES, OTHERS = "batches", "other devices"
 MOST_LANES = 12
-MOST_WORDS = 8
+MOST_WORDS = 10
 
 
 class TimelineChart:
@@ -85,7 +85,8 @@ def in_words(happenings: list[Happening]) -> str:
     lines = []
     for one in sorted(happenings, key=lambda one: one.at_s):  # faults are told of a little later
         words = KINDS[one.what][0]
-        subject = f"{one.batches} batches" if one.batches else one.device
+        many = "es" if one.batches > 1 else ""
+        subject = f"{one.batches} batch{many}" if one.batches else one.device
         note = f": {one.why}" if one.why else ""
         if one.what == "fault":
             faults[one.device] = one.at_s
