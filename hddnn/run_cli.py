@@ -184,7 +184,9 @@ POSITIVE = click.IntRange(min=1)
     metavar="DIR",
     help="Write down there what is answered; the same command again, after a kill, too, does what is missing.",
 )
-@click.option("--dashboard/--no-dashboard", default=False, help="Serve Dask's dashboard while running.")
+@click.option(
+    "--dashboard/--no-dashboard", default=False, help="Serve live pages, and Dask's own, while running."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -155,3 +156,14 @@ def test_a_second_scheduler_in_the_same_process_takes_over() -> None:
             port = cluster.scheduler.http_server.port
             read = read_metrics(f"http://127.0.0.1:{port}/metrics")
             assert read["hddnn_faults_total", frozenset()] == 0
+
+
+def test_a_scheduler_without_a_dashboard_has_no_pages() -> None:
+    with LocalCluster(
+        n_workers=0, processes=False, dashboard_address=None,
+        scheduler_kwargs={"preload": ["hddnn.dashboard.preload"], "dashboard": False},
+    ) as cluster:  # fmt: skip
+        port = cluster.scheduler.http_server.port
+        assert "hddnn_batches_total" in {name for name, _ in read_metrics(f"http://127.0.0.1:{port}/metrics")}
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/hddnn", timeout=10)
