@@ -1,0 +1,157 @@
+"""The page on deployment, followed to the letter on machines of their own: a job runs, and answers as emulated."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hosts import Host, Network, activated, missing, wait_until
+
+from hddnn.topology import Topology
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "deployment.md").read_text()
+(SHOP,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+AT_SCHEDULER, ON_DEVICE, AT_CLIENT = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+RATE_BPS = 20e6
+
+LACK = missing()
+pytestmark = [
+    pytest.mark.multihost,
+    pytest.mark.skipif(LACK is not None, reason=str(LACK)),
+]
+
+
+class Shop:
+    """The page's shop: its machines, and where its topology lies."""
+
+    def __init__(self, network: Network, folder: Path) -> None:
+        self.hosts, self.folder = network.hosts, folder
+        self.topology = Topology.load(folder / "shop.yaml")
+        self.devices = [network.hosts[device.name] for device in self.topology.devices]
+        self.scheduler, self.client = network.hosts["scheduler"], network.hosts["client"]
+
+    def copy(self, name: str) -> None:
+        """Bring a machine what the page says that it gets."""
+        folder = self.hosts[name].folder
+        shutil.copy(self.folder / "shop.yaml", folder)
+        made = self.scheduler.folder / "certs"
+        (folder / "certs").mkdir()
+        for file in ("authority.crt", f"{name}.crt", f"{name}.key"):
+            shutil.copy(made / file, folder / "certs")
+
+
+def block(host: Host, text: str) -> list[str]:
+    """Return the words that run a block of the page, as typed into a shell."""
+    script = host.folder / "block.sh"
+    script.write_text(text)
+    return ["sh", "-eu", str(script)]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.yaml").write_text(SHOP)
+    names = [device.name for device in Topology.load(folder / "shop.yaml").devices]
+    with Network(["scheduler", "client", *names], rate_bps=RATE_BPS, folder=folder) as network:
+        place = Shop(network, folder)
+        shutil.copy(folder / "shop.yaml", place.scheduler.folder)
+        place.scheduler.start(block(place.scheduler, AT_SCHEDULER))
+        log = place.scheduler.log
+        wait_until(lambda: "Scheduler at" in log.read_text(), "the scheduler")
+        for name in ("client", *names):
+            place.copy(name)
+        for device in place.devices:
+            device.start(block(device, ON_DEVICE))
+        yield place
+
+
+def emulated(topology: Path, out: Path, *options: str) -> xr.Dataset:
+    """Return the cube of the same job, emulated on this machine alone."""
+    words = ("-m", "hddnn", "run", "--topology", str(topology), "--out", str(out), *options)
+    subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=200, env=activated())
+    return xr.open_dataset(out)
+
+
+def assert_same_answers(cube: xr.Dataset, other: xr.Dataset) -> None:
+    """Compare image by image."""
+    for stage in ("coarse_label", "fine_label"):
+        np.testing.assert_array_equal(cube[stage], other[stage])
+
+
+def test_three_blocks_and_a_job_finishes_with_the_answers_of_the_emulated_one(shop: Shop) -> None:
+    told = shop.client.run(block(shop.client, AT_CLIENT))
+    assert told.count(" live ") == len(shop.devices)
+    cube = xr.open_dataset(shop.client.folder / "results" / "run.nc")
+    assert (cube.outcome == "ok").all()
+    assert list(cube.scheme.values) == ["end-edge", "mapping"]
+    # Bandwidth is limited: every image left the client by its one cable.
+    assert (cube.makespan_s > 0.9 * cube.sizes["image"] * 32 * 32 * 3 * 8 / RATE_BPS).all()
+    other = emulated(shop.folder / "shop.yaml", shop.folder / "emulated.nc", "--schemes", "end-edge,mapping")
+    assert_same_answers(cube, other)
+
+
+def test_a_cut_cable_and_a_stopped_host_lose_nothing_and_return(shop: Shop) -> None:
+    """20,000 images take the client's cable 25 s at least; a device that left has work again when it is back."""
+    away = {"camera-2": shop.hosts["camera-2"], "gateway-1": shop.hosts["gateway-1"]}
+    job = ("--topology", "shop.yaml", "--schemes", "end-edge", "--images", "20000", "--out", "faults.nc")
+    at = ("--address", "tls://scheduler:8786", "--tls", "certs")
+    before, client = shop.client.sent_bytes(), shop.client
+    process = client.start(["hddnn", "run", *at, *job])
+
+    def sent(share: float) -> bool:
+        assert process.poll() is None, client.log.read_text()
+        return client.sent_bytes() - before > share * 20_000 * 32 * 32 * 3
+
+    wait_until(lambda: sent(0.1), "the job's beginning")
+    away["camera-2"].cut()
+    away["gateway-1"].stop()
+    wait_until(lambda: sent(0.2), "the others to go on")
+    away["camera-2"].mend()
+    away["gateway-1"].start(block(away["gateway-1"], ON_DEVICE))
+    assert process.wait(150) == 0, client.log.read_text()
+    cube = xr.open_dataset(client.folder / "faults.nc").sel(scheme="end-edge")
+    assert (cube.outcome == "ok").all()
+    for name, stage, answered_s in (
+        ("camera-2", "end_device", cube.coarse_s),
+        ("gateway-1", "upper_device", cube.fine_s),
+    ):
+        left_s = float(cube.left_s.sel(device=name))
+        assert left_s > 0, f"{name} was not missed"
+        # What was on its way when it left may still have arrived; half a second later nothing has.
+        again = answered_s.where(cube[stage] == name).where(answered_s > left_s + 0.5)
+        assert int(again.notnull().sum()) > 0, f"{name} did not take part again"
+    assert_same_answers(
+        cube, emulated(shop.folder / "shop.yaml", shop.folder / "more.nc", *job[2:-2]).sel(scheme="end-edge")
+    )
+
+
+@pytest.mark.slow
+def test_the_papers_thirteen_devices_on_thirteen_hosts(tmp_path: Path) -> None:
+    """Started by the scripts, one a tier, with certificates; edge-3, edge-4 and the cloud get features alone."""
+    topology = Topology.load("paper")
+    names = [device.name for device in topology.devices]
+    with Network(["scheduler", "client", *names], rate_bps=100e6, folder=tmp_path) as network:
+        scheduler, client = network.hosts["scheduler"], network.hosts["client"]
+        scheduler.run(["hddnn", "certs", str(tmp_path / "certs")])
+        certificates = ("--tls", str(tmp_path / "certs"))
+        scheduler.start([str(ROOT / "workers" / "scheduler.sh"), *certificates])
+        address = "tls://scheduler:8786"
+        for device in topology.devices:
+            script = str(ROOT / "workers" / f"{device.tier}.sh")
+            network.hosts[device.name].start([script, device.name, *certificates, address])
+        at = ("--address", address, *certificates)
+        client.run(["hddnn", "status", *at, "--topology", "paper", "--wait", "120"], timeout_s=150)
+        client.run(["hddnn", "run", *at, "--schemes", "end-edge,mapping"])
+        cube = xr.open_dataset(client.folder / "results" / "run.nc")
+    assert (cube.outcome == "ok").all()
+    assert set(np.unique(cube.end_device)) == {f"end-{n}" for n in range(1, 9)}
+    options = ("--schemes", "end-edge,mapping", "--time-scale", "0.05")
+    assert_same_answers(cube, emulated(Path("paper"), tmp_path / "emulated.nc", *options))
