@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,9 @@ class Policy:
         self._queues: dict[int, dict[int, deque[int]]] = {end: {} for end in self._in_flight}
         for (end, upper), batches in plan.routes().items():
             self._queues[end][upper] = deque(batches.tolist())
+        self._touched = set(
+            self._in_flight
+        )  # end devices that may take something, though they took nothing last
         self._errors: dict[int, int] = {}  # by batch
         self._number = 0
         self._deadline_s = NEVER_S if self.resends else 3 * work.predicted_s
@@ -205,16 +208,26 @@ class Policy:
     def _feed(self, now_s: float) -> list[Action]:
         """Send as much as the windows allow: one attempt for each end device at a time, so that all get work."""
         actions: list[Action] = []
-        hungry = list(self._in_flight)
-        while hungry:
+        touched, self._touched = self._touched, set()
+        hungry: Iterable[int] = self._asked(touched)
+        while True:
             still = []
             for end in hungry:
                 attempt = self._take(end, now_s)
                 if attempt is not None:
                     actions.append(Send(attempt))
                     still.append(end)
+            if not still:
+                return actions
             hungry = still
-        return actions
+
+    def _asked(self, touched: set[int]) -> Iterator[int]:
+        """Yield the end devices that may have something to take, in order.
+
+        Of the others nothing has changed since they took nothing: to ask all of many, after each event, would take
+        most of a simulation's time.
+        """
+        yield from sorted(touched)
 
     def _take_planned(self, end: int) -> Attempt | None:
         """Take the next bundle of an end device's own queues: the way whose first batch is the earliest.
@@ -256,6 +269,7 @@ class Policy:
         if attempt is None:
             return []
         self._in_flight[attempt.end] -= len(attempt.batches)
+        self._touched.add(attempt.end)
         orphans = []
         for batch in attempt.batches:
             carriers = self._carriers[batch]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from hddnn.plan import NO_DEVICE
 from hddnn.policies.base import NEVER_S, Work
 from hddnn.policies.monitor import Monitor
@@ -25,6 +27,8 @@ class Hedge(Monitor):
         # device -> batches that it owes an answer, in order -> attempt
         self._waiting: dict[int, dict[int, int]] = {}
         self._since_s: dict[int, float] = {}  # device -> its last answer, or when it got work
+        # (when a device is late, device), the earliest first; one that is not so any more is left where it is
+        self._alarms: list[tuple[float, int]] = []
         self._late: set[int] = set()
         self._copied: set[tuple[int, int]] = set()  # (device, batch) that were copied already
 
@@ -42,20 +46,29 @@ class Hedge(Monitor):
         number = self._waiting.get(device, {}).get(batch)
         if number is not None:
             begun_s, allowed_s = self._since_s[device], self._allowed_s(device, batch)
-            if now_s - begun_s <= allowed_s:
+            if now_s - begun_s <= allowed_s and device in self._late:
                 self._late.discard(device)
+                self._ask_again([device])
             self._paid(device, batch, now_s)
             attempt = self._under_way.get(number)
             if stage == "coarse" and attempt is not None and attempt.upper != NO_DEVICE:
                 self._owe(attempt.upper, attempt, now_s, (batch,))
         return super().answered(stage, batch, device, now_s)
 
+    def joined(self, device: int, now_s: float) -> list[Action]:
+        actions = super().joined(device, now_s)
+        self._set_alarm(device)
+        return actions
+
     def due_s(self) -> float:
-        return min([super().due_s(), *(self._late_at_s(device) for device in self._waiting)])
+        return min(super().due_s(), self._alarm_s())
 
     def tick(self, now_s: float) -> list[Action]:
+        due = set()
+        while self._alarm_s() <= now_s:
+            due.add(heapq.heappop(self._alarms)[1])
         actions: list[Action] = []
-        for device in list(self._waiting):
+        for device in [device for device in self._waiting if device in due] if due else ():
             if self._late_at_s(device) <= now_s:  # asked of each anew: one's hedging empties another's queue
                 actions += self._hedge(device, now_s)
         return actions + super().tick(now_s)
@@ -87,6 +100,18 @@ class Hedge(Monitor):
                 self._pool.add(batch)
         return actions
 
+    def _set_alarm(self, device: int) -> None:
+        """Note when a device is late, after each change of that."""
+        at_s = self._late_at_s(device)
+        if at_s < NEVER_S:
+            heapq.heappush(self._alarms, (at_s, device))
+
+    def _alarm_s(self) -> float:
+        """Return when the next device is late."""
+        while self._alarms and self._alarms[0][0] != self._late_at_s(self._alarms[0][1]):
+            heapq.heappop(self._alarms)
+        return self._alarms[0][0] if self._alarms else NEVER_S
+
     def _late_at_s(self, device: int) -> float:
         waiting = self._waiting.get(device)
         if not waiting or device not in self.live:
@@ -103,7 +128,7 @@ class Hedge(Monitor):
         if own.tier != "end":
             # The fallback's edge device answers in the cloud's place, and needs nobody to encode for it.
             via = int(self.work.plan.via[batch]) if self._must_encode(device) else NO_DEVICE
-            predicted_s += self._way_s(self._of_tier("end")[0], device, size, via)
+            predicted_s += self._way_s(next(iter(self._in_flight)), device, size, via)
         return self.settings.late_factor * predicted_s + self.work.slack_s
 
     def _usable(self, device: int) -> bool:
@@ -125,14 +150,20 @@ class Hedge(Monitor):
         for batch in batches or attempt.batches:
             if not self.ended[batch]:
                 waiting[batch] = attempt.number
+        self._set_alarm(device)
 
     def _paid(self, device: int, batch: int, now_s: float) -> None:
         self._waiting.get(device, {}).pop(batch, None)
         self._copied.discard((device, batch))
         self._since_s[device] = now_s
+        self._set_alarm(device)
 
     def _close(self, number: int) -> list[int]:
-        for waiting in self._waiting.values():
-            for batch in [b for b, carrier in waiting.items() if carrier == number]:
-                del waiting[batch]
+        if number in self._under_way:
+            attempt = self._under_way[number]
+            for device in attempt.devices:
+                waiting = self._waiting.get(device, {})
+                for batch in [batch for batch in attempt.batches if waiting.get(batch) == number]:
+                    del waiting[batch]
+                self._set_alarm(device)
         return super()._close(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class Monitor(Policy):
     def joined(self, device: int, now_s: float) -> list[Action]:
         """Put the device on the list again."""
         self.live.add(device)
-        self._shy.pop(device, None)
+        self._ask_again([device])
         self._away_s.pop(self._devices[device].tier, None)
         self._unpark(self._devices[device].tier)
         return self._feed(now_s)
@@ -94,7 +94,7 @@ class Monitor(Policy):
         return min([super().due_s(), *given_up_s, *self._shy.values()])
 
     def tick(self, now_s: float) -> list[Action]:
-        self._shy = {device: until_s for device, until_s in self._shy.items() if until_s > now_s}
+        self._ask_again([device for device, until_s in self._shy.items() if until_s <= now_s])
         given_up = [tier for tier, at_s in self._away_s.items() if now_s >= at_s + self.settings.patience_s]
         for tier in given_up:
             self._unpark(tier)
@@ -133,6 +133,24 @@ class Monitor(Policy):
         actions = super()._feed(now_s)
         ends, self._pending = self._pending, []
         return ends + actions
+
+    def _asked(self, touched: set[int]) -> Iterator[int]:
+        """Yield those touched, and from where on there is anything in the pool, which is for all, every one."""
+        last = -1
+        for end in sorted(touched):
+            if self._pool.first() is not None:
+                break
+            yield end
+            last = end
+        if self._pool.first() is not None:
+            yield from (end for end in self._in_flight if end > last)
+
+    def _ask_again(self, devices: Iterable[int]) -> None:
+        """Take devices for such as may have something to take, whatever they did before."""
+        for device in devices:
+            self._shy.pop(device, None)
+            if device in self._in_flight:
+                self._touched.add(device)
 
     def _take(self, end: int, now_s: float) -> Attempt | None:
         if end not in self.live or end in self._shy:

@@ -430,3 +430,38 @@ def test_a_deadline_counts_from_where_a_job_goes_on() -> None:
     it = world("none", plan_of("end"), PolicySettings(deadline_s=5.0))
     it.policy.start(7.0)
     assert it.policy.due_s() == 12.0
+
+
+@pytest.mark.parametrize("policy", ["none", "monitor", "hedge"])
+def test_end_devices_are_asked_as_often_as_something_happens_however_many_they_are(policy: str) -> None:
+    asked = {}
+    for n_end in (10, 100):
+        it = world(policy, plan_of("end-edge", 600, tiers(n_end, 5, 1)))
+        calls, take = [0], it.policy._take
+
+        def counted(end: int, now_s: float, calls: list[int] = calls, take: Any = take) -> Any:
+            calls[0] += 1
+            return take(end, now_s)
+
+        it.policy._take = counted  # type: ignore[method-assign]
+        it.run()
+        assert it.ended.all()
+        asked[n_end] = calls[0]
+    # Each once more than it takes something at the start, then at most twice for each attempt that is over.
+    assert asked[10] <= 2 * 600 + 10
+    assert asked[100] <= 2 * 600 + 100
+
+
+def test_an_end_device_that_was_left_alone_is_asked_again_when_its_time_has_come() -> None:
+    topology = tiers(2, 1, 0)
+    work = world("monitor", plan_of("end", 20, topology)).policy.work
+    policy = make_policy("monitor", work, PolicySettings(timeout_s=0.5))
+    first = [action.attempt for action in policy.start(0.0) if isinstance(action, Send)]
+    mine = [attempt.number for attempt in first if attempt.end == 0]
+    assert not [action for number in mine for action in policy.refused(number, 1.0) if is_to(action, 0)]
+    assert policy.due_s() == 1.5
+    assert [action for action in policy.tick(1.5) if is_to(action, 0)]
+
+
+def is_to(action: Any, end: int) -> bool:
+    return isinstance(action, Send) and action.attempt.end == end
