@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -9,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +171,13 @@ def test_a_scheduler_without_a_dashboard_has_no_pages() -> None:
         assert "hddnn_batches_total" in {name for name, _ in read_metrics(f"http://127.0.0.1:{port}/metrics")}
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/hddnn", timeout=10)
+
+
+def test_the_command_line_prints_the_address(tmp_path: Path) -> None:
+    words = ["run", "--topology", "laptop", "--images", "10", "--schemes", "end", "--dashboard"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hddnn", *words, "--out", str(tmp_path / "run.nc")],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/hddnn$", done.stderr, re.MULTILINE)
