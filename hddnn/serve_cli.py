@@ -104,6 +104,13 @@ def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
       curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/classify
     """
     try:
+        _serve(host, port, max_bytes, **options)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        fail("stopped before it was ready", INCOMPLETE)
+
+
+def _serve(host: str, port: int, max_bytes: int, topology: str, **options: Any) -> None:
+    try:
         from hddnn.service import server
         from hddnn.service.intake import Limits
     except ModuleNotFoundError as error:
@@ -114,7 +121,7 @@ def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
 
     # Pillow warns of what is odd about an image: that is its sender's business.
     warnings.filterwarnings("ignore", module="PIL")
-    system = Topology.load(options.pop("topology"), networks=zoo.names())
+    system = Topology.load(topology, networks=zoo.names())
     session = AsyncSession(system, **options)
     with server.bound(host, port) as listener:
         place = f"[{host}]" if ":" in host else host
@@ -124,7 +131,4 @@ def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
             click.echo(f"{system.name} answers at {at}; Ctrl-C stops it")
 
         click.echo(f"starting the devices of {system.name}", err=True)
-        try:
-            asyncio.run(server.serve(session, listener, Limits(max_bytes), ready))
-        except asyncio.CancelledError:  # told to stop before it had started
-            fail("stopped before it was ready", INCOMPLETE)
+        asyncio.run(server.serve(session, listener, Limits(max_bytes, options["deadline_s"]), ready))

@@ -253,7 +253,7 @@ def bare_rate(images: int) -> float:
 @click.option("--steps", default=9, help="Of the search.")
 @click.option("--first", default=50.0, help="Requests a second of its first step.")
 @click.option("--deadline-s", default=2.0, help="Of each request.")
-@click.option("--queue", default=128, help="The service's.")
+@click.option("--queue", default=64, help="The service's.")
 @click.option("--side", default=224, help="Of the picture, in pixels.")
 @command(
     images=4000,

@@ -99,9 +99,9 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
     )  # fmt: skip
     async def classify(request: Request, deadline_s: DeadlineS = None) -> Response:
         """Classify one image, or several that are files of a form."""
-        images = await intake.images(request)
+        images = await intake.images(request, deadline_s)
         try:
-            replies = session.classify(images, deadline_s=deadline_s)
+            replies = intake.watched(session.classify(images, deadline_s=deadline_s))
             if wants_document(request):
                 return await document(request, replies, len(images))
             return EventStream(replies)

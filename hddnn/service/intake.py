@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,21 @@ from hddnn import images
 from hddnn.errors import DataError, FormatError
 
 if TYPE_CHECKING:
-    from hddnn.serving import AsyncSession
+    from hddnn.serving import AsyncSession, Reply
 
 _BODY_S = 30.0  # for a request's body to arrive: who sends it slower holds a place that others need
+#: Of a request's deadline, how much the answers now coming may have taken: while a queue grows, those that come
+#: now have waited less than a new request will.
+_PART = 0.5
+_WEIGHT = 0.1  # of the newest answer in what is taken for usual: one that is late by itself means nothing
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring. max_bytes: its body, in bytes."""
+    """What one request may bring, and take. max_bytes: its body; deadline_s: where it gives none, None: no end."""
 
     max_bytes: int = 10_000_000
+    deadline_s: float | None = None
 
 
 def too_busy(why: str) -> HTTPException:
@@ -35,7 +41,11 @@ def too_busy(why: str) -> HTTPException:
 
 
 class Intake:
-    """Read and decode the images of requests, of no more at a time than the session's queue has room for."""
+    """Read and decode the images of requests, of no more at a time than can be answered.
+
+    These are as many as the session's queue has room for, and only while answers come soon enough for the
+    request's deadline: a queue that takes longer than that would answer nobody in time.
+    """
 
     def __init__(self, session: AsyncSession, limits: Limits) -> None:
         self._session, self._limits = session, limits
@@ -43,8 +53,9 @@ class Intake:
         # A decoder keeps a core busy and a picture in memory: the other requests' bodies wait, they are small.
         self._decoders = asyncio.Semaphore(os.cpu_count() or 1)
         self._reading = 0
+        self._usual_s = 0.0  # of a request's last reply, lately
 
-    async def images(self, request: Request) -> np.ndarray:
+    async def images(self, request: Request, deadline_s: float | None) -> np.ndarray:
         """Return the images of a request, uint8 (N, H, W, 3); raises HTTPException.
 
         What can be known from the headers and the queue is checked before the body is read.
@@ -58,6 +69,11 @@ class Intake:
             raise too_busy("no end device is live")
         if health.waiting + self._reading >= health.queue:
             raise too_busy(f"the queue is full ({health.queue} images); try again later")
+        within_s = self._limits.deadline_s if deadline_s is None else deadline_s
+        if health.waiting and within_s is not None and self._usual_s > _PART * within_s:
+            raise too_busy(
+                f"answers take {self._usual_s:.2g} s now, too long for a deadline of {within_s:g} s"
+            )
         self._reading += 1
         try:
             body = await self._body(request)
@@ -70,6 +86,14 @@ class Intake:
                 return await asyncio.get_running_loop().run_in_executor(None, self._decoded, files)
         finally:
             self._reading -= 1
+
+    async def watched(self, replies: AsyncGenerator[Reply, None]) -> AsyncGenerator[Reply, None]:
+        """Hand replies on, and learn from them how long answers take."""
+        async with aclosing(replies):
+            async for reply in replies:
+                if reply.final:
+                    self._usual_s += _WEIGHT * (reply.response_s - self._usual_s)
+                yield reply
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()

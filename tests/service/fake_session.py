@@ -25,6 +25,7 @@ class FakeSession:
         self.waiting, self.queue, self.live = 0, 8, True
         self.go = asyncio.Event()
         self.go.set()
+        self.response_s = 0.002
         self.deadlines_s: list[float | None] = []
         self.seen: list[np.ndarray] = []
         self.fault: Exception | None = None
@@ -51,7 +52,9 @@ class FakeSession:
             if self.fault is not None:
                 raise self.fault
             for number in range(len(images)):
-                yield Reply(number, "fine", None, float("nan"), "", 0.002, True, "no edge device is live")
+                yield Reply(
+                    number, "fine", None, float("nan"), "", self.response_s, True, "no edge device is live"
+                )
         finally:
             self.waiting -= len(images)
 

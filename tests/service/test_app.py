@@ -212,6 +212,36 @@ def test_requests_that_are_being_read_take_room(monkeypatch: pytest.MonkeyPatch)
     assert asyncio.run(main()) == [503, 408, 408, 200]
 
 
+def test_nothing_is_accepted_that_would_come_too_late() -> None:
+    async def main() -> list[int]:
+        session, found = FakeSession(), []
+        session.response_s = 1.0
+        async with client_of(make_app(session, Limits(deadline_s=1.0))) as client:
+
+            async def ask(**params: float) -> None:
+                found.append(
+                    (
+                        await client.post("/classify", content=picture(), headers=PNG, params=params)
+                    ).status_code
+                )
+
+            await ask()
+            session.waiting = 1  # somebody is always there
+            for _ in range(9):
+                await ask(deadline_s=100.0)  # answers come after a second
+            await ask()
+            await ask(deadline_s=1.5)
+            session.response_s = 0.1
+            for _ in range(9):
+                await ask(deadline_s=100.0)
+            await ask()
+            session.waiting = 0
+            await ask(deadline_s=0.01)  # nobody is before it
+        return found
+
+    assert asyncio.run(main()) == [200] * 10 + [503, 200] + [200] * 9 + [200, 200]
+
+
 def test_an_end_in_the_middle_is_an_event(asked: Ask) -> None:
     def prepare(session: FakeSession) -> None:
         session.fault = ClusterError("the scheduler left; start it again")

@@ -262,6 +262,18 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
         running.close()
 
 
+def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hddnn", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "starting the devices of laptop\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == "hddnn: stopped before it was ready\n"
+    assert process.returncode == 1
+    assert not [child for child in children if child.is_running()]
+
+
 def one_line(*words: str, folder: Path) -> str:
     """Run `hddnn serve` with what it cannot do; return what it says."""
     command = [sys.executable, "-m", "hddnn", "serve", *words]
