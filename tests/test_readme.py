@@ -41,7 +41,15 @@ def test_the_python_examples_run_one_after_another(capsys: pytest.CaptureFixture
 def test_the_commands_have_options_that_exist() -> None:
     typed = re.sub(r"<!-- begin (\w+) -->.*?<!-- end \1 -->", "", README, flags=re.DOTALL)
     lines = re.findall(r"^    hddnn (.*?)(?:  +#.*)?$", typed, re.MULTILINE)
-    assert {line.split()[0] for line in lines} >= {"run", "zoo", "audit", "certs"}
+    assert {line.split()[0] for line in lines} >= {
+        "run",
+        "zoo",
+        "audit",
+        "certs",
+        "worker",
+        "serve",
+        "classify",
+    }
     for line in lines:
         words = shlex.split(line)
         command: click.Command = main
@@ -79,6 +87,7 @@ def test_the_report_is_of_the_whole_test_set_and_not_too_large() -> None:
 def test_every_measured_block_is_filled_and_can_be_measured_again() -> None:
     blocks = dict(re.findall(r"<!-- begin (\w+) -->\n(.*?)<!-- end \1 -->", README, re.DOTALL))
     assert all(text.strip() for text in blocks.values())
+    assert not [name for name, text in blocks.items() if "to be measured" in text]
     spec = importlib.util.spec_from_file_location("readme", ROOT / "scenarios" / "readme.py")
     assert spec is not None
     assert spec.loader is not None
