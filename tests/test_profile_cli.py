@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from systems import packaged_system
 
+from hddnn.certificates import issue
 from hddnn.cli import main
+from hddnn.engines.dask.messages import DeviceSpec
+from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.topology import Topology
 
 #: Modelled times and links, so that the measured ones are seen to stand in their place.
@@ -83,6 +87,22 @@ def test_the_new_file_has_measured_numbers_for_all_devices_and_links_and_runs_ev
     for engine in ("sim", "closed"):
         run = hddnn("run", "--engine", engine, "--topology", "below/new.yaml", "--images", 60)
         assert run.exit_code == 0, run.stderr
+
+
+def test_devices_behind_an_address_are_measured_over_encrypted_connections() -> None:
+    issue(Path("tls"), [device.name for device in SYSTEM.devices])
+    specs = [DeviceSpec.of(SYSTEM, device.name, batch_size=10, emulate=False) for device in SYSTEM.devices]
+
+    async def measured() -> Result:
+        async with LocalProcesses(specs, dashboard=False, tls=Path("tls")) as processes:
+            options = ("--address", processes.address, "--tls", "tls", "--out", "new.yaml")
+            return await asyncio.to_thread(profile, *options, "--schemes", "mapping")
+
+    result = asyncio.run(measured())
+    assert result.exit_code == 0, result.stderr
+    assert "end to cloud" in result.stdout
+    assert "Cores' limit" not in result.stdout  # what cores the devices have is not known here
+    assert all(0 < link.latency_s < 1 for link in Topology.load("new.yaml").links)
 
 
 def test_in_place_the_file_is_replaced() -> None:
