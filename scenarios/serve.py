@@ -61,7 +61,6 @@ PLAN = """<?xml version="1.0"?>
   <sessions>
     <session name="one" probability="100" type="ts_http">
       <request>
-        <match do="continue" when="match" name="late">deadline of</match>
         <http url="/classify?deadline_s={deadline_s}" method="POST" version="1.1" content_type="image/jpeg"
               contents_from_file={picture}><http_header name="Accept" value="application/json"/></http>
       </request>
@@ -174,7 +173,7 @@ class Generator:
         rows = list(csv.DictReader(io.StringIO(dump.read_text()), delimiter=";"))
         accepted = [row for row in rows if row["HTTP status"] == "200"]
         times_s = np.array([float(row["duration"]) / 1e3 for row in accepted])
-        in_time = np.array([row["match"] != "late" for row in accepted], bool) & (times_s <= self._deadline_s)
+        in_time = times_s <= self._deadline_s  # the service gives none up before
         offered = int(
             re.findall(r"^stats: users_count \d+ (\d+)", (dump.parent / "tsung.log").read_text(), re.M)[-1]
         )

@@ -79,9 +79,8 @@ class EventStream(StreamingResponse):
 async def document(request: Request, replies: AsyncGenerator[Reply, None], count: int) -> JSONResponse:
     """Return all replies to `count` images at once; raises ClientDisconnect when the client leaves before."""
     work = asyncio.create_task(_collected(replies, count))
-    gone = asyncio.ensure_future(
-        request.receive()
-    )  # the body was read, so what comes next is the client's end
+    # The body was read, so what comes next is the client's end.
+    gone = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():

@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 
 from hddnn._version import __version__
-from hddnn.errors import ClusterError, QueueFull
+from hddnn.errors import HddnnError
 from hddnn.service.answers import (
     AnswersBody,
     EventStream,
@@ -83,7 +83,9 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
     """Return the application that answers with a session that is open."""
     app: FastAPI = FastAPIOffline(
         title="hddnn", version=__version__, description=_ABOUT, redoc_url=None,
-        exception_handlers={RequestValidationError: _wrong_parameters, ClientDisconnect: _gone},
+        exception_handlers={
+            RequestValidationError: _wrong_parameters, ClientDisconnect: _gone, HddnnError: _lost,
+        },
     )  # fmt: skip
     intake = Intake(session, limits)
 
@@ -100,13 +102,10 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
     async def classify(request: Request, deadline_s: DeadlineS = None) -> Response:
         """Classify one image, or several that are files of a form."""
         images = await intake.images(request, deadline_s)
-        try:
-            replies = intake.watched(session.classify(images, deadline_s=deadline_s))
-            if wants_document(request):
-                return await document(request, replies, len(images))
-            return EventStream(replies)
-        except (QueueFull, ClusterError) as error:
-            raise too_busy(str(error)) from None
+        replies = intake.classify(images, deadline_s)
+        if wants_document(request):
+            return await document(request, replies, len(images))
+        return EventStream(replies)
 
     @app.get(
         "/healthz", response_model=HealthBody,
@@ -129,6 +128,11 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
 async def _wrong_parameters(request: Request, error: Any) -> JSONResponse:
     told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
     return JSONResponse({"detail": told}, 422)
+
+
+async def _lost(request: Request, error: Any) -> JSONResponse:
+    refusal = too_busy(str(error))
+    return JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
 
 
 async def _gone(request: Request, error: Any) -> Response:

@@ -15,16 +15,14 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from hddnn import images
-from hddnn.errors import DataError, FormatError
+from hddnn.errors import ClusterError, DataError, FormatError, QueueFull
 
 if TYPE_CHECKING:
     from hddnn.serving import AsyncSession, Reply
 
 _BODY_S = 30.0  # for a request's body to arrive: who sends it slower holds a place that others need
-#: Of a request's deadline, how much the answers now coming may have taken: while a queue grows, those that come
-#: now have waited less than a new request will.
-_PART = 0.5
-_WEIGHT = 0.1  # of the newest answer in what is taken for usual: one that is late by itself means nothing
+_PART = 0.6  # of a request's deadline that it may be expected to take: expectations err
+_WEIGHT = 0.1  # of the newest answer in what is expected: one that is late by itself means little
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Intake:
         # A decoder keeps a core busy and a picture in memory: the other requests' bodies wait, they are small.
         self._decoders = asyncio.Semaphore(os.cpu_count() or 1)
         self._reading = 0
-        self._usual_s = 0.0  # of a request's last reply, lately
+        self._pace_s = 0.0  # what an image takes, lately, for each one that is under way when it comes
 
     async def images(self, request: Request, deadline_s: float | None) -> np.ndarray:
         """Return the images of a request, uint8 (N, H, W, 3); raises HTTPException.
@@ -70,10 +68,9 @@ class Intake:
         if health.waiting + self._reading >= health.queue:
             raise too_busy(f"the queue is full ({health.queue} images); try again later")
         within_s = self._limits.deadline_s if deadline_s is None else deadline_s
-        if health.waiting and within_s is not None and self._usual_s > _PART * within_s:
-            raise too_busy(
-                f"answers take {self._usual_s:.2g} s now, too long for a deadline of {within_s:g} s"
-            )
+        expected_s = self._pace_s * (health.waiting + self._reading + 1)
+        if health.waiting and within_s is not None and expected_s > _PART * within_s:
+            raise too_busy(f"an answer takes about {expected_s:.2g} s, and the deadline is {within_s:g} s")
         self._reading += 1
         try:
             body = await self._body(request)
@@ -87,12 +84,23 @@ class Intake:
         finally:
             self._reading -= 1
 
-    async def watched(self, replies: AsyncGenerator[Reply, None]) -> AsyncGenerator[Reply, None]:
+    def classify(self, images: np.ndarray, deadline_s: float | None) -> AsyncGenerator[Reply, None]:
+        """Return the replies to some images; raises HTTPException where the session has no room for them."""
+        ahead = self._session.health().waiting
+        try:
+            return self._watched(self._session.classify(images, deadline_s=deadline_s), ahead)
+        except (QueueFull, ClusterError) as error:
+            raise too_busy(str(error)) from None
+
+    async def _watched(self, replies: AsyncGenerator[Reply, None], ahead: int) -> AsyncGenerator[Reply, None]:
         """Hand replies on, and learn from them how long answers take."""
         async with aclosing(replies):
             async for reply in replies:
                 if reply.final:
-                    self._usual_s += _WEIGHT * (reply.response_s - self._usual_s)
+                    pace_s = reply.response_s / (ahead + reply.image + 1)
+                    # An answer that was given up would have taken longer, and who knows how long.
+                    if reply.label is not None or pace_s > self._pace_s:
+                        self._pace_s += _WEIGHT * (pace_s - self._pace_s)
                 yield reply
 
     async def _body(self, request: Request) -> bytes:

@@ -25,7 +25,7 @@ class FakeSession:
         self.waiting, self.queue, self.live = 0, 8, True
         self.go = asyncio.Event()
         self.go.set()
-        self.response_s = 0.002
+        self.response_s, self.fine = 0.002, None
         self.deadlines_s: list[float | None] = []
         self.seen: list[np.ndarray] = []
         self.fault: Exception | None = None
@@ -53,7 +53,14 @@ class FakeSession:
                 raise self.fault
             for number in range(len(images)):
                 yield Reply(
-                    number, "fine", None, float("nan"), "", self.response_s, True, "no edge device is live"
+                    number,
+                    "fine",
+                    self.fine,
+                    float("nan"),
+                    "",
+                    self.response_s,
+                    True,
+                    "no edge device is live",
                 )
         finally:
             self.waiting -= len(images)

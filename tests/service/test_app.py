@@ -215,7 +215,7 @@ def test_requests_that_are_being_read_take_room(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_accepted_that_would_come_too_late() -> None:
     async def main() -> list[int]:
         session, found = FakeSession(), []
-        session.response_s = 1.0
+        session.response_s, session.fine = 1.0, "mountain"
         async with client_of(make_app(session, Limits(deadline_s=1.0))) as client:
 
             async def ask(**params: float) -> None:
@@ -231,7 +231,11 @@ def test_nothing_is_accepted_that_would_come_too_late() -> None:
                 await ask(deadline_s=100.0)  # answers come after a second
             await ask()
             await ask(deadline_s=1.5)
-            session.response_s = 0.1
+            session.response_s, session.fine = 0.001, None  # given up: of a deadline that was short
+            for _ in range(9):
+                await ask(deadline_s=100.0)
+            await ask()
+            session.response_s, session.fine = 0.1, "mountain"
             for _ in range(9):
                 await ask(deadline_s=100.0)
             await ask()
@@ -239,7 +243,7 @@ def test_nothing_is_accepted_that_would_come_too_late() -> None:
             await ask(deadline_s=0.01)  # nobody is before it
         return found
 
-    assert asyncio.run(main()) == [200] * 10 + [503, 200] + [200] * 9 + [200, 200]
+    assert asyncio.run(main()) == [200] * 10 + [503, 200] + [200] * 9 + [503] + [200] * 9 + [200, 200]
 
 
 def test_an_end_in_the_middle_is_an_event(asked: Ask) -> None:
