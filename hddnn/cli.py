@@ -16,6 +16,7 @@ from hddnn.run_cli import run
 from hddnn.serve_cli import serve
 from hddnn.status_cli import status
 from hddnn.train_cli import train
+from hddnn.up_cli import up
 from hddnn.worker_cli import scheduler, worker
 from hddnn.zoo_cli import zoo_group
 
@@ -61,6 +62,6 @@ def topology_check(spec: str) -> None:
     click.echo(f"{spec}: right ({counts})")
 
 
-for command in (run, classify, serve, profile, report, train, audit, certs, worker, scheduler, status):
+for command in (run, classify, serve, profile, report, train, audit, certs, worker, scheduler, status, up):
     main.add_command(command)
 main.add_command(zoo_group)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,19 +43,8 @@ class Host:
         self.log = folder / "log"
 
     def _words(self, words: Sequence[str]) -> list[str]:
-        within = [
-            "unshare",
-            "--mount",
-            "--uts",
-            "sh",
-            "-c",
-            ENTER,
-            "enter",
-            self.name,
-            str(self._hosts),
-            *words,
-        ]
-        return ["ip", "netns", "exec", self._namespace, *within]
+        view = ("unshare", "--mount", "--uts", "sh", "-c", ENTER, "enter", self.name, str(self._hosts))
+        return ["ip", "netns", "exec", self._namespace, *view, *words]
 
     def run(self, words: Sequence[str], timeout_s: float = 120) -> str:
         """Run a command here to its end; return what it said. Raises CalledProcessError."""
@@ -109,7 +98,7 @@ class Host:
 
 
 class Network:
-    """Hosts by name, joined by a switch that is a namespace, too: nothing of this machine's own network is touched.
+    """Hosts by name, joined by a switch that is a namespace, too: this machine's own network is not touched.
 
     rate_bps: of each host's cable, each way.
     """
@@ -170,11 +159,3 @@ def run(*words: str) -> str:
 def activated() -> dict[str, str]:
     """Return the environment of an activated virtual environment."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 90) -> None:
-    """Wait for something; fail when it does not come."""
-    deadline_s = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline_s, f"waited in vain for {what}"
-        time.sleep(0.05)

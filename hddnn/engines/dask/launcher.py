@@ -41,6 +41,8 @@ class SchedulerSpec:
     dashboard: bool
     log: str
     tls: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class WorkerSpec:
     directory: str
     log: str
     tls: Path | None = None
+    host: str = "127.0.0.1"
 
 
 def main() -> None:
@@ -154,8 +157,8 @@ async def _serve_scheduler(name: str, spec: SchedulerSpec) -> None:
     # Who asks for a dashboard gets all of Dask's pages, on this machine.
     dask.config.set({**spec.config, **(SILENT if spec.tls and not spec.dashboard else {})})
     async with Scheduler(
-        host="127.0.0.1",
-        port=0,
+        host=spec.host,
+        port=spec.port,
         protocol="tls://" if spec.tls else "tcp://",
         security=security(spec.tls, SCHEDULER),
         dashboard=spec.dashboard,
@@ -183,7 +186,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
     async with Worker(
         spec.scheduler,
         name=name,
-        host="127.0.0.1",
+        host=spec.host,
         nthreads=1,
         resources={spec.spec.device.tier: 1},
         plugins=[device, Heart(spec.spec.heartbeat_s)],

@@ -38,8 +38,8 @@ CONFIG: dict[str, Any] = {
 class LocalProcesses:
     """Start a scheduler and one worker process a device; on exit end them all and remove their files.
 
-    tls: a folder of certificates (see hddnn.certificates). on_ready is called with each device's name once it is
-    registered. Raises ClusterError when a process fails to
+    tls: a folder of certificates (see hddnn.certificates). host: where all listen; port: the scheduler's, or 0.
+    on_ready is called with each device's name once it is registered. Raises ClusterError when a process fails to
     start, with that process's own reason.
 
     pids: of the processes that run now. Afterwards `start` starts a device anew that has ended.
@@ -51,8 +51,11 @@ class LocalProcesses:
         *,
         dashboard: bool = True,
         tls: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
+        self._host, self._port = host, port
         self._specs = {spec.device.name: spec for spec in specs}
         self._dashboard, self._tls, self._on_ready = dashboard, tls, on_ready
         self._listener: asyncio.Task[None] | None = None
@@ -109,7 +112,8 @@ class LocalProcesses:
     async def _start_all(self) -> None:
         log = str(self._folder / "scheduler.log")
         config = {**CONFIG, "temporary-directory": str(self._folder)}  # else it leaves one in the user's
-        self._command("scheduler", "scheduler", SchedulerSpec(config, self._dashboard, log, self._tls))
+        spec = SchedulerSpec(config, self._dashboard, log, self._tls, self._host, self._port)
+        self._command("scheduler", "scheduler", spec)
         report = await self._next_report()
         self.address, self.dashboard_link = report["address"], report["dashboard"]
         self.pids["scheduler"] = report["pid"]
@@ -123,7 +127,8 @@ class LocalProcesses:
 
     def _start_device(self, name: str) -> None:
         folder = self._folder / name
-        worker = WorkerSpec(CONFIG, self.address, self._specs[name], str(folder), f"{folder}.log", self._tls)
+        spec, log = self._specs[name], f"{folder}.log"
+        worker = WorkerSpec(CONFIG, self.address, spec, str(folder), log, self._tls, self._host)
         self._command(name, "device", worker)
 
     def kill(self, name: str) -> None:

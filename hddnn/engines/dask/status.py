@@ -47,7 +47,7 @@ class DeviceStatus:
 
 
 async def statuses(address: str, tls: Path | None, topology: Topology | None) -> list[DeviceStatus]:
-    """Return every device that is registered with a scheduler, and every other one of the topology, in its order.
+    """Return every device that is registered with a scheduler, by tier, and what is missing of a topology.
 
     Raises ClusterError when no scheduler answers, or one that lacks hddnn.
     """
@@ -63,6 +63,7 @@ async def statuses(address: str, tls: Path | None, topology: Topology | None) ->
     finally:
         await close(client)
     known = [_measured(one, seen.get(one.address or "")) for one in asked]
+    known.sort(key=lambda one: (TIERS.index(one.tier) if one.tier in TIERS else len(TIERS), one.name))
     return known if topology is None else _by_topology(known, topology)
 
 
