@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, Legend
+from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from hddnn.dashboard.meter import Meter
@@ -60,20 +59,14 @@ def since(meter: Meter, made: figure) -> None:
     made.x_range.start = -round(meter.window_s(time.time()), 1)
 
 
-def legend_above(made: figure) -> Legend:
-    """Return a figure's legend, put between title and axes, where it hides nothing."""
+def legend_above(made: figure) -> None:
+    """Put a figure's legend between title and axes, where it hides nothing."""
     legend = made.legend[0]
     made.add_layout(legend, "above")
     legend.orientation, legend.border_line_color = "horizontal", None
     legend.padding = legend.margin = 0
     legend.label_text_font_size = "9pt"
     legend.spacing = 12
-    return legend
-
-
-def name_entry(legend: Legend, number: int, text: str) -> None:
-    """Change what an entry of a legend says."""
-    legend.items[number].label = value(text)
 
 
 def put(source: ColumnDataSource, data: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ def _page(meter: Meter, name: str, scheduler: Scheduler, extra: dict[str, Any], 
     root = {key: part.root for key, part in parts.items()}
     if name:
         body = [root[name]]
-        root[name].height = 500
+        root[name].min_height = 500
     else:
         body = [
             root["system"],

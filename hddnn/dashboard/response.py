@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from bokeh.models import ColumnDataSource
 
-from hddnn.dashboard.look import STAGE_COLOURS, chart, legend_above, name_entry, put
+from hddnn.dashboard.look import STAGE_COLOURS, chart, legend_above, put
 from hddnn.dashboard.meter import STAGES, Meter
 from hddnn.dashboard.series import Histogram
 
@@ -15,7 +15,7 @@ HATCHES = {"coarse": None, "fine": "/"}
 class ResponseChart:
     """The share of the job's answers in each bin of response times, and the median."""
 
-    title = "Response times of the job so far"
+    title = "Response times"
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -37,19 +37,19 @@ class ResponseChart:
                 color=STAGE_COLOURS[stage], alpha=0.6, line_color="white",
                 hatch_pattern=HATCHES[stage], hatch_color="white", hatch_alpha=0.6,
             )  # fmt: skip
-        self._legend = legend_above(self.root)
+        legend_above(self.root)
 
     def update(self) -> None:
         """Show what the meter knows now."""
-        filled = []
-        for number, stage in enumerate(STAGES):
+        filled: list[int] = []
+        halves = []
+        for stage in STAGES:
             histogram = self._meter.work.response[stage]
-            n = histogram.n
-            put(self._sources[stage], {**self._edges, "share": histogram.counts / max(n, 1) * 100})
-            half_s = histogram.quantile_s(0.5)
-            text = f"{stage}: {n} answers, half within {half_s:.2g} s" if n else f"{stage}: none"
-            name_entry(self._legend, number, text)
-            filled += list(np.flatnonzero(histogram.counts))
+            put(self._sources[stage], {**self._edges, "share": histogram.counts / max(histogram.n, 1) * 100})
+            filled += np.flatnonzero(histogram.counts).tolist()
+            if histogram.n:
+                halves.append(f"half of {histogram.n} {stage} within {histogram.quantile_s(0.5):.2g} s")
+        self.root.title.text = f"{self.title}{': ' if halves else ''}{', '.join(halves)}"
         if filled:  # whole decades around what there is
             start = 10.0 ** float(np.floor(np.log10(self._edges["left"][min(filled)])))
             end = 10.0 ** float(np.ceil(np.log10(self._edges["right"][max(filled)])))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
@@ -25,6 +26,7 @@ ROW = 12  # devices
 NARROW_ROW = 40  # without names
 MOST_NAMED = 36
 GAP = 0.7  # between two tiers, in rows
+LEAST_WIDTH = 840
 RECENT_S = 2.0
 HOVER = [
     ("device", "@name (@tier)"),
@@ -53,10 +55,14 @@ class SystemChart:
         self._links = ColumnDataSource(
             {"x": [], "y0": [], "y1": [], "width": [], "text": [], "at": []}, name="system-links"
         )
-        self.root = chart(self.title, "", "", x_range=Range1d(0, 100), y_range=Range1d(0, 1))
-        self.root.axis.visible = False
-        self.root.grid.visible = False
-        self._draw(self.root)
+        self._figure = chart(
+            self.title, "", "", x_range=Range1d(0, 100), y_range=Range1d(0, 1), min_width=LEAST_WIDTH
+        )
+        self._figure.axis.visible = False
+        self._figure.grid.visible = False
+        self._draw(self._figure)
+        # On a narrow screen it is moved sideways, and the page is not.
+        self.root = column(self._figure, sizing_mode="stretch_width", styles={"overflow-x": "auto"})
 
     def _draw(self, root: figure) -> None:
         text = {"text_font_size": "9pt", "text_baseline": "middle"}
@@ -101,15 +107,15 @@ class SystemChart:
             for row, first in enumerate(range(0, len(names), in_row)):
                 part = names[first : first + in_row]
                 step = (DEVICES_TO - DEVICES_FROM) / (in_row if n_rows > 1 else len(part))
-                for column, name in enumerate(part):
-                    x = DEVICES_FROM + (column + 0.5) * step
+                for place, name in enumerate(part):
+                    x = DEVICES_FROM + (place + 0.5) * step
                     self._place[name] = x, below + n_rows - row - 0.5
             if names:
                 self._middle[tier] = below + n_rows / 2
                 below += n_rows + GAP
         height = max(below - GAP, 1.0)
-        self.root.y_range.update(start=-0.15, end=height + 0.1)
-        self.root.height = int(min(60 + (64 if in_row == ROW else 34) * (height + 1), 700))
+        self._figure.y_range.update(start=-0.15, end=height + 0.1)
+        self._figure.height = int(min(60 + (64 if in_row == ROW else 34) * (height + 1), 700))
 
     def _show_tiers(self, views: Sequence[DeviceView]) -> None:
         texts = []
