@@ -66,7 +66,8 @@ def worker(device: str, words: tuple[str, ...], spec: str, tls: Path | None, tie
         options += [*_identity(tls, device), "--dashboard-address", "127.0.0.1:0"]
         # Dask's plain HTTP server, which every worker has, tells nobody anything.
         forced["DASK_DISTRIBUTED__WORKER__HTTP__ROUTES"] = "[]"
-    _become("worker", [*options, *words], forced)
+    # Last, and so above what was typed: launchers give names and numbers of threads of their own.
+    _become("worker", [*words, *options], forced)
 
 
 @click.command(context_settings=PASSED_ON)

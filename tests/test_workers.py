@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from distributed.deploy import old_ssh
 from doors import listening, told_by_http
 from systems import packaged_system
 
@@ -91,10 +92,20 @@ def test_a_system_with_certificates_as_its_users_start_it(
             DaskEngine(SYSTEM, small_job, address=address.replace("tls", "tcp")).__enter__()
 
 
+def typed_by_dask_ssh(monkeypatch: pytest.MonkeyPatch, address: str, worker: str) -> str:
+    """Return the command that `dask ssh --remote-dask-worker WORKER` runs on a device."""
+    monkeypatch.setattr(old_ssh, "async_ssh", lambda words: None)
+    host, port = address.removeprefix("tcp://").split(":")
+    here = (None, host, port, host, 0, 1, None, 22, None, False, None, None, None, sys.executable)
+    command: str = old_ssh.start_worker(*here, remote_dask_worker=worker)["cmd"]
+    return command
+
+
 def test_devices_find_their_scheduler_as_any_dask_worker_does(
-    tmp_path: Path, topology: Path, small_job: Job
+    tmp_path: Path, small_job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "shared.json"
+    system, topology, file = packaged_system(2, 1, 0), tmp_path / "site.yaml", tmp_path / "shared.json"
+    topology.write_text(system.to_yaml())
     with ExitStack() as stack:
         options = ("--host", "127.0.0.1", "--port", 0, "--dashboard-address", "127.0.0.1:0")
         words = (FOLDER / "scheduler.sh", *options, "--scheduler-file", file)
@@ -102,6 +113,9 @@ def test_devices_find_their_scheduler_as_any_dask_worker_does(
         address = address_in(file)
         words = (FOLDER / "end.sh", "end-1", "--topology", topology, "--scheduler-file", file)
         end = started(stack, tmp_path / "end.log", "Registered to", *words)
+        remote = f"hddnn worker $(printf end-2) --topology {topology}"
+        words = ("sh", "-c", f"exec {typed_by_dask_ssh(monkeypatch, address, remote)}")
+        started(stack, tmp_path / "ssh.log", "Registered to", *words)
         # Nothing but Dask's own command, and variables: as in a container, or in a batch system's job.
         variables = {
             "DASK_SCHEDULER_ADDRESS": address,
@@ -112,8 +126,8 @@ def test_devices_find_their_scheduler_as_any_dask_worker_does(
         words = ("dask", "worker", "--name", "edge-1", "--resources", "edge=1")
         options = ("--nthreads", "1", "--no-nanny", "--memory-limit", "0")
         edge = started(stack, tmp_path / "edge.log", "Registered to", *words, *options, **variables)
-        with DaskEngine(SYSTEM, small_job, address=address) as engine:
-            record = engine.execute(make_plan("end-edge", SYSTEM, small_job, engine.costs()))
+        with DaskEngine(system, small_job, address=address) as engine:
+            record = engine.execute(make_plan("end-edge", system, small_job, engine.costs()))
         assert record.complete
         # As a service manager ends them: at once, and devices when their scheduler has gone.
         edge.send_signal(signal.SIGTERM)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +27,10 @@ def missing() -> str | None:
         if shutil.which(tool) is None:
             return f"needs {tool} (Debian: iproute2, util-linux, hostname)"
     try:
-        with Network(["probe"], rate_bps=1e6, folder=Path("/tmp")) as network:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Network(["probe"], rate_bps=1e6, folder=Path(folder)) as network,
+        ):
             network.hosts["probe"].run(["true"])
     except subprocess.CalledProcessError as error:
         return f"this machine permits no network namespaces: {error.stderr.strip() or error}"

@@ -121,21 +121,24 @@ def test_three_blocks_and_a_job_finishes_with_the_answers_of_the_emulated_one(
 
 
 def test_a_cut_cable_and_a_stopped_host_lose_nothing_and_return(shop: Shop, reference: xr.Dataset) -> None:
-    """10,000 images take the client's cable 12 s at least."""
+    """8,000 images take the client's cable 10 s at least."""
     camera, gateway, client = shop.hosts["camera-2"], shop.hosts["gateway-1"], shop.client
-    job = ("--schemes", "end-edge", "--images", "10000", "--out", "faults.nc")
+    job = ("--schemes", "end-edge", "--images", "8000", "--out", "faults.nc")
     before, process = client.sent_bytes(), client.start(["hddnn", "run", *JOIN, *job])
 
-    def sent(share: float) -> bool:
+    def noticed(*news: str) -> bool:
         assert process.poll() is None, client.log.read_text()
-        return client.sent_bytes() - before > share * 10_000 * 32 * 32 * 3
+        return all(line in client.log.read_text() for line in news)
 
-    wait_until(lambda: sent(0.05), "the job's beginning")
+    # A tenth of the images is out; what came before, to get to know the devices, is far less.
+    wait_until(lambda: noticed() and client.sent_bytes() - before > 800 * 32 * 32 * 3, "the job's beginning")
     camera.cut()
     gateway.stop()
-    wait_until(lambda: sent(0.2), "the others to go on")
+    left = ("camera-2 left: it does not answer", "gateway-1 left: its process ended")
+    wait_until(lambda: noticed(*left), "the devices to be missed")
     camera.mend()
     assert process.wait(200) == 0, client.log.read_text()
+    assert "camera-2 is back: it answers" in client.log.read_text()
     cube = xr.open_dataset(client.folder / "faults.nc")
     assert (cube.outcome == "ok").all()
     assert_same_answers(cube, reference)
