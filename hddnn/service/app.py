@@ -101,10 +101,9 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
     )  # fmt: skip
     async def classify(request: Request, deadline_s: DeadlineS = None) -> Response:
         """Classify one image, or several that are files of a form."""
-        images = await intake.images(request, deadline_s)
-        replies = intake.classify(images, deadline_s)
+        count, replies = await intake.replies(request, deadline_s)
         if wants_document(request):
-            return await document(request, replies, len(images))
+            return await document(request, replies, count)
         return EventStream(replies)
 
     @app.get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from hddnn.errors import ClusterError, DataError, FormatError, QueueFull
 if TYPE_CHECKING:
     from hddnn.serving import AsyncSession, Reply
 
+_FORM = "multipart/form-data"
+_BODIES = 16  # of full size that may be in memory at a time, in pieces
 _BODY_S = 30.0  # for a request's body to arrive: who sends it slower holds a place that others need
 _PART = 0.6  # of a request's deadline that it may be expected to take: expectations err
 _WEIGHT = 0.1  # of the newest answer in what is expected: one that is late by itself means little
@@ -39,7 +42,7 @@ def too_busy(why: str) -> HTTPException:
 
 
 class Intake:
-    """Read and decode the images of requests, of no more at a time than can be answered.
+    """Hand the images of requests to the session, of no more at a time than can be answered.
 
     These are as many as the session's queue has room for, and only while answers come soon enough for the
     request's deadline: a queue that takes longer than that would answer nobody in time.
@@ -50,72 +53,99 @@ class Intake:
         self._height, self._width, _ = session.image_shape
         # A decoder keeps a core busy and a picture in memory: the other requests' bodies wait, they are small.
         self._decoders = asyncio.Semaphore(os.cpu_count() or 1)
-        self._reading = 0
-        self._pace_s = 0.0  # what an image takes, lately, for each one that is under way when it comes
+        self._reading = 0  # requests whose images are not with the session yet
+        self._held_bytes = 0  # of their bodies
+        # What an image takes, lately, in all, and for each one that is under way when it comes.
+        self._usual_s = self._pace_s = 0.0
 
-    async def images(self, request: Request, deadline_s: float | None) -> np.ndarray:
-        """Return the images of a request, uint8 (N, H, W, 3); raises HTTPException.
+    async def replies(
+        self, request: Request, deadline_s: float | None
+    ) -> tuple[int, AsyncGenerator[Reply, None]]:
+        """Return the number of images of a request, and the replies to them; raises HTTPException.
 
-        What can be known from the headers and the queue is checked before the body is read.
+        What can be known from the headers and the queue is checked before the body is read. The deadline is
+        counted from when it was.
         """
         kind = _media_type(request)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limits.max_bytes:
             raise self._too_large()
+        within_s = self._limits.deadline_s if deadline_s is None else deadline_s
+        ahead = self._admitted(within_s)
+        self._reading += 1
+        body = bytearray()
+        try:
+            await self._fill(body, request)
+            came_s = time.monotonic()
+            images = await self._images(
+                await _files(request, bytes(body)) if kind == _FORM else [bytes(body)]
+            )
+        finally:
+            self._reading -= 1
+            self._held_bytes -= len(body)
+        decoding_s = time.monotonic() - came_s
+        left_s = None if within_s is None else max(within_s - decoding_s, 1e-3)
+        try:
+            replies = self._session.classify(images, deadline_s=left_s)
+        except (QueueFull, ClusterError) as error:
+            raise too_busy(str(error)) from None
+        return len(images), self._watched(replies, ahead, decoding_s)
+
+    def _admitted(self, within_s: float | None) -> int:
+        """Return how many images are before a new request; refuses it where they are too many."""
         health = self._session.health()
         if not health.ok:
             raise too_busy("no end device is live")
-        if health.waiting + self._reading >= health.queue:
+        ahead = health.waiting + self._reading
+        if ahead >= health.queue:
             raise too_busy(f"the queue is full ({health.queue} images); try again later")
-        within_s = self._limits.deadline_s if deadline_s is None else deadline_s
-        expected_s = self._pace_s * (health.waiting + self._reading + 1)
-        if health.waiting and within_s is not None and expected_s > _PART * within_s:
+        # After a quiet time the pace is that of images alone, and several at a time take less each.
+        expected_s = min(self._pace_s * (ahead + 1), 2 * self._usual_s)
+        if ahead and within_s is not None and expected_s > _PART * within_s:
             raise too_busy(f"an answer takes about {expected_s:.2g} s, and the deadline is {within_s:g} s")
-        self._reading += 1
-        try:
-            body = await self._body(request)
-            files = await _files(request, body) if kind == "multipart/form-data" else [body]
-            if len(files) > health.queue:
-                raise HTTPException(
-                    413, f"{len(files)} images; at most {health.queue} at a time, send them apart"
-                )
-            async with self._decoders:
-                return await asyncio.get_running_loop().run_in_executor(None, self._decoded, files)
-        finally:
-            self._reading -= 1
+        return ahead
 
-    def classify(self, images: np.ndarray, deadline_s: float | None) -> AsyncGenerator[Reply, None]:
-        """Return the replies to some images; raises HTTPException where the session has no room for them."""
-        ahead = self._session.health().waiting
-        try:
-            return self._watched(self._session.classify(images, deadline_s=deadline_s), ahead)
-        except (QueueFull, ClusterError) as error:
-            raise too_busy(str(error)) from None
-
-    async def _watched(self, replies: AsyncGenerator[Reply, None], ahead: int) -> AsyncGenerator[Reply, None]:
+    async def _watched(
+        self, replies: AsyncGenerator[Reply, None], ahead: int, decoding_s: float
+    ) -> AsyncGenerator[Reply, None]:
         """Hand replies on, and learn from them how long answers take."""
         async with aclosing(replies):
             async for reply in replies:
                 if reply.final:
-                    pace_s = reply.response_s / (ahead + reply.image + 1)
-                    # An answer that was given up would have taken longer, and who knows how long.
-                    if reply.label is not None or pace_s > self._pace_s:
-                        self._pace_s += _WEIGHT * (pace_s - self._pace_s)
+                    self._learn(decoding_s + reply.response_s, ahead + reply.image + 1, reply.label is None)
                 yield reply
 
-    async def _body(self, request: Request) -> bytes:
-        body = bytearray()
+    def _learn(self, taken_s: float, position: int, given_up: bool) -> None:
+        pace_s = taken_s / position
+        # What was given up would have taken longer, and who knows how long.
+        if not given_up or taken_s > self._usual_s:
+            self._usual_s += _WEIGHT * (taken_s - self._usual_s)
+        if not given_up or pace_s > self._pace_s:
+            self._pace_s += _WEIGHT * (pace_s - self._pace_s)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        """Read a request's body."""
         try:
             async with asyncio.timeout(_BODY_S):
                 async for chunk in request.stream():
                     body += chunk
+                    self._held_bytes += len(chunk)
                     if len(body) > self._limits.max_bytes:
                         raise self._too_large()
+                    if self._held_bytes > _BODIES * self._limits.max_bytes:
+                        raise too_busy("too much is being sent at once; try again later")
         except TimeoutError:
             raise HTTPException(408, f"the body took more than {_BODY_S:.0f} s") from None
         if not body:
             raise HTTPException(422, "no image: the body is empty")
-        return bytes(body)
+
+    async def _images(self, files: list[bytes]) -> np.ndarray:
+        """Return the images that some files hold, uint8 (N, H, W, 3)."""
+        most = self._session.health().queue
+        if len(files) > most:
+            raise HTTPException(413, f"{len(files)} images; at most {most} at a time, send them apart")
+        async with self._decoders:
+            return await asyncio.get_running_loop().run_in_executor(None, self._decoded, files)
 
     def _decoded(self, files: list[bytes]) -> np.ndarray:
         pixels = np.empty((len(files), self._height, self._width, 3), np.uint8)
@@ -134,7 +164,7 @@ class Intake:
 
 def _media_type(request: Request) -> str:
     kind = request.headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
-    if not kind.startswith("image/") and kind not in ("application/octet-stream", "multipart/form-data"):
+    if not kind.startswith("image/") and kind not in ("application/octet-stream", _FORM):
         raise HTTPException(
             415, f"the body is {kind!r}; send an image as image/* or application/octet-stream, or several as "
             "multipart/form-data",
