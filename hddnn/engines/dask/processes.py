@@ -189,8 +189,9 @@ class LocalProcesses:
     async def _next_report(self) -> dict[str, Any]:
         """Return the next process that is ready; raise for one that is not."""
         report = await self._next_line()
+        what = "the scheduler" if report["name"] == "scheduler" else f"device {report['name']}"
         if report["event"] == "failed":
-            raise ClusterError(f"device {report['name']} did not start: {report['error']}")
+            raise ClusterError(f"{what} did not start: {report['error']}")
         if report["event"] == "exited":
-            raise ClusterError(f"device {report['name']} ended while starting (exit code {report['code']})")
+            raise ClusterError(f"{what} ended while starting (exit code {report['code']})")
         return report
