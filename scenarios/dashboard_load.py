@@ -208,7 +208,7 @@ async def measure(setting: str, devices: int, seconds: float, rate: int) -> dict
         await client.register_plugin(Watch())
         await tell(client, system_message(topology))
         port = (await client.scheduler.identity())["services"]["dashboard"]
-        telemetry = Telemetry(plan)
+        telemetry = Telemetry(plan.topology, plan.scheme, plan.n_batches)
 
         async def watch() -> None:
             while True:

@@ -26,9 +26,10 @@ class Headline:
         parts = []
         if work.name:
             done = work.batches["answered"] + work.batches["failed"]
+            of = f" of {work.n_batches}" if work.n_batches else ""
             state = "running" if work.running else "ended"
             parts.append(
-                f"<b>{escape(work.scheme)}</b> ({state}): {done} of {work.n_batches} batches ended, "
+                f"<b>{escape(work.scheme)}</b> ({state}): {done}{of} batches ended, "
                 f"{work.batches['failed']} failed, {work.batches['resent']} sent again"
             )
         else:

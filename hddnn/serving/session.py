@@ -15,13 +15,17 @@ import numpy as np
 
 from hddnn import zoo
 from hddnn.engines.answers import network_cards
+from hddnn.engines.dask.keeping import Pauses, keep_devices
 from hddnn.engines.dask.lowering import Bundle
 from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.engines.dask.sender import Sender
 from hddnn.engines.dask.system import System, open_system
+from hddnn.engines.dask.telemetry import Telemetry
 from hddnn.errors import ClusterError, DataError, InputError
 from hddnn.privacy.codec import DEFAULT
-from hddnn.serving.dispatch import NEVER_S, Action, Cancel, Dispatcher, Send, Tell, Ticket
+from hddnn.records import COARSE_ONLY, LOST, OK
+from hddnn.serving.calls import Call
+from hddnn.serving.dispatch import NEVER_S, Action, Cancel, Dispatcher, Send, Tell
 from hddnn.serving.replies import Health, Reply
 from hddnn.serving.ways import features, image_shape, routes
 from hddnn.topology import Topology
@@ -30,17 +34,6 @@ from hddnn.topology import Topology
 LOOK_S = 0.5
 REHEARSAL_S = 10.0
 NO_LABELS = np.zeros(0, np.int32), np.zeros(0, np.float32)
-
-
-class _Call:
-    """One call of `classify`: its images, and the replies that nobody has taken yet."""
-
-    def __init__(self, images: np.ndarray, deadline_s: float) -> None:
-        self.images = images
-        self.replies: asyncio.Queue[Reply | None] = asyncio.Queue()
-        now_s = time.monotonic()
-        self.tickets = [Ticket(self, row, now_s, now_s + deadline_s) for row in range(len(images))]
-        self.open = len(images)
 
 
 class AsyncSession:
@@ -54,7 +47,8 @@ class AsyncSession:
     batch. address: a Dask scheduler whose workers are the devices; by default they are started on this machine,
     at their own speed and with no emulated links. tls: a folder made by `hddnn certs`. codec: how features are
     written down. max_batch: most images that go together, of whatever calls; max_wait_ms: how long one waits for
-    others. queue: images that may be under way; more are refused. deadline_s: of a call that gives none.
+    others. queue: images that may be under way; more are refused. deadline_s: of a call that gives none. restart:
+    whether devices that were started here, and end, are started again. dashboard: see `dashboard_link`.
 
     Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
     """
@@ -71,6 +65,8 @@ class AsyncSession:
         max_wait_ms: float = 2.0,
         queue: int = 256,
         deadline_s: float | None = None,
+        restart: bool = True,
+        dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
         if isinstance(topology, str):
@@ -85,6 +81,9 @@ class AsyncSession:
         self.topology, self.scheme, self.max_batch = topology, scheme, max_batch
         self._address, self._tls, self._codec = address, tls, codec
         self._deadline_s, self._on_ready = _deadline(deadline_s), on_ready
+        self._restart, self._dashboard = restart, dashboard
+        self.dashboard_link: str | None = None
+        self._telemetry = Telemetry(topology, scheme)
         self._cards = network_cards(topology)
         self._features = features(topology, codec)
         self._dispatcher = Dispatcher(
@@ -102,10 +101,16 @@ class AsyncSession:
         async with AsyncExitStack() as stack:
             system = await stack.enter_async_context(
                 open_system(
-                    self.topology, address=self._address, specs=specs, tls=self._tls, on_ready=self._on_ready
+                    self.topology,
+                    address=self._address,
+                    specs=specs,
+                    tls=self._tls,
+                    dashboard=self._dashboard,
+                    on_ready=self._on_ready,
                 )
             )
             self._open(system, stack)
+            await stack.enter_async_context(self._telemetry.published(system.client))
             await self._rehearse()
             self._stack = stack.pop_all()
         return self
@@ -119,6 +124,7 @@ class AsyncSession:
         """Begin to listen to the devices of a system, and to drive what is sent to them."""
         self._client = client = system.client
         self._roster, self._processes = system.roster, system.processes
+        self.dashboard_link = system.dashboard_link
         self._job = f"{client.id}/{uuid.uuid4().hex[:12]}"
         self._sender = Sender(
             client,
@@ -136,6 +142,10 @@ class AsyncSession:
         for name in system.roster.gone:
             self.left(name)
         self._driver = asyncio.create_task(self._drive())
+        if system.processes is not None and self._restart:
+            names = [device.name for device in self.topology.devices]
+            keeper = asyncio.create_task(keep_devices(system.processes, names, Pauses(), lambda line: None))
+            stack.push_async_callback(_ended, keeper)
         stack.push_async_callback(self._close)
 
     async def _rehearse(self) -> None:
@@ -145,9 +155,7 @@ class AsyncSession:
             pass
 
     async def _close(self) -> None:
-        self._driver.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._driver
+        await _ended(self._driver)
         self._carry_out(self._dispatcher.give_up("the session was closed"))
         await self._sender.close(forget=[device.name for device in self.topology.tier("end")])
 
@@ -174,7 +182,7 @@ class AsyncSession:
             )
         if self._client.status != "running":
             raise ClusterError("the scheduler left; open a new session")
-        call = _Call(images, self._deadline_s if deadline_s is None else _deadline(deadline_s))
+        call = Call(images, self._deadline_s if deadline_s is None else _deadline(deadline_s))
         self._dispatcher.accept(call.tickets)
         self._wake.set()
         return self._replies(call)
@@ -186,12 +194,10 @@ class AsyncSession:
         any_end = any(live[device.name] for device in self.topology.tier("end"))
         return Health(live, self._dispatcher.waiting, self._dispatcher.queue, any_end)
 
-    async def _replies(self, call: _Call) -> AsyncGenerator[Reply]:
+    async def _replies(self, call: Call) -> AsyncGenerator[Reply]:
         try:
             while call.open or not call.replies.empty():
-                reply = await call.replies.get()
-                if reply is not None:
-                    yield reply
+                yield await call.replies.get()
         finally:  # whoever stops listening frees the room
             self._carry_out(self._dispatcher.withdraw(call.tickets))
             self._wake.set()
@@ -239,25 +245,18 @@ class AsyncSession:
         return np.stack([ticket.call.images[ticket.image] for ticket in tickets])
 
     def _tell(self, tell: Tell, now_s: float, answers: tuple[np.ndarray, np.ndarray], device: str) -> None:
-        ticket, labels = tell.ticket, answers[0]
-        answered = tell.row >= 0
-        label = (
-            self._cards[self.topology.device(device).network].labels[labels[tell.row]] if answered else None
+        ticket, answered = tell.ticket, tell.row >= 0
+        label, confidence, response_s = None, float("nan"), now_s - ticket.came_s
+        if answered:
+            labels = self._cards[self.topology.device(device).network].labels
+            label, confidence = labels[answers[0][tell.row]], float(answers[1][tell.row])
+            self._telemetry.answered(tell.stage, device, response_s)
+        if tell.final:
+            self._telemetry.ended(OK if answered else COARSE_ONLY if tell.stage == "fine" else LOST)
+        by = device if answered else ""
+        ticket.call.take(
+            Reply(ticket.image, tell.stage, label, confidence, by, response_s, tell.final, tell.why)
         )
-        confidence = float(answers[1][tell.row]) if answered else float("nan")
-        response_s = now_s - ticket.came_s
-        reply = Reply(
-            ticket.image,
-            tell.stage,
-            label,
-            confidence,
-            device if answered else "",
-            response_s,
-            tell.final,
-            tell.why,
-        )
-        ticket.call.open -= tell.final
-        ticket.call.replies.put_nowait(reply)
 
     # ---- told by the sender and the devices
 
@@ -310,3 +309,10 @@ def _deadline(deadline_s: float | None) -> float:
     if not 0 < deadline_s < NEVER_S:
         raise InputError(f"deadline is {deadline_s:g} s; it must be above 0")
     return deadline_s
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait until it is over."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_requests_from_everywhere_share_batches_and_survive_devices_that_die(sam
         return [reply async for reply in session.classify(sample.images[image : image + 1])]
 
     async def all_of_it() -> None:
-        async with AsyncSession(SYSTEM, max_batch=4, queue=1000) as session:
+        async with AsyncSession(SYSTEM, max_batch=4, queue=1000, restart=False) as session:
             asking = asyncio.gather(*(ask(session, image) for image in range(150)))
             await asyncio.sleep(0.15)
             for name in ("edge-1", "end-2"):
@@ -136,6 +137,18 @@ def test_requests_from_everywhere_share_batches_and_survive_devices_that_die(sam
                 session.classify(sample.images[:1])
 
     asyncio.run(all_of_it())
+
+
+def test_a_device_that_was_started_here_and_dies_is_started_again(sample: Dataset) -> None:
+    with Session(packaged_system(1, 1, 0)) as session:
+        before = session.pids["end-1"]
+        os.kill(before, signal.SIGKILL)
+        deadline_s = time.monotonic() + 60
+        while session.pids.get("end-1", before) == before or not session.health().ok:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        replies = list(session.classify(sample.images[:2]))
+        assert [reply.stage for reply in replies if reply.label] == ["coarse", "coarse", "fine", "fine"]
 
 
 def test_a_scheduler_that_dies_ends_what_is_under_way(sample: Dataset) -> None:

@@ -137,7 +137,7 @@ class DaskEngine:
         Ctrl-C ends it early: the record then holds what was answered, marked interrupted. Raises ClusterError when
         the scheduler is gone, or a device that had died does not start again.
         """
-        telemetry = Telemetry(plan)
+        telemetry = Telemetry(plan.topology, plan.scheme, plan.n_batches)
         counting = partial(MeteredRecorder, telemetry=telemetry)
         recorder = make_recorder(plan, self.job, self._cards, progress, counting)
         if (journal := self._journals.get(plan.scheme)) is not None:

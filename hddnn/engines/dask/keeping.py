@@ -54,7 +54,7 @@ async def keep_up(
             async with LocalProcesses(specs, dashboard=dashboard, tls=tls, host=host, port=port) as processes:
                 started, port = True, int(processes.address.rsplit(":", 1)[1])
                 ready(processes.address, processes.dashboard_link)
-                await _keep_devices(processes, [spec.device.name for spec in specs], pauses, tell)
+                await keep_devices(processes, [spec.device.name for spec in specs], pauses, tell)
             reason = "the scheduler ended"
         except ClusterError as error:
             if not started:
@@ -65,10 +65,10 @@ async def keep_up(
         await asyncio.sleep(pause_s)
 
 
-async def _keep_devices(
+async def keep_devices(
     processes: LocalProcesses, names: Sequence[str], pauses: Pauses, tell: Callable[[str], None]
 ) -> None:
-    """Start each device again that ends, until the scheduler does."""
+    """Start each device again that ends, until the scheduler does; tell: as in keep_up."""
     async with asyncio.TaskGroup() as group:
         starting: dict[str, asyncio.Task[None]] = {}
         while "scheduler" in processes.pids:

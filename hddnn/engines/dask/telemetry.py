@@ -19,7 +19,6 @@ from typing import Any, Literal
 from distributed import Client
 
 from hddnn.ledger import CLIENT, Transfer
-from hddnn.plan import Plan
 from hddnn.records import COARSE_ONLY, OK, Answer, Recorder
 from hddnn.topology import Topology
 
@@ -66,14 +65,14 @@ def system_message(topology: Topology) -> dict[str, Any]:
 
 
 class Telemetry:
-    """Count what happens to one plan's batches, and publish it.
+    """Count what happens to the batches of one job, and publish it.
 
-    The counts of a digest are of what is new since the one before.
+    The counts of a digest are of what is new since the one before. n_batches: of the job; 0 where it has no end.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._name = plan, uuid.uuid4().hex
-        self._tiers: dict[str, str] = {device.name: device.tier for device in plan.topology.devices}
+    def __init__(self, topology: Topology, scheme: str, n_batches: int = 0) -> None:
+        self._scheme, self._n_batches, self._name = scheme, n_batches, uuid.uuid4().hex
+        self._tiers: dict[str, str] = {device.name: device.tier for device in topology.devices}
         self._tiers[CLIENT] = CLIENT
         self._clear(time.monotonic())
 
@@ -130,8 +129,8 @@ class Telemetry:
         message = {
             "kind": "digest",
             "job": self._name,
-            "scheme": self._plan.scheme,
-            "n_batches": self._plan.n_batches,
+            "scheme": self._scheme,
+            "n_batches": self._n_batches,
             "running": running,
             "new": new,
             "span_s": now_s - self._since_s,
