@@ -190,6 +190,9 @@ def capacity(generator: Generator, first: float, steps: int, step_s: float) -> S
     best, failed, rate = None, np.inf, first
     for _ in range(steps):
         seen = generator.run(rate, step_s)
+        if not seen.sustained:  # once more: something else on the machine may have been in the way
+            time.sleep(SETTLE_S)
+            seen = generator.run(rate, step_s)
         click.echo(
             f"{rate:.0f}/s: {seen.answered} of {seen.offered} answered, p99 {seen.p99_s:.2f} s", err=True
         )
@@ -201,7 +204,7 @@ def capacity(generator: Generator, first: float, steps: int, step_s: float) -> S
             rate /= STEP
         else:
             rate = best.rate * min(STEP, (failed / best.rate) ** 0.5)
-        time.sleep(SETTLE_S if seen.sustained else 2 * SETTLE_S)
+        time.sleep(SETTLE_S)
     if best is None:
         raise InputError(f"the service does not sustain {rate:.3g} requests/s here; give a lower --first")
     return best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator, Callable
 
 import httpx
@@ -74,6 +75,16 @@ def test_several_images_come_as_a_form_of_any_formats(asked: Ask) -> None:
     ]
     answer = asked("POST", "/classify", files=files, data={"note": "passed over"}, headers=JSON)
     assert [image["coarse"]["label"] for image in answer.json()["images"]] == ["10", "20", "30"]
+
+
+def test_no_image_is_written_to_disk(asked: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rolled_over(file: object) -> None:
+        raise AssertionError("an image would have been written")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rolled_over)
+    files = [("a", ("x.bmp", picture(10, "BMP", 900)))]
+    assert len(files[0][1][1]) > 2_000_000
+    assert asked("POST", "/classify", files=files, max_bytes=3_000_000).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "image/x-what-ever", "IMAGE/PNG; a=b"])

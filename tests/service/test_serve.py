@@ -295,3 +295,12 @@ def test_wrong_options_are_said(tmp_path: Path) -> None:
     assert "unknown scheme 'up'" in one_line("--scheme", "up", folder=tmp_path)
     assert "nowhere" in one_line("--topology", "nowhere.yaml", folder=tmp_path)
     assert "--queue" in one_line("--queue", "0", folder=tmp_path)
+
+
+def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['fastapi'] = None; from hddnn.cli import main; main(['serve'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == "hddnn: serving needs fastapi: pip install 'hddnn[serve]'\n"
