@@ -89,6 +89,9 @@ POSITIVE = click.IntRange(min=1)
     metavar="N",
     help="Bytes that a request may bring; more are refused unread (413).",
 )
+@click.option(
+    "--dashboard/--no-dashboard", default=False, help="Serve live pages of the devices that are started here."
+)
 @one_line_errors
 def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
     """Classify images over HTTP: POST one to /classify, and get a coarse and a fine answer as they come.
@@ -128,7 +131,8 @@ def _serve(host: str, port: int, max_bytes: int, topology: str, **options: Any) 
         at = f"http://{place}:{listener.getsockname()[1]}"
 
         def ready() -> None:
-            click.echo(f"{system.name} answers at {at}; Ctrl-C stops it")
+            pages = f"   dashboard: {session.dashboard_link}" if session.dashboard_link else ""
+            click.echo(f"{system.name} answers at {at}; Ctrl-C stops it{pages}")
 
         click.echo(f"starting the devices of {system.name}", err=True)
         asyncio.run(server.serve(session, listener, Limits(max_bytes, options["deadline_s"]), ready))

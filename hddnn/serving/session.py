@@ -69,6 +69,8 @@ class AsyncSession:
         dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
     ) -> None:
+        if dashboard and address is not None:
+            raise InputError("the scheduler behind an address has its own dashboard; leave it out here")
         if isinstance(topology, str):
             topology = Topology.load(topology, networks=zoo.names())
         for name, value, least in (

@@ -95,6 +95,7 @@ def test_images_that_do_not_fit_are_refused(session: Session, images: np.ndarray
         ({"queue": 0}, "queue is 0"),
         ({"deadline_s": -1.0}, "deadline is -1 s"),
         ({"codec": "zip"}, "zip"),
+        ({"dashboard": True, "address": "tcp://127.0.0.1:1"}, "has its own dashboard"),
     ],
 )
 def test_wrong_options_start_nothing(options: dict[str, object], says: str) -> None:
