@@ -50,19 +50,26 @@ class Host:
         view = ("unshare", "--mount", "--uts", "sh", "-c", ENTER, "enter", self.name, str(self._hosts))
         return ["ip", "netns", "exec", self._namespace, *view, *words]
 
-    def run(self, words: Sequence[str], timeout_s: float = 120) -> str:
+    def run(self, words: Sequence[str], timeout_s: float = 300) -> str:
         """Run a command here to its end; return what it said. Raises CalledProcessError."""
-        done = subprocess.run(
+        process = subprocess.Popen(
             self._words(words),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout_s,
             cwd=self.folder,
             env=activated(),
+            start_new_session=True,
         )
-        if done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, words, done.stdout, done.stderr)
-        return done.stdout + done.stderr
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # what it started, too
+            process.communicate()
+            raise
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, words, out, err)
+        return out + err
 
     def start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command here; what it says goes to the log."""

@@ -170,7 +170,7 @@ def test_the_papers_thirteen_devices_on_thirteen_hosts(tmp_path: Path) -> None:
             script = str(ROOT / "workers" / f"{device.tier}.sh")
             network.hosts[device.name].start([script, device.name, *certificates, address])
         at = ("--address", address, *certificates)
-        client.run(["hddnn", "status", *at, "--topology", "paper", "--wait", "120"], timeout_s=150)
+        client.run(["hddnn", "status", *at, "--topology", "paper", "--wait", "120"])
         client.run(["hddnn", "run", *at, "--schemes", "end-edge,mapping"])
         cube = xr.open_dataset(client.folder / "results" / "run.nc")
     assert (cube.outcome == "ok").all()
