@@ -112,8 +112,9 @@ class AsyncSession:
                 )
             )
             self._open(system, stack)
-            await stack.enter_async_context(self._telemetry.published(system.client))
             await self._rehearse()
+            self._telemetry = Telemetry(self.topology, self.scheme)  # what was rehearsed does not count
+            await stack.enter_async_context(self._telemetry.published(system.client))
             self._stack = stack.pop_all()
         return self
 
