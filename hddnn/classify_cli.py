@@ -12,6 +12,7 @@ import click
 
 from hddnn.console import Interrupts, fail, one_line_errors
 from hddnn.errors import JobIncomplete
+from hddnn.options import ADDRESS, TLS
 
 if TYPE_CHECKING:
     from hddnn.serving import Reply
@@ -27,14 +28,8 @@ if TYPE_CHECKING:
     help="The devices; they run at their own speed, with no emulated links.",
 )
 @click.option("--scheme", default="end-edge", show_default=True, metavar="NAME", help="Which devices answer.")
-@click.option(
-    "--address",
-    metavar="tcp://HOST:PORT",
-    help="Join the devices behind this Dask scheduler instead of starting them here; tls://HOST:PORT with --tls.",
-)
-@click.option(
-    "--tls", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="See `hddnn certs`."
-)
+@ADDRESS
+@TLS
 @click.option(
     "--deadline",
     "deadline_s",

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
+from hddnn.options import ADDRESS, TLS
 
 POSITIVE = click.IntRange(min=1)
 
@@ -20,17 +21,8 @@ POSITIVE = click.IntRange(min=1)
     metavar="paper|laptop|FILE",
     help="The devices; times and links that it gives are measured anew.",
 )
-@click.option(
-    "--address",
-    metavar="tcp://HOST:PORT",
-    help="Measure the devices behind this Dask scheduler instead of starting them; tls://HOST:PORT with --tls.",
-)
-@click.option(
-    "--tls",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Encrypt every connection; see `hddnn certs`.",
-)
+@ADDRESS
+@TLS
 @click.option("--batch", type=POSITIVE, default=50, show_default=True, metavar="N", help="Images in a batch.")
 @click.option(
     "--rounds",

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobIncomplete
+from hddnn.options import ADDRESS, FOLDER, TLS
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 POSITIVE = click.IntRange(min=1)
 
 
@@ -152,11 +152,7 @@ POSITIVE = click.IntRange(min=1)
     metavar="S",
     help="Wall seconds between two heartbeats of a device; with engine sim, seconds of the scenario.",
 )
-@click.option(
-    "--address",
-    metavar="tcp://HOST:PORT",
-    help="Join the devices behind this Dask scheduler instead of starting them here; tls://HOST:PORT with --tls.",
-)
+@ADDRESS
 @click.option(
     "--codec",
     default="uint6+zstd",
@@ -172,12 +168,7 @@ POSITIVE = click.IntRange(min=1)
     metavar="end|edge",
     help="Where images for an undependable cloud are encoded: on the end device, or on a dependable edge device.",
 )
-@click.option(
-    "--tls",
-    type=FOLDER,
-    metavar="DIR",
-    help="Encrypt every connection, and let only those take part who have a certificate; see `hddnn certs`.",
-)
+@TLS
 @click.option(
     "--journal",
     type=FOLDER,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from pathlib import Path
 from typing import Any
 
 import click
 
 from hddnn.console import INCOMPLETE, fail, one_line_errors
 from hddnn.errors import InputError
+from hddnn.options import ADDRESS, TLS
 
 POSITIVE = click.IntRange(min=1)
 
@@ -23,17 +23,8 @@ POSITIVE = click.IntRange(min=1)
     metavar="paper|laptop|FILE",
     help="The devices; without --address they are started here, at their own speed.",
 )
-@click.option(
-    "--address",
-    metavar="tcp://HOST:PORT",
-    help="Join the devices behind this Dask scheduler instead of starting them here; tls://HOST:PORT with --tls.",
-)
-@click.option(
-    "--tls",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Encrypt the connections to devices; see `hddnn certs`.",
-)
+@ADDRESS
+@TLS
 @click.option(
     "--scheme",
     default="end-edge",
