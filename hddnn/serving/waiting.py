@@ -27,21 +27,13 @@ class Session:
         self.topology, self.image_shape = self._session.topology, self._session.image_shape
 
     def __enter__(self) -> Self:
-        self._thread = LoopThread("hddnn-session")
-        try:
-            self._thread.call(self._session.__aenter__())
-        except BaseException:
-            self._thread.close()
-            raise
+        self._thread = LoopThread.opened("hddnn-session", self._session.__aenter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._thread.call(self._session.__aexit__(kind, error, trace))
-        finally:
-            self._thread.close()
+        self._thread.finish(self._session.__aexit__(kind, error, trace))
 
     @property
     def pids(self) -> dict[str, int]:

@@ -96,21 +96,13 @@ class DaskEngine:
         self._struck: set[str] = set()  # devices that the last job's faults were made on
 
     def __enter__(self) -> Self:
-        self._thread = LoopThread("hddnn-client")
-        try:
-            self._thread.call(self._open())
-        except BaseException:
-            self._thread.close()
-            raise
+        self._thread = LoopThread.opened("hddnn-client", self._open())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._thread.call(self._stack.aclose())
-        finally:
-            self._thread.close()
+        self._thread.finish(self._stack.aclose())
 
     @property
     def pids(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -37,6 +37,24 @@ class LoopThread:
             future.cancel()
             ended.wait(CLEANUP_TIMEOUT_S)
             raise
+
+    @classmethod
+    def opened(cls, name: str, opening: Coroutine[Any, Any, Any]) -> Self:
+        """Return a loop on which a first coroutine has run; where that fails, nothing is left running."""
+        made = cls(name)
+        try:
+            made.call(opening)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def finish(self, closing: Coroutine[Any, Any, Any]) -> None:
+        """Run a last coroutine, and end."""
+        try:
+            self.call(closing)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End the loop and its thread."""
