@@ -26,7 +26,7 @@ from click.core import ParameterSource
 from hddnn import cubes, machine, runtimes, sweep
 from hddnn.bounds import lower_bound_s
 from hddnn.checks import unknown
-from hddnn.console import INCOMPLETE, fail, one_line_errors
+from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
 from hddnn.errors import InputError
 from hddnn.preflight import COMPUTES, ENGINES
 from hddnn.timing import closed_form_s
@@ -174,7 +174,8 @@ def command(
             fields = {field.name for field in dataclasses.fields(Settings)}
             common = {key: given.pop(key) for key in list(given) if key in fields}
             try:
-                main(Settings(name, **common), **given)
+                with Interrupts():  # a SIGTERM, too, leaves no process behind
+                    main(Settings(name, **common), **given)
             except KeyboardInterrupt:
                 kept = "the points that were finished are kept: go on with --resume"
                 fail(f"stopped; {kept if resumable else 'nothing was written'}", INCOMPLETE)
