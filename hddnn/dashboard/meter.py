@@ -106,10 +106,10 @@ class Meter(SchedulerPlugin):
 
     def __init__(self) -> None:
         self.links: list[dict[str, Any]] = []
+        self.time_scale = 1.0  # wall seconds for one of the scenario's, in which links are described
         self.work, self.totals = Work(), Totals()
         self.flow, self.traffic = Flow(), Flow()
         self.happenings: deque[Happening] = deque(maxlen=MOST_HAPPENINGS)
-        self.n_happenings = 0
         self.since_s: float | None = None  # when there was first something to show
         self._known: dict[str, dict[str, Any]] = {}  # devices by name, as a client describes them
         self._gone: set[str] = set()
@@ -174,7 +174,7 @@ class Meter(SchedulerPlugin):
 
     def _know(self, message: dict[str, Any]) -> None:
         self._known = {entry["name"]: entry for entry in message["devices"]}
-        self.links = message["links"]
+        self.links, self.time_scale = message["links"], message["time_scale"]
 
     def _take(self, digest: dict[str, Any]) -> None:
         now_s, span_s = time.time(), digest["span_s"]
@@ -234,5 +234,4 @@ class Meter(SchedulerPlugin):
 
     def _happened(self, happening: Happening) -> None:
         self.happenings.append(happening)
-        self.n_happenings += 1
-        self.totals.happenings[happening.what] += happening.batches or 1
+        self.totals.happenings[happening.what] += 1

@@ -31,10 +31,6 @@ class Flow:
         shares = widths / widths.sum() if widths.sum() > 0 else np.eye(len(widths))[-1]
         row[np.arange(first, last + 1) % N_BINS] += amount * shares
 
-    def keys(self) -> Iterable[Hashable]:
-        """Return the series that there are."""
-        return self._bins.keys()
-
     def read(self, key: Hashable, now_s: float) -> np.ndarray:
         """Return amounts per second, oldest first, (N_BINS - 2,); the last bins are not whole yet."""
         self._move(now_s)

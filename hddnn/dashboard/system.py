@@ -94,7 +94,7 @@ class SystemChart:
             self._arrange(views)
         put(self._devices, _device_columns(views, self._place))
         self._show_tiers(views)
-        self._show_links(Counter(view.tier for view in views))
+        self._show_links(Counter(view.tier for view in views if view.state != "dead"))
 
     def _arrange(self, views: Sequence[DeviceView]) -> None:
         """Give every device its place, (x, y)."""
@@ -146,17 +146,20 @@ class SystemChart:
             rows["x"].append(LINK_AT[pair])
             rows["y0"].append(y0)
             rows["y1"].append(y1)
-            rows["at"].append((y0 + y1) / 2 if pair != ("end", "cloud") else y0 + (y1 - y0) * 0.5)
+            rows["at"].append((y0 + y1) / 2)
             rows["width"].append(5 if rate else 2)
-            rows["text"].append(_link_text(known[pair], rate, counts[target]))
+            rows["text"].append(link_text(known[pair], rate, counts[target], self._meter.time_scale))
         put(self._links, rows)
 
 
-def _link_text(link: dict[str, Any], rate: float, receivers: int) -> str:
-    """Return what is written beside a link; rate: byte/s now, of all its receivers together."""
+def link_text(link: dict[str, Any], rate: float, receivers: int, time_scale: float) -> str:
+    """Return what is written beside a link.
+
+    rate: byte/s of wall time now, of all its live receivers together; the link's bandwidth is the scenario's.
+    """
     lines = [f"{rate / 1e6:.2f} MB/s"]
-    if link["bandwidth_bps"]:
-        share = 8 * rate / (link["bandwidth_bps"] * receivers)
+    if link["bandwidth_bps"] and receivers and time_scale:
+        share = 8 * rate * time_scale / (link["bandwidth_bps"] * receivers)
         lines.append(f"{share:.0%} of bandwidth")
     lines.append(f"latency {link['latency_s']:g} s")
     return "\n".join(lines)

@@ -57,7 +57,7 @@ class TimelineChart:
         since_s = now_s + Flow.ages_s()[0]
         recent = [one for one in self._meter.happenings if one.at_s >= since_s]
         since(self._meter, self._figure)
-        if not recent and self._shown == (self._meter.n_happenings, 0):
+        if not recent and self._shown == (self._meter.totals.happenings.total(), 0):
             return
         names = list(dict.fromkeys(one.device for one in recent if one.device))
         lanes = {name: name if i < MOST_LANES else OTHERS for i, name in enumerate(names)}
@@ -74,9 +74,9 @@ class TimelineChart:
                 "at": [one.at_s for one in own],
             }
             put(source, data)
-        if self._shown[0] != self._meter.n_happenings:
+        if self._shown[0] != self._meter.totals.happenings.total():
             self._words.text = in_words(list(self._meter.happenings))
-        self._shown = self._meter.n_happenings, len(recent)
+        self._shown = self._meter.totals.happenings.total(), len(recent)
 
 
 def in_words(happenings: list[Happening]) -> str:

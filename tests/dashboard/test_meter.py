@@ -12,6 +12,7 @@ import pytest
 from systems import packaged_system
 
 from hddnn.dashboard.meter import MOST_HAPPENINGS, MOST_PROGRESS, Meter
+from hddnn.dashboard.system import link_text
 from hddnn.dashboard.timeline import in_words
 from hddnn.engines.dask.heartbeat import DEVICES
 from hddnn.engines.dask.telemetry import TELEMETRY, system_message
@@ -162,3 +163,27 @@ def test_memory_goes_by_the_devices_and_not_by_the_work(world: World) -> None:
     work(1000)
     assert size() < 1.05 * before
     assert len(world.meter.happenings) == MOST_HAPPENINGS
+
+
+@pytest.mark.parametrize(
+    ("time_scale", "receivers", "says"),
+    [
+        (1.0, 1, "1.00 MB/s\n100% of bandwidth\n"),
+        (0.1, 1, "\n10% of"),
+        (0.1, 2, "\n5% of"),
+        (0.0, 1, None),
+        (1.0, 0, None),
+    ],
+)
+def test_a_links_share_is_of_the_scenarios_time_and_of_live_receivers(
+    time_scale: float, receivers: int, says: str | None
+) -> None:
+    told = link_text({"bandwidth_bps": 8e6, "latency_s": 0.5}, 1e6, receivers, time_scale)
+    assert told.endswith("latency 0.5 s")
+    assert says in told if says else "bandwidth" not in told
+
+
+def test_the_meter_knows_the_time_scale_of_whoever_tells(world: World) -> None:
+    assert world.meter.time_scale == 1.0
+    world.meter.log_event(TELEMETRY, system_message(SYSTEM, 0.2))
+    assert world.meter.time_scale == 0.2

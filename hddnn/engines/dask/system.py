@@ -64,5 +64,5 @@ async def open_system(
         stack.push_async_callback(roster.close)
         await roster.open()
         await rehearse_chain(client, roster.peers)
-        await tell(client, system_message(topology))
+        await tell(client, system_message(topology, time_scale))
         yield System(client, roster, processes, address, link)

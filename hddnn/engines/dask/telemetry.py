@@ -38,11 +38,12 @@ def response_bin(response_s: float) -> int:
     return min(max(math.ceil(math.log10(response_s) * BINS_PER_DECADE), FIRST_BIN), LAST_BIN)
 
 
-def system_message(topology: Topology) -> dict[str, Any]:
-    """Return the event that says what a client's system looks like."""
+def system_message(topology: Topology, time_scale: float = 1.0) -> dict[str, Any]:
+    """Return the event that says what a client's system looks like; time_scale: wall s for one of the scenario."""
     return {
         "kind": "system",
         "name": topology.name,
+        "time_scale": time_scale,
         "devices": [
             {
                 "name": device.name,
