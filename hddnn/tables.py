@@ -23,9 +23,9 @@ NONE = "-"
 
 #: Rows of the summary: what it says, and its cell from the cube of one scheme.
 _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
-    ("finish time, s", lambda one: NONE if one.interrupted else _seconds(one.makespan_s)),
-    ("paper's formula, s", lambda one: _seconds(one.closed_form_s)),
-    ("lower bound, s", lambda one: _seconds(one.bound_s)),
+    ("finish time, s", lambda one: NONE if one.interrupted else three_digits(one.makespan_s)),
+    ("paper's formula, s", lambda one: three_digits(one.closed_form_s)),
+    ("lower bound, s", lambda one: three_digits(one.bound_s)),
     ("finish time / lower bound", lambda one: _ratio(one)),
     ("coarse accuracy", lambda one: number(one.coarse_accuracy, 3)),
     ("coarse confidence, mean", lambda one: number(one.coarse_mean_confidence, 3)),
@@ -45,7 +45,7 @@ _FAULT_ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
     ("of coarse classes only", lambda one: str(int((one.outcome == "coarse-only").sum()))),
     ("sent again", lambda one: str(int((one.attempts - 1).clip(min=0).sum()))),
     ("answered twice", lambda one: str(int(one.duplicates.sum()))),
-    ("device time wasted on that, s", lambda one: _seconds(one.wasted_s.sum())),
+    ("device time wasted on that, s", lambda one: three_digits(one.wasted_s.sum())),
     ("devices found gone", lambda one: str(int(one.left_s.notnull().sum()))),
     ("found after, at most s", lambda one: _quantile(one.detected_s, 1.0)),
 )
@@ -275,8 +275,8 @@ def number(value: float | xr.DataArray, digits: int = 2) -> str:
     return NONE if np.isnan(given) else f"{given:.{digits}f}"
 
 
-def _seconds(value: float | xr.DataArray) -> str:
-    """Return a time with three digits: 0.104, 1.05, 28.5, 1234."""
+def three_digits(value: float | xr.DataArray) -> str:
+    """Return a number, such as a time in s, with three digits: 0.104, 1.05, 28.5, 1234."""
     number = float(value)
     return NONE if np.isnan(number) else f"{number:.0f}" if number >= 999.5 else f"{number:#.3g}"
 
@@ -287,4 +287,4 @@ def _ratio(one: xr.Dataset) -> str:
 
 def _quantile(values: xr.DataArray, share: float) -> str:
     present = values.values[~np.isnan(values.values)]
-    return _seconds(float(np.quantile(present, share))) if present.size else NONE
+    return three_digits(float(np.quantile(present, share))) if present.size else NONE

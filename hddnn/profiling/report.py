@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hddnn.profiling.comparing import RUNS, Comparison
 from hddnn.profiling.measuring import LinkTime, Measured, NetworkTime, Spread
-from hddnn.tables import NONE, plain_table
+from hddnn.tables import NONE, plain_table, three_digits
 
 
 def network_cells(one: NetworkTime) -> tuple[str, str, str, str]:
@@ -54,12 +54,12 @@ def comparison_table(rows: Sequence[Comparison], images: int) -> Group:
     table = _table(1, *headings, "least", "most", "ratio")
     for row in rows:
         times = [row.formula_s, row.bound_s, row.simulated_s, row.cores_s if shared else float("nan")]
-        cells = [NONE if time != time else _number(time) for time in times]
+        cells = [three_digits(time) for time in times]
         if row.measured_s is None:
             table.add_row(Text(row.scheme), *cells, NONE, NONE, NONE, NONE)
             continue
         spread = row.measured_s
-        cells += [_number(time) for time in (spread.median, spread.low, spread.high)]
+        cells += [three_digits(time) for time in (spread.median, spread.low, spread.high)]
         ratio = f"{spread.median / row.predicted_s:.2f}" if row.predicted_s else NONE
         table.add_row(Text(row.scheme), *cells, ratio)
     notes = [f"Seconds; measured: median of {RUNS} runs; ratio: measured / simulated."]
@@ -79,9 +79,5 @@ def _table(left: int, *headings: str) -> Table:
 
 
 def _cells(spread: Spread, factor: float) -> tuple[str, str]:
-    low, high = _number(spread.low * factor), _number(spread.high * factor)
-    return _number(spread.median * factor), f"{low} to {high}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 999.5 else f"{value:#.3g}"
+    low, high = three_digits(spread.low * factor), three_digits(spread.high * factor)
+    return three_digits(spread.median * factor), f"{low} to {high}"

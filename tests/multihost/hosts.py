@@ -34,6 +34,8 @@ def missing() -> str | None:
             network.hosts["probe"].run(["true"])
     except subprocess.CalledProcessError as error:
         return f"this machine permits no network namespaces: {error.stderr.strip() or error}"
+    except subprocess.TimeoutExpired as error:
+        return f"this machine is too slow for network namespaces: {error}"
     return None
 
 

@@ -64,10 +64,9 @@ async def connect(address: str, tls: Path | None = None) -> Client:
     try:
         await client
     except (OSError, TimeoutError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         await client.close()  # else it warns, later, that nobody waited for that
         raise ClusterError(
-            f"no Dask scheduler answers at {address} ({reason}); start one with 'dask scheduler'"
+            f"no Dask scheduler answers at {address} ({first_line(error)}); start one with 'dask scheduler'"
         ) from None
     # The default of 10 ms is how long the second message in a row waits: most of a single request's time.
     client.scheduler_comm.interval = 0.001
