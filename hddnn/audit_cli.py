@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     default="stem",
     show_default=True,
     metavar="PART",
-    help="The last part on the end device: stem; block1 ...; maxpool, layer1 ...; group1 ...",
+    help="The last part on the end device: stem; block1 ...; layer1 ...; group1 ...",
 )
 @click.option(
     "--noise",

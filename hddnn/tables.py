@@ -150,6 +150,8 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
 
 def _told(value: object) -> str:
     """Return a fact of a training as it is read: names and values of what has parts, but no hashes."""
+    if isinstance(value, list):
+        return "; ".join(map(_told, value)) or "none"
     if not isinstance(value, Mapping):
         return str(value)
     parts = ((name, part) for name, part in value.items() if name != "files")

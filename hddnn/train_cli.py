@@ -46,8 +46,11 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--teacher",
+    "teachers",
+    multiple=True,
     metavar="NAME|DIR|none",
-    help="The fine network whose answers are learned beside the labels.  [default: the recipe's]",
+    help="A fine network whose answers are learned beside the labels; of several, the mean.  "
+    "[default: the recipe's]",
 )
 @click.option(
     "--start", metavar="NAME|DIR|FILE", help="Weights to begin with: a network, or .safetensors, or .pt."
@@ -109,7 +112,7 @@ def _train(
     way: str,
     epochs: int | None,
     batch: int | None,
-    teacher: str | None,
+    teachers: tuple[str, ...],
     start: str | None,
     seed: int,
     device: str,
@@ -127,10 +130,12 @@ def _train(
     chosen = recipe(network, way)
     if epochs == 0 and start is None:
         raise InputError("--epochs 0 trains nothing; give --start the weights to make a bundle of")
-    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "teacher": teacher}
+    given: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "teachers": teachers or None}
     chosen = replace(chosen, **{key: value for key, value in given.items() if value is not None})
-    if teacher == "none":
-        chosen = replace(chosen, teacher=None)
+    if "none" in teachers:
+        if len(teachers) > 1:
+            raise InputError("--teacher none goes with no other --teacher")
+        chosen = replace(chosen, teachers=())
     try:
         from hddnn.training.progress import TrainingBars
         from hddnn.training.train import Course, checkpoint_path, chosen_device, train

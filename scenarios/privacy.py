@@ -34,7 +34,7 @@ from hddnn.scenario import Settings, command
 
 DEPTHS = {
     "mobilenet": ("stem", "block2", "block4", "block6", "block12"),
-    "resnet34": ("stem", "maxpool", "layer1", "layer2", "layer3"),
+    "resnet34": ("stem", "layer1", "layer2", "layer3"),
     "wrn16_4": ("stem", "group1", "group2", "group3"),
 }
 NOISES = (0.0, 0.3, 1.0, 2.0)

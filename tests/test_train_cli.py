@@ -48,8 +48,9 @@ def tiny(sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         (["mobilenet", "--epochs", "0"], "--epochs 0 trains nothing; give --start"),
         (["mobilenet", "--epochs", "-1"], "-1 is not in the range x>=0"),
         (["mobilenet", "--data-root", "nowhere"], "nowhere/cifar-100-python/test: no such file"),
+        (["mobilenet", "--teacher", "none", "--teacher", "wrn16_4"], "--teacher none goes with no other"),
     ],
-    ids=["network", "recipe", "nothing", "negative", "data"],
+    ids=["network", "recipe", "nothing", "negative", "data", "teachers"],
 )
 def test_wrong_usage_is_one_line(
     args: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,5 +102,5 @@ def test_train_stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "bundle: networks/mobilenet" in done.stdout
     card = Bundle.open(tmp_path / "networks" / "mobilenet").card
     assert card.training["epochs"] == 2
-    assert card.training["recipe"]["teacher"] is None
+    assert card.training["recipe"]["teachers"] == []
     assert [path.name for path in (tmp_path / "networks").iterdir()] == ["mobilenet"]

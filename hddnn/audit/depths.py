@@ -111,9 +111,9 @@ def _mobilenet(network: Network) -> tuple[Stages, nn.Module]:
 
 def _resnet(network: Network) -> tuple[Stages, nn.Module]:
     body = network.body
-    pool = nn.Sequential(body.bn1, nn.ReLU(), body.maxpool)
-    layers = [(f"layer{i}", getattr(body, f"layer{i}")) for i in range(1, 5)]
-    return [("maxpool", pool), *layers], _head(fc=body.fc)
+    first = nn.Sequential(body.bn1, nn.ReLU(), body.layer1)
+    layers = [(f"layer{i}", getattr(body, f"layer{i}")) for i in range(2, 5)]
+    return [("layer1", first), *layers], _head(fc=body.fc)
 
 
 def _wide_resnet(network: Network) -> tuple[Stages, nn.Module]:

@@ -18,8 +18,8 @@ class Recipe:
     2019). small: share of the epochs, the first ones, whose images are shrunk to `small_size` pixels a side, which
     teaches the coarse of it for a part of the arithmetic (Tan and Le 2021, section 4). average_epochs: horizon of
     the exponential moving average of weights that is kept instead of the last weights; 0: the last weights.
-    teacher: name or folder of the fine bundle to distil; its answers, softened by `teacher_temperature`, weigh
-    `teacher_weight` against the labels (Hinton et al. 2015).
+    teachers: names or folders of the fine bundles to distil; the mean of their logits, softened by
+    `teacher_temperature`, weighs `teacher_weight` against the labels (Hinton et al. 2015).
     """
 
     task: Literal["coarse", "fine"]
@@ -40,7 +40,7 @@ class Recipe:
     small: float = 0.0
     small_size: int = 20
     average_epochs: float = 1.0
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
     teacher_weight: float = 0.7
     teacher_temperature: float = 2.0
 
@@ -55,9 +55,9 @@ _SHORT_WIDE = Recipe("fine", 14, 128, 0.1, label_smoothing=0.0, small=0.5)
 RECIPES: dict[str, dict[str, Recipe]] = {
     "default": {
         "mobilenet": Recipe(
-            "coarse", 60, 128, 0.1, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.3, teacher="wrn16_4"
+            "coarse", 60, 128, 0.1, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.3, teachers=("wrn16_4",)
         ),
-        "resnet34": Recipe("fine", 60, 128, 0.1, label_smoothing=0.0, cutmix=0.5, teacher="wrn16_4"),
+        "resnet34": Recipe("fine", 60, 128, 0.1, label_smoothing=0.0, cutmix=0.5, teachers=("wrn16_4",)),
         "wrn16_4": _WIDE,
         "wrn28_10": Recipe("fine", 120, 128, 0.1, cutmix=0.5),
     },
@@ -65,21 +65,21 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "short": {
         "mobilenet": Recipe(
             "coarse", 32, 128, 0.1, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.2, small=0.375,
-            teacher="wrn16_4",
+            teachers=("wrn16_4",),
         ),
         "resnet34": Recipe(
-            "fine", 18, 128, 0.1, label_smoothing=0.0, cutmix=0.5, small=0.3, small_size=24, teacher="wrn16_4"
+            "fine", 18, 128, 0.1, label_smoothing=0.0, cutmix=0.5, small=0.3, small_size=24, teachers=("wrn16_4",)
         ),
-        "wrn16_4": replace(_SHORT_WIDE, teacher="wrn16_4"),
+        "wrn16_4": replace(_SHORT_WIDE, teachers=("wrn16_4",)),
         "wrn28_10": _SHORT_WIDE,
     },
     # To go on from weights that are good already (--start).
     "refine": {
         "mobilenet": Recipe(
-            "coarse", 8, 128, 0.03, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.1, teacher="wrn16_4"
+            "coarse", 8, 128, 0.03, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.1, teachers=("wrn16_4",)
         ),
-        "resnet34": Recipe("fine", 8, 128, 0.03, label_smoothing=0.0, cutmix=0.1, teacher="wrn16_4"),
-        "wrn16_4": Recipe("fine", 8, 128, 0.03, label_smoothing=0.0, teacher="wrn16_4"),
+        "resnet34": Recipe("fine", 20, 128, 0.06, label_smoothing=0.0, cutmix=0.2, teachers=("wrn16_4",)),
+        "wrn16_4": Recipe("fine", 6, 128, 0.04, label_smoothing=0.0, cutmix=0.1, teachers=("wrn16_4",)),
         "wrn28_10": Recipe("fine", 8, 128, 0.03, cutmix=0.3),
     },
     # Section 4.3. Left out: the whitening of whole images (ZCA) before its WRN, a 3072 x 3072 product that each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def train_on(
         origin={
             "network": course.network,
             "start": course.start,
-            "answers of": zoo.bundle(recipe.teacher).digest[:12] if recipe.teacher else None,
+            "answers of": ", ".join(zoo.bundle(teacher).digest[:12] for teacher in recipe.teachers),
             "device": device,
             "threads": course.threads,
             "workers": course.workers,
@@ -198,10 +199,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 
 def _taught(recipe: Recipe, images: Images, observer: TrainingObserver) -> np.ndarray | None:
-    if recipe.teacher is None:
+    if not recipe.teachers:
         return None
-    bundle = zoo.bundle(recipe.teacher)
-    return teacher_logits(bundle, images, lambda done, total: observer.teacher(bundle.card.name, done, total))
+    answers = []
+    for bundle in map(zoo.bundle, recipe.teachers):
+        progress = partial(observer.teacher, bundle.card.name)
+        answers.append(teacher_logits(bundle, images, progress))
+    mean: np.ndarray = np.mean(answers, 0)
+    return mean
 
 
 def _may_know_held_out(start: str | None) -> bool:
@@ -217,11 +222,10 @@ def _may_know_held_out(start: str | None) -> bool:
 
 
 def _taught_by(recipe: Recipe) -> dict[str, Any]:
-    """Return what a card says of the teacher: a name alone may mean another network later."""
-    if recipe.teacher is None:
-        return {}
-    card = zoo.bundle(recipe.teacher).card
-    return {"taught_by": {"name": card.name, "accuracy": card.accuracy, "files": card.files}}
+    """Return what a card says of the teachers: a name alone may mean another network later."""
+    cards = [zoo.bundle(teacher).card for teacher in recipe.teachers]
+    told = [{"name": card.name, "accuracy": card.accuracy, "files": card.files} for card in cards]
+    return {"taught_by": told} if told else {}
 
 
 def _told(course: Course, device: str, images: int, trainer: Trainer) -> dict[str, Any]:

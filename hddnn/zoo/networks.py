@@ -174,13 +174,12 @@ def mobilenet(classes: int) -> Network:
 def resnet(classes: int) -> Network:
     """ResNet-34 (He et al. 2015) as torchvision builds it, with a bias on its 7 x 7 / 2 first convolution.
 
-    The last group keeps 2 x 2 positions, where the original's stride would leave a single one, at which eight of
-    the nine weights of every 3 x 3 convolution meet nothing but padding. Parameters are the same.
+    The max-pool stands behind the first group, which so sees the stem's 16 x 16 positions; in the original, 8 x 8
+    are left of 32 x 32 pixels. Parameters are the same.
     """
     body = resnet34(num_classes=classes)
-    body.conv1 = nn.Identity()
-    for conv in (body.layer4[0].conv1, body.layer4[0].downsample[0]):
-        conv.stride = (1, 1)
+    body.conv1, body.layer1 = nn.Identity(), nn.Sequential(*body.layer1, body.maxpool)
+    body.maxpool = nn.Identity()
     return Network(nn.Conv2d(3, 64, 7, 2, 3), body, {"conv1.": "stem.conv."})
 
 

@@ -17,13 +17,13 @@ from hddnn.training.loop import Trainer, chosen_precision
 from hddnn.training.recipes import RECIPES, Recipe
 from hddnn.zoo.networks import build
 
-SMALL = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teacher=None, cutmix=0.5)
+SMALL = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teachers=(), cutmix=0.5)
 
 
 def trainer(images: Images, recipe: Recipe = SMALL, seed: int = 0) -> Trainer:
     torch.manual_seed(seed)
     taught = None
-    if recipe.teacher is not None:
+    if recipe.teachers:
         taught = np.random.default_rng(0).normal(size=(len(images), 100)).astype(np.float32)
     return Trainer(build("mobilenet", 20), recipe, images, taught, seed=seed)
 
@@ -40,7 +40,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     "recipe",
     [
         SMALL,
-        replace(SMALL, teacher="some", average_epochs=0.0),
+        replace(SMALL, teachers=("some",), average_epochs=0.0),
         replace(SMALL, optimizer="adam", schedule="constant", peak_rate=0.001),
         replace(SMALL, schedule="steps", steps=(0.5,)),
         replace(SMALL, schedule="cosine"),

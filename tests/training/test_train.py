@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from hddnn import runtimes, zoo
 from hddnn.data import Dataset
 from hddnn.errors import BundleError, InputError
 from hddnn.runtimes import replay
+from hddnn.training import train as course
 from hddnn.training.images import Images, split
-from hddnn.training.recipes import RECIPES
+from hddnn.training.recipes import RECIPES, Recipe
 from hddnn.training.teacher import teacher_logits
 from hddnn.training.train import (
     Course,
@@ -28,9 +30,10 @@ from hddnn.training.train import (
     train_on,
 )
 from hddnn.zoo import Bundle
+from hddnn.zoo.networks import Network
 from hddnn.zoo.onnx_files import read_weights
 
-TINY = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teacher=None)
+TINY = replace(RECIPES["default"]["mobilenet"], epochs=2, batch_size=32, teachers=())
 
 
 class Told(TrainingObserver):
@@ -202,15 +205,37 @@ def test_the_card_says_whose_answers_were_learned(
     sets: tuple[Images, Images, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))
-    recipe = replace(TINY, epochs=1, teacher="wrn16_4")
+    recipe = replace(TINY, epochs=1, teachers=("wrn16_4",))
     taught = train_on(Course("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
     teacher = zoo.bundle("wrn16_4").card
-    assert taught.card.training["taught_by"] == {
-        "name": "wrn16_4", "accuracy": teacher.accuracy, "files": teacher.files
-    }  # fmt: skip
+    assert taught.card.training["taught_by"] == [
+        {"name": "wrn16_4", "accuracy": teacher.accuracy, "files": teacher.files}
+    ]
     alone = train_on(Course("mobilenet", TINY, device="cpu", threads=1), tmp_path / "alone", *sets)
     assert "taught_by" not in alone.card.training
     assert alone.card.training["precision"] in ("f32", "bf16")
+
+
+def test_of_several_teachers_the_mean_is_learned(
+    sets: tuple[Images, Images, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))
+    learned: list[np.ndarray] = []
+
+    class Watched(course.Trainer):
+        def __init__(
+            self, network: Network, recipe: Recipe, images: Images, taught: np.ndarray, **how: Any
+        ) -> None:
+            learned.append(taught)
+            super().__init__(network, recipe, images, taught, **how)
+
+    monkeypatch.setattr(course, "Trainer", Watched)
+    recipe = replace(TINY, epochs=1, teachers=("wrn16_4", "resnet34"))
+    taught = train_on(Course("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
+    one, other = (teacher_logits(zoo.bundle(name), sets[0]) for name in recipe.teachers)
+    assert np.allclose(learned[0], (one + other) / 2)
+    assert not np.allclose(one, other)
+    assert [card["name"] for card in taught.card.training["taught_by"]] == ["wrn16_4", "resnet34"]
 
 
 def test_a_teacher_of_other_classes_is_refused(few: Callable[[int], Images]) -> None:
