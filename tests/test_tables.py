@@ -228,6 +228,18 @@ def test_all_that_a_card_says_is_shown(name: str) -> None:
     text_of(tables.network(zoo.bundle(name)), width=80)
 
 
+def test_each_teacher_is_named_and_no_hash_shown() -> None:
+    teachers = [
+        {"name": name, "accuracy": {"fine": 0.7}, "files": {"stem.onnx": "5e1f"}}
+        for name in ("first", "second")
+    ]
+    training = {"recipe": {"steps": [], "teachers": ["a", "b"]}, "taught_by": teachers}
+    text = " ".join(text_of(tables.network(with_card(PACKAGED[0], training=training)), width=120).split())
+    assert "name first, accuracy fine 0.7; name second, accuracy fine 0.7" in text
+    assert "steps none, teachers a; b" in text
+    assert "5e1f" not in text
+
+
 def test_a_card_without_a_temperature_says_so() -> None:
     assert "never fitted" in text_of(
         tables.network(with_card(PACKAGED[0], calibration=None, temperature=1.0))
