@@ -34,7 +34,7 @@ def rewritten(path: Path, **changes: object) -> Bundle:
 def test_agrees_with_torch_on_the_sample(name: str, sample: Dataset) -> None:
     pytest.importorskip("torch", reason="needs the extra torch")
     bundle = zoo.bundle(name)
-    images = sample.images[:: 1 if bundle.card.parameters < 1e6 else 4]
+    images = sample.images  # all: of 500, three that differ are no sign of less than 99.5 %
     reference = answers(runtimes.load("torch", bundle, threads=2), images)
     exact = OpenVINO(bundle, threads=2, precision=PartPrecision(stem="f32", body="f32"))
     assert np.mean(answers(exact, images) == reference) >= 0.999
