@@ -10,7 +10,7 @@ from hddnn.training.train import TrainingObserver
 
 
 class TrainingBars(Bars, TrainingObserver):
-    """One bar for the teacher's answers and one for all epochs; enter it around the training."""
+    """One bar for each teacher's answers and one for all epochs; enter it around the training."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -36,6 +36,7 @@ class TrainingBars(Bars, TrainingObserver):
         self._progress.update(self._teacher, completed=done)
         if done == total:
             self.say(f"answers of {name}: {total} images")
+            self._teacher = None  # another one, of whatever name, has a bar of its own
 
     def began(self, epoch: int, epochs: int, batches: int) -> None:
         self._epochs, self.done = epochs, epoch

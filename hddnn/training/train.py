@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -110,13 +111,13 @@ def train_on(
     device = chosen_device(course.device)
     torch.set_num_threads(course.threads)
     # Read now: they may be the very networks that this training is to replace.
-    taught_by, start = _taught_by(recipe), _told_start(course.start)
+    teachers, start = [zoo.bundle(teacher) for teacher in recipe.teachers], _told_start(course.start)
     blank = not _may_know_held_out(course.start)
     trainer = Trainer(
         _begin(course, images),
         recipe,
         images,
-        _taught(recipe, images, observer),
+        _taught(teachers, images, observer),
         seed=course.seed,
         device=device,
         workers=course.workers,
@@ -124,7 +125,7 @@ def train_on(
         origin={
             "network": course.network,
             "start": course.start,
-            "answers of": ", ".join(zoo.bundle(teacher).digest[:12] for teacher in recipe.teachers),
+            "answers of": ", ".join(teacher.digest[:12] for teacher in teachers),
             "device": device,
             "threads": course.threads,
             "workers": course.workers,
@@ -146,7 +147,7 @@ def train_on(
         test,
         architecture=course.network,
         task=recipe.task,
-        training=_told(course, device, len(images), trainer) | {"start": start} | taught_by,
+        training=_told(course, device, len(images), trainer) | {"start": start} | _taught_by(teachers),
         # Nothing can be fitted on images that the weights may have learned from before.
         held_out=held_out if blank else None,
         threads=course.threads,
@@ -198,14 +199,13 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} holds no weights that can be read ({first_line(error)})") from error
 
 
-def _taught(recipe: Recipe, images: Images, observer: TrainingObserver) -> np.ndarray | None:
-    if not recipe.teachers:
+def _taught(teachers: Sequence[Bundle], images: Images, observer: TrainingObserver) -> np.ndarray | None:
+    """Return the mean of the teachers' logits, float32 (N, fine)."""
+    if not teachers:
         return None
-    answers = []
-    for bundle in map(zoo.bundle, recipe.teachers):
-        progress = partial(observer.teacher, bundle.card.name)
-        answers.append(teacher_logits(bundle, images, progress))
-    mean: np.ndarray = np.mean(answers, 0)
+    mean: np.ndarray = np.mean(
+        [teacher_logits(one, images, partial(observer.teacher, one.card.name)) for one in teachers], 0
+    )
     return mean
 
 
@@ -221,9 +221,9 @@ def _may_know_held_out(start: str | None) -> bool:
     return Path(start).is_file() or zoo.bundle(start).card.calibration is None
 
 
-def _taught_by(recipe: Recipe) -> dict[str, Any]:
+def _taught_by(teachers: Sequence[Bundle]) -> dict[str, Any]:
     """Return what a card says of the teachers: a name alone may mean another network later."""
-    cards = [zoo.bundle(teacher).card for teacher in recipe.teachers]
+    cards = [teacher.card for teacher in teachers]
     told = [{"name": card.name, "accuracy": card.accuracy, "files": card.files} for card in cards]
     return {"taught_by": told} if told else {}
 

@@ -39,6 +39,15 @@ def test_bars_tell_epoch_loss_accuracy_and_time_left() -> None:
     assert "epoch 2 of 3: loss" not in text
 
 
+def test_each_teacher_has_a_bar_of_its_own() -> None:
+    text = StringIO()
+    with TrainingBars(Console(file=text, force_terminal=True, width=120)) as bars:
+        for name in ("first", "second"):
+            bars.teacher(name, 50, 50)
+    assert "answers of first" in text.getvalue()
+    assert "answers of second" in text.getvalue()
+
+
 def test_lines_where_there_is_no_terminal() -> None:
     assert shown(terminal=False).splitlines() == [
         "answers of wrn16_4: 100 images",
