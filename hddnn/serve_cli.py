@@ -55,7 +55,7 @@ POSITIVE = click.IntRange(min=1)
     default=2.0,
     show_default=True,
     metavar="MS",
-    help="How long an image waits for others to go with.",
+    help="How long an image waits for others to go with; longer under load.",
 )
 @click.option(
     "--queue",

@@ -78,9 +78,9 @@ class Dispatcher:
     """Make batches of images, and routes for them. Pure: `now_s` comes in, actions go out.
 
     routes: end device -> upper devices that it may feed, none of them for coarse answers alone. max_batch: most
-    images of a batch; max_wait_s: how long an image waits for others to share its batch. queue: most images that
-    have been accepted and are not through. live: the devices that are. An image whose device leaves, or fails at
-    it, goes to another at once.
+    images of a batch; max_wait_s: how long an image waits for others to share its batch, and as long again for
+    each batch that the upper device it would go to has already. queue: most images that have been accepted and are
+    not through. live: the devices that are. An image whose device leaves, or fails at it, goes to another at once.
     """
 
     def __init__(
@@ -185,8 +185,8 @@ class Dispatcher:
         due_s = self._due[0][0] if self._due else NEVER_S
         if self._fresh or self._again:
             due_s = min([due_s, *self._shunned.values()])
-        if self._fresh and self._end_with_room() is not None:
-            due_s = min(due_s, self._fresh[0].came_s + self._max_wait_s)
+        if self._fresh and (end := self._end_with_room()) is not None:
+            due_s = min(due_s, self._fresh[0].came_s + self._patience_s(end))
         return due_s
 
     def advance(self, now_s: float) -> list[Action]:
@@ -227,7 +227,7 @@ class Dispatcher:
         coarse = not self._again
         queue = self._fresh if coarse else self._again
         if coarse and (
-            not queue or (len(queue) < self._max_batch and now_s < queue[0].came_s + self._max_wait_s)
+            not queue or (len(queue) < self._max_batch and now_s < queue[0].came_s + self._patience_s(end))
         ):
             return None
         tickets: list[Ticket] = []
@@ -243,6 +243,15 @@ class Dispatcher:
     def _end_with_room(self) -> int | None:
         ends = [end for end in self._usable(self._routes) if self._load[end] < WINDOW]
         return min(ends, key=self._business, default=None)
+
+    def _patience_s(self, end: int) -> float:
+        """Return how long an image waits for others before it goes to an end device.
+
+        Its upper device does the batches that it has first, so that waiting for them costs the fine answer
+        nothing, and a batch of many costs much less than many batches: under load, batches grow.
+        """
+        upper = self._upper(end)
+        return self._max_wait_s * (1 + (0 if upper is None else self._load[upper]))
 
     def _upper(self, end: int) -> int | None:
         """Return the least busy upper device for an end device: one that it is to feed, else any."""

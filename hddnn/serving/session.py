@@ -47,8 +47,9 @@ class AsyncSession:
     batch. address: a Dask scheduler whose workers are the devices; by default they are started on this machine,
     at their own speed and with no emulated links. tls: a folder made by `hddnn certs`. codec: how features are
     written down. max_batch: most images that go together, of whatever calls; max_wait_ms: how long one waits for
-    others. queue: images that may be under way; more are refused. deadline_s: of a call that gives none. restart:
-    whether devices that were started here, and end, are started again. dashboard: see `dashboard_link`.
+    others, and as long again for each batch that its upper device has already. queue: images that may be under
+    way; more are refused. deadline_s: of a call that gives none. restart: whether devices that were started here,
+    and end, are started again. dashboard: see `dashboard_link`.
 
     Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
     """

@@ -52,6 +52,23 @@ def test_a_full_batch_does_not_wait_and_the_rest_takes_another_device() -> None:
     assert {first.end, second.end, third.end} == {0, 1, 2}
 
 
+def test_images_wait_longer_the_more_batches_the_upper_device_has() -> None:
+    dispatcher = made({0: [2], 1: [2]})
+    for load in range(3):
+        dispatcher.accept(images(1))
+        wait_s = 0.01 * (1 + load)
+        assert not dispatcher.advance(wait_s - 1e-6)
+        assert dispatcher.due_s() == pytest.approx(wait_s)
+        (send,) = sends(dispatcher.advance(wait_s))
+        dispatcher.answered(send.number, "coarse")  # the end device is free, the upper one is not
+    dispatcher.answered(send.number, "fine")
+    dispatcher.accept(images(1))
+    assert dispatcher.due_s() == pytest.approx(0.03)
+    assert not dispatcher.advance(0.0)
+    dispatcher.accept(images(3))  # a full batch waits for nothing
+    assert len(sends(dispatcher.advance(0.0))) == 1
+
+
 def test_what_does_not_fit_is_refused_whole() -> None:
     dispatcher = made()
     dispatcher.accept(images(10))
