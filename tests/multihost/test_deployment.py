@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hosts import Host, Network, missing
+from hosts import Host, Network
 from waiting import wait_until
 
 from hddnn.topology import Topology
@@ -24,11 +24,7 @@ AT_SCHEDULER, ON_DEVICE, AT_CLIENT = re.findall(r"```sh\n(.*?)```", PAGE, re.DOT
 RATE_BPS = 20e6
 JOIN = ("--topology", "shop.yaml", "--address", "tls://scheduler:8786", "--tls", "certs")
 
-LACK = missing()
-pytestmark = [
-    pytest.mark.multihost,
-    pytest.mark.skipif(LACK is not None, reason=str(LACK)),
-]
+pytestmark = pytest.mark.multihost
 
 
 class Shop:
