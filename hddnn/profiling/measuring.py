@@ -16,7 +16,7 @@ from hddnn.api import Observer
 from hddnn.data import Job
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.engines.dask.messages import PROBE, TIME, DeviceSpec
-from hddnn.engines.dask.peers import Peer, by_machine, close, connect, find_peers
+from hddnn.engines.dask.peers import Peer, by_machine, close, connect
 from hddnn.errors import ClusterError
 from hddnn.topology import STEM_SUFFIX, TIERS, Link, Tier, Topology
 
@@ -137,7 +137,7 @@ async def _measure(
 ) -> Measured:
     client = await connect(engine.scheduler_address, tls)
     try:
-        peers = await find_peers(client, engine.topology, compute="real", time_scale=1.0)
+        peers = engine.peers
         for name, peer in peers.items():
             if peer.seconds_per_image is None:
                 raise ClusterError(f"device {name} keeps to modelled times; start it without --emulate")

@@ -20,7 +20,7 @@ from hddnn.engines.dask.injector import Injector
 from hddnn.engines.dask.loop_thread import LoopThread
 from hddnn.engines.dask.lowering import Features
 from hddnn.engines.dask.messages import HEARTBEAT_S, Compute, DeviceSpec
-from hddnn.engines.dask.peers import rehearse_chain
+from hddnn.engines.dask.peers import Peer, rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.system import open_system
 from hddnn.engines.dask.telemetry import MeteredRecorder, Telemetry
@@ -109,11 +109,16 @@ class DaskEngine:
         """Return the process of each device that was started here, and of the scheduler, by name."""
         return {} if self._processes is None else dict(self._processes.pids)
 
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """Return the devices as they were found, or started anew, by name."""
+        return dict(self._roster.peers)
+
     def costs(self) -> CostTable:
         """Return what devices at their own speed measured, and the modelled times of those that keep to them."""
         measured = {
             name: peer.seconds_per_image / self.time_scale
-            for name, peer in self._roster.peers.items()
+            for name, peer in self.peers.items()
             if peer.seconds_per_image is not None
         }
         table = CostTable.of(self.topology, measured, self._payload_bytes())
