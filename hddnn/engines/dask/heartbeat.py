@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import psutil
-from distributed import Scheduler, Worker
+from distributed import Client, Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from hddnn.engines.dask.messages import CHECKS, HEARTBEAT_S, PATIENCE
+from hddnn.errors import ClusterError
 
 DEVICES = "hddnn-devices"
 BEAT = "hddnn-beat"
@@ -160,3 +161,14 @@ class Watch(SchedulerPlugin):
     def _publish(self, event: str, seen: Seen, why: str) -> None:
         message = {"event": event, "device": seen.name, "address": seen.address, "why": why}
         self._scheduler.log_event(DEVICES, message)
+
+
+async def keep_list(client: Client) -> None:
+    """Have a client's scheduler keep the list, where no other client did so yet.
+
+    Raises ClusterError when the scheduler lacks hddnn.
+    """
+    try:
+        await client.register_plugin(Watch())
+    except ImportError as error:
+        raise ClusterError(f"the scheduler's machine lacks hddnn ({error}); install it there") from None

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from hddnn import zoo
-from hddnn.engines.dask.heartbeat import DEVICES, Watch
+from hddnn.engines.dask.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.messages import HELLO, Compute
 from hddnn.engines.dask.peers import Peer, find_peers, meet
 from hddnn.engines.dask.processes import LocalProcesses
@@ -56,12 +56,9 @@ class Roster:
         self._listener: Listener | None = None
 
     async def open(self) -> None:
-        """Find the devices, and follow the list. Raises ClusterError as find_peers does."""
+        """Find the devices, and follow the list. Raises ClusterError as keep_list and find_peers do."""
         self._client.subscribe_topic(DEVICES, self._on_event)
-        try:
-            await self._client.register_plugin(Watch())
-        except ImportError as error:
-            raise ClusterError(f"the scheduler's machine lacks hddnn ({error}); install it there") from None
+        await keep_list(self._client)
         peers = await find_peers(
             self._client, self._topology, compute=self._compute, time_scale=self._time_scale
         )

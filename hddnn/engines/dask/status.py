@@ -12,7 +12,7 @@ from typing import Any
 from distributed import Client
 from distributed.core import send_recv
 
-from hddnn.engines.dask.heartbeat import DEVICES, Watch
+from hddnn.engines.dask.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.messages import HELLO
 from hddnn.engines.dask.peers import close, connect
 from hddnn.engines.dask.tls import connected
@@ -53,10 +53,7 @@ async def statuses(address: str, tls: Path | None, topology: Topology | None) ->
     """
     client = await connect(address, tls)
     try:
-        try:
-            await client.register_plugin(Watch())  # where no client did so yet
-        except ImportError as error:
-            raise ClusterError(f"the scheduler's machine lacks hddnn ({error}); install it there") from None
+        await keep_list(client)
         workers = (await client.scheduler.identity(n_workers=-1))["workers"]
         asked = await asyncio.gather(*(_ask(client, info, where) for where, info in workers.items()))
         seen = await _seen(client, [one for one in asked if one.state == LIVE])
