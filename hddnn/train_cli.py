@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -53,6 +52,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "[default: the recipe's]",
 )
 @click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Another value of a recipe's field, as peak_rate=0.05; an unknown one lists them all.",
+)
+@click.option(
     "--start", metavar="NAME|DIR|FILE", help="Weights to begin with: a network, or .safetensors, or .pt."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N")
@@ -96,11 +102,30 @@ def train(
     Examples:
       hddnn train mobilenet --data-root data --download
       hddnn train wrn28_10 --recipe paper --device cuda
-      hddnn train resnet34 --start resnet34 --epochs 20
+      hddnn train resnet34 --start resnet34 --epochs 20 --set peak_rate=0.03
     """
     out = out or Path("networks") / network
     with Interrupts() as interrupts:
         _train(network, out, data_root, interrupts, resume=resume, download=download, **options)
+
+
+def _read(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Return what --set gives, by field; lists as YAML writes them: steps=[0.5,0.8]."""
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        field, equals, text = setting.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = None
+        if not equals or value is None:
+            raise InputError(f"--set {setting}: write FIELD=VALUE, as peak_rate=0.05 or steps=[0.5,0.8]")
+        if field in changes:
+            raise InputError(f"--set gives {field} twice")
+        changes[field] = value
+    return changes
 
 
 def _train(
@@ -113,6 +138,7 @@ def _train(
     epochs: int | None,
     batch: int | None,
     teachers: tuple[str, ...],
+    settings: tuple[str, ...],
     start: str | None,
     seed: int,
     device: str,
@@ -127,15 +153,20 @@ def _train(
     from hddnn import tables
     from hddnn.training.recipes import recipe
 
-    chosen = recipe(network, way)
-    if epochs == 0 and start is None:
-        raise InputError("--epochs 0 trains nothing; give --start the weights to make a bundle of")
+    if "none" in teachers and len(teachers) > 1:
+        raise InputError("--teacher none goes with no other --teacher")
     given: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "teachers": teachers or None}
-    chosen = replace(chosen, **{key: value for key, value in given.items() if value is not None})
-    if "none" in teachers:
-        if len(teachers) > 1:
-            raise InputError("--teacher none goes with no other --teacher")
-        chosen = replace(chosen, teachers=())
+    if teachers == ("none",):
+        given["teachers"] = ()
+    changes = _read(settings)
+    for field, value in given.items():
+        if value is not None and field in changes:
+            raise InputError(f"{field} is given by an option and by --set; give one of them")
+    chosen = recipe(network, way).changed(
+        changes | {field: value for field, value in given.items() if value is not None}
+    )
+    if chosen.epochs == 0 and start is None:
+        raise InputError("--epochs 0 trains nothing; give --start the weights to make a bundle of")
     try:
         from hddnn.training.progress import TrainingBars
         from hddnn.training.train import Course, checkpoint_path, chosen_device, train

@@ -49,8 +49,29 @@ def tiny(sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
         (["mobilenet", "--epochs", "-1"], "-1 is not in the range x>=0"),
         (["mobilenet", "--data-root", "nowhere"], "nowhere/cifar-100-python/test: no such file"),
         (["mobilenet", "--teacher", "none", "--teacher", "wrn16_4"], "--teacher none goes with no other"),
+        (["mobilenet", "--set", "rate=1"], "a recipe has no 'rate' to set; it has epochs, batch_size"),
+        (["mobilenet", "--set", "cutmix"], "--set cutmix: write FIELD=VALUE, as peak_rate=0.05"),
+        (["mobilenet", "--set", "steps=[0.5"], "--set steps=[0.5: write FIELD=VALUE"),
+        (["mobilenet", "--set", "cutmix=2"], "recipe: cutmix: "),
+        (["mobilenet", "--set", "cutmix=0", "--set", "cutmix=1"], "--set gives cutmix twice"),
+        (["mobilenet", "--set", "epochs=3", "--epochs", "2"], "epochs is given by an option and by --set"),
+        (["mobilenet", "--set", "epochs=0"], "--epochs 0 trains nothing; give --start"),
     ],
-    ids=["network", "recipe", "nothing", "negative", "data", "teachers"],
+    ids=[
+        "network",
+        "recipe",
+        "nothing",
+        "negative",
+        "data",
+        "teachers",
+        "field",
+        "no value",
+        "no YAML",
+        "range",
+        "twice",
+        "both",
+        "nothing set",
+    ],
 )
 def test_wrong_usage_is_one_line(
     args: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +98,7 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, 
 def test_train_stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["train", "mobilenet", "--epochs", "2", "--batch", "20", "--teacher", "none", "--threads", "1"]
-    command += ["--device", "cpu"]
+    command += ["--device", "cpu", "--set", "peak_rate=0.02"]
     one_epoch = course.Trainer.run_epoch
 
     def stop_in_the_second(self: course.Trainer, *args: object) -> float:
@@ -103,4 +124,5 @@ def test_train_stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     card = Bundle.open(tmp_path / "networks" / "mobilenet").card
     assert card.training["epochs"] == 2
     assert card.training["recipe"]["teachers"] == []
+    assert card.training["recipe"]["peak_rate"] == 0.02
     assert [path.name for path in (tmp_path / "networks").iterdir()] == ["mobilenet"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import v2
 
 from hddnn.errors import HddnnError, InputError, first_line
+from hddnn.places import beside
 from hddnn.training.images import Batches, Images
 from hddnn.training.objective import Objective, narrow_head, widen_head
 from hddnn.training.recipes import Recipe
@@ -143,15 +143,11 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, temporary)
-            temporary.replace(path)
+            with beside(path) as half:
+                torch.save(state, half)
         except (OSError, RuntimeError) as error:  # torch wraps what its writer meets
             raise HddnnError(f"cannot write {path} ({first_line(error)})") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def restore(self, path: Path) -> None:
         """Go on where `save` was called; raises InputError when the file is not of this training."""

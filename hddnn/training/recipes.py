@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from hddnn.checks import first_problem
 from hddnn.errors import InputError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -23,26 +31,41 @@ class Recipe:
     """
 
     task: Literal["coarse", "fine"]
-    epochs: int
-    batch_size: int
-    peak_rate: float
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    peak_rate: Positive
     optimizer: Literal["sgd", "adam"] = "sgd"
     schedule: Literal["one-cycle", "cosine", "steps", "constant"] = "one-cycle"
-    warm_up: float = 0.2
-    steps: tuple[float, ...] = ()
-    step_factor: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
+    warm_up: Share = 0.2
+    steps: tuple[Share, ...] = ()
+    step_factor: Positive = 0.2
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 5e-4
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     crop: bool = True
     flip: bool = True
-    cutmix: float = 0.0
-    small: float = 0.0
-    small_size: int = 20
-    average_epochs: float = 1.0
+    cutmix: Share = 0.0
+    small: Share = 0.0
+    small_size: Annotated[int, Field(ge=8, le=32)] = 20
+    average_epochs: NotNegative = 1.0
     teachers: tuple[str, ...] = ()
-    teacher_weight: float = 0.7
-    teacher_temperature: float = 2.0
+    teacher_weight: Share = 0.7
+    teacher_temperature: Positive = 2.0
+
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """Return this recipe with other values; numbers may be texts.
+
+        Raises InputError for a field that there is not, for `task`, which its network decides, and for a value
+        that the field cannot have.
+        """
+        known = [field.name for field in fields(self) if field.name != "task"]
+        for name in values:
+            if name not in known:
+                raise InputError(f"a recipe has no {name!r} to set; it has {', '.join(known)}")
+        try:
+            return TypeAdapter(Recipe).validate_python({**asdict(self), **values})
+        except ValidationError as error:
+            raise InputError(f"recipe: {first_problem(error)}") from None
 
 
 _PAPER_WRN = Recipe(

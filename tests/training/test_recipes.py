@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
@@ -63,6 +66,35 @@ def test_few_steps_are_enough(steps: int) -> None:
         assert 0 < optimizer.param_groups[0]["lr"] <= recipe("mobilenet").peak_rate
         optimizer.step()
         schedule.step()
+
+
+def test_a_recipe_with_other_values() -> None:
+    one = recipe("resnet34")
+    other = one.changed({"peak_rate": "1e-2", "steps": [0.5, 0.8], "crop": False, "epochs": 3})
+    assert (other.peak_rate, other.steps, other.crop, other.epochs) == (0.01, (0.5, 0.8), False, 3)
+    assert replace(other, peak_rate=one.peak_rate, steps=(), crop=True, epochs=one.epochs) == one
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"rate": 0.1}, r"^a recipe has no 'rate' to set; it has epochs, batch_size, peak_rate, "),
+        ({"task": "coarse"}, r"^a recipe has no 'task' to set"),
+        ({"cutmix": 1.5}, r"^recipe: cutmix: "),
+        ({"peak_rate": 0}, r"^recipe: peak_rate: "),
+        ({"schedule": "linear"}, r"^recipe: schedule: .*allowed: one-cycle, cosine, steps, constant$"),
+        ({"epochs": "many"}, r"^recipe: epochs: "),
+    ],
+)
+def test_values_that_a_recipe_cannot_have(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        recipe("resnet34").changed(values)
+
+
+@pytest.mark.parametrize("way", RECIPES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_recipe_has_values_that_it_can_have(name: str, way: str) -> None:
+    assert recipe(name, way).changed({}) == recipe(name, way)
 
 
 def test_unknown_names_list_the_valid_ones() -> None:
