@@ -77,19 +77,18 @@ class Intake:
         try:
             await self._fill(body, request)
             came_s = time.monotonic()
-            images = await self._images(
-                await _files(request, bytes(body)) if kind == _FORM else [bytes(body)]
-            )
+            files = await _files(request, bytes(body)) if kind == _FORM else [bytes(body)]
+            pixels = await self._images(files)  # uint8 (N, H, W, 3)
         finally:
             self._reading -= 1
             self._held_bytes -= len(body)
         decoding_s = time.monotonic() - came_s
         left_s = None if within_s is None else max(within_s - decoding_s, 1e-3)
         try:
-            replies = self._session.classify(images, deadline_s=left_s)
+            replies = self._session.classify(pixels, deadline_s=left_s)
         except (QueueFull, ClusterError) as error:
             raise too_busy(str(error)) from None
-        return len(images), self._watched(replies, ahead, decoding_s)
+        return len(pixels), self._watched(replies, ahead, decoding_s)
 
     def _admitted(self, within_s: float | None) -> int:
         """Return how many images are before a new request; refuses it where they are too many."""
