@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 
 from hddnn.errors import DataError
 from hddnn.labels import LabelHierarchy
+from hddnn.places import beside
 
 FOLDER = "cifar-100-python"
 _CHUNK = 1 << 20
@@ -103,7 +102,7 @@ def _extract(archive: IO[bytes], folder: Path, release: Release) -> None:
                 content = None
             if content is None:
                 raise DataError(f"{release.url}: the archive holds no file {FOLDER}/{name}")
-            with _written_whole(folder / name) as file:
+            with beside(folder / name) as half, half.open("wb") as file:
                 md5 = _copy(content, file)
                 if md5 != expected:
                     raise DataError(f"{release.url}: {name} in the archive has MD5 {md5}, not {expected}")
@@ -160,17 +159,3 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> str:
         md5.update(chunk)
         target.write(chunk)
     return md5.hexdigest()
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a new file that takes the place of `path` when the block ends, and is gone when it fails."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

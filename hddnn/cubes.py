@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
@@ -16,9 +15,9 @@ import numpy as np
 
 from hddnn import machine
 from hddnn._version import __version__
-from hddnn.errors import HddnnError, InputError
+from hddnn.errors import InputError
 from hddnn.ledger import columns
-from hddnn.places import check_place
+from hddnn.places import check_place, written
 from hddnn.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
 
 if TYPE_CHECKING:
@@ -237,28 +236,12 @@ def write(cube: xr.Dataset, path: Path) -> None:
     Raises InputError for a path that cannot be, and HddnnError when writing fails, as on a full disk.
     """
     check_path(path)
-    # Beside the place and then moved: a reader sees the old cube or the new one, never half of one.
-    half = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path) as half:
         if path.suffix == ".zarr":
             # Version 2 of the format still has fixed-width text; version 3 has no settled one.
             cube.to_zarr(half, mode="w", zarr_format=2)
-            _remove(path)
         else:
             cube.to_netcdf(half, engine="h5netcdf")
-        half.replace(path)
-    except OSError as error:
-        raise HddnnError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        _remove(half)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> xr.Dataset:

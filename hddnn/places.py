@@ -1,12 +1,15 @@
-"""Where hddnn keeps what it writes for itself, unasked or by name, and whether a place can be written to."""
+"""Where hddnn keeps what it writes for itself, unasked or by name; and writing to a place, all or nothing."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from hddnn.errors import InputError
+from hddnn.errors import HddnnError, InputError
 
 
 def cache_dir() -> Path:
@@ -30,6 +33,38 @@ def check_place(path: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"cannot write to {there}: {error.strerror}") from None
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a place beside a path to write a file or folder at; when the block ends, that is moved to the path.
+
+    A reader sees the old one or the new one, never half of one. What is half written is gone when the block fails.
+    Makes the folders it needs. Raises OSError.
+    """
+    # Of each process its own, and with the suffix by which some writers tell the format.
+    half = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield half
+        if half.is_dir() and path.is_dir():
+            shutil.rmtree(path)  # a move replaces a file, and no folder that holds anything
+        half.replace(path)
+    finally:
+        if half.is_dir():
+            shutil.rmtree(half)
+        else:
+            half.unlink(missing_ok=True)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Do the same as `beside`. Raises HddnnError when that fails, as on a full disk."""
+    try:
+        with beside(path) as half:
+            yield half
+    except OSError as error:
+        raise HddnnError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _chosen(variable: str) -> Path | None:

@@ -32,7 +32,8 @@ from rich.console import Console
 from hddnn import cubes
 from hddnn.bars import track
 from hddnn.checks import differences
-from hddnn.errors import HddnnError, InputError
+from hddnn.errors import InputError
+from hddnn.places import written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -167,13 +168,8 @@ class _Journal:
         self.path, self.variables = path, set(grid.variables)
         self.done: dict[str, dict[str, float]] = {}
         whole = self._read(grid) if resume and path.exists() else [json.dumps(grid.header)]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            half = path.with_name(f".{path.name}.{os.getpid()}")
+        with written(path) as half:
             half.write_text("".join(f"{line}\n" for line in whole))
-            half.replace(path)
-        except OSError as error:
-            raise HddnnError(f"cannot write {path}: {error.strerror or error}") from error
 
     @staticmethod
     def key(point: Point) -> str:

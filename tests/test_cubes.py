@@ -15,7 +15,7 @@ from hddnn.api import run
 from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.closed import ClosedEngine
-from hddnn.errors import InputError
+from hddnn.errors import HddnnError, InputError
 from hddnn.records import Answer, Record
 from hddnn.schemes import make_plan
 from hddnn.topology import Topology
@@ -216,7 +216,7 @@ def test_a_failed_write_keeps_the_old_cube(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
-    with pytest.raises(cubes.HddnnError, match=r"run\.nc: No space left on device"):
+    with pytest.raises(HddnnError, match=r"run\.nc: No space left on device"):
         cubes.write(cube, path)
     assert cubes.read(path).scheme.values.tolist() == ["end"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from hddnn.devices import Device
-from hddnn.errors import HddnnError, InputError
-from hddnn.places import check_place
+from hddnn.errors import InputError
+from hddnn.places import check_place, written
 from hddnn.profiling.measuring import Measured
 from hddnn.profiling.report import link_cells, network_cells
 from hddnn.topology import Topology, packaged_topologies
@@ -47,15 +47,8 @@ def write(measured: Measured, out: Path) -> None:
     topology = measured.topology
     placed = tuple(_relative(device, out.absolute().parent) for device in topology.devices)
     text = Topology(**{**dict(topology), "devices": placed}).to_yaml()
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with written(out) as half:
         half.write_text(f"{_comment(measured)}\n{text}", encoding="utf-8")
-        half.replace(out)
-    except OSError as error:
-        raise HddnnError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _relative(device: Device, folder: Path) -> Device:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError
-from hddnn.places import check_place
+from hddnn.places import check_place, written
 from hddnn.report.comparison import NONE, counted
 from hddnn.report.embedding import PAGE_BYTES, Album
 from hddnn.report.gathering import LAYOUTS, RUN, Found, Gathered
@@ -54,13 +54,8 @@ def write(gathered: Gathered, path: Path) -> None:
     """Write the page. Raises InputError for a path that cannot be, and HddnnError when writing fails."""
     check_out(path)
     text = page(gathered)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".{path.name}.half")
+    with written(path) as half:
         half.write_text(text, encoding="utf-8")
-        half.replace(path)
-    except OSError as error:
-        raise HddnnError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def page(gathered: Gathered) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hddnn.errors import BundleError
-from hddnn.places import cache_dir
+from hddnn.places import beside, cache_dir
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, seconds_per_image
 from hddnn.zoo import Bundle
 
@@ -65,11 +65,8 @@ def prepare(
                 progress(min(start + _BATCH, len(missing)), len(missing))
         rows = np.concatenate([stored, fresh])
         rows = rows[np.argsort(_keys(rows["digest"]))]
-        # A reader sees the old file or the new one, never half of one; a map of the old one stays valid.
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
-            np.save(stream, rows, allow_pickle=False)
-        temporary.replace(path)
+        with beside(path) as half:  # a map of the old file stays valid
+            np.save(half, rows, allow_pickle=False)
     return path
 
 

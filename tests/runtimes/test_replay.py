@@ -89,7 +89,7 @@ def test_processes_that_prepare_at_once_lose_nothing(bundle: Bundle, sample: Dat
         writer.join(60)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert len(Replay(bundle).run(sample.images[:200])) == 200
-    assert not list(store_path(bundle).parent.glob("*.tmp"))
+    assert not list(store_path(bundle).parent.glob(".*"))
 
 
 def test_look_up_is_quick(bundle: Bundle, sample: Dataset) -> None:
