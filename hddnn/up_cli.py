@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 def up(spec: str, tls: Path | None, host: str, port: int, own_speed: bool, dashboard: bool) -> None:
     """Start the scheduler and every device of a topology here, and keep them up.
 
-    What dies is started again, after pauses that grow while it goes on dying. Ctrl-C or SIGTERM ends all.
+    What dies, or does not answer for 15 s, is started again, after pauses that grow while it goes on so. Ctrl-C
+    or SIGTERM ends all.
 
     \b
     Example:

@@ -47,14 +47,14 @@ class Up:
     def said(self) -> list[str]:
         return self._err.read_text().splitlines()
 
-    def kill(self, address: str) -> None:
-        """End the process that listens at an address, as a crash does."""
+    def hurt(self, address: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the process that listens at an address; by default it ends, as in a crash."""
         port = int(address.rsplit(":", 1)[1])
         own = psutil.Process(self.process.pid)
         (pid,) = [
             p.pid for p in own.children(recursive=True) if port in {port for _, port in listening([p.pid])}
         ]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, how)
 
     def status(self, *options: str) -> dict[str, dict[str, Any]]:
         """Return each device as `hddnn status` tells of it, by name."""
@@ -135,10 +135,21 @@ def test_a_system_that_cannot_start_says_why(up: Up, tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (2, says)
 
 
+def test_what_hangs_comes_back(up: Up) -> None:
+    before = up.status()
+    up.hurt(before["end-1"]["address"], signal.SIGSTOP)
+    wait_until(lambda: "hddnn: end-1 did not answer for 15 s; its process is ended" in up.said, "the news")
+    wait_until(lambda: "hddnn: end-1 is back" in up.said, "end-1")
+    after = up.status("--topology", str(up.topology), "--wait", "30")
+    assert up.code == 0
+    assert after["end-1"]["address"] != before["end-1"]["address"]
+    assert after["edge-1"]["address"] == before["edge-1"]["address"]
+
+
 def test_what_dies_comes_back_until_all_is_ended(up: Up) -> None:
     (address,), before = up.starts, up.status()
     for pause in ("1", "2"):  # each time a longer one
-        up.kill(up.status()["edge-1"]["address"])
+        up.hurt(up.status()["edge-1"]["address"])
         wait_until(lambda: f"hddnn: edge-1 ended; it starts again in {pause} s" in up.said, "the news")  # noqa: B023
         back = int(pause)
         wait_until(lambda: up.said.count("hddnn: edge-1 is back") == back, "edge-1")  # noqa: B023
@@ -146,7 +157,7 @@ def test_what_dies_comes_back_until_all_is_ended(up: Up) -> None:
     assert up.code == 0
     assert after["edge-1"]["address"] != before["edge-1"]["address"]
     assert after["end-1"]["address"] == before["end-1"]["address"]
-    up.kill(address)
+    up.hurt(address)
     wait_until(lambda: len(up.starts) == 2, "all to start again")
     assert up.starts == [address, address]
     up.status("--topology", str(up.topology), "--wait", "30")

@@ -49,7 +49,7 @@ class AsyncSession:
     written down. max_batch: most images that go together, of whatever calls; max_wait_ms: how long one waits for
     others, and as long again for each batch that its upper device has already. queue: images that may be under
     way; more are refused. deadline_s: of a call that gives none. restart: whether devices that were started here,
-    and end, are started again. dashboard: see `dashboard_link`.
+    and end or hang, are started again. dashboard: see `dashboard_link`.
 
     Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
     """
@@ -148,7 +148,8 @@ class AsyncSession:
         self._driver = asyncio.create_task(self._drive())
         if system.processes is not None and self._restart:
             names = [device.name for device in self.topology.devices]
-            keeper = asyncio.create_task(keep_devices(system.processes, names, Pauses(), lambda line: None))
+            keeping = keep_devices(system.processes, names, Pauses(), lambda line: None, system.roster.gone)
+            keeper = asyncio.create_task(keeping)
             stack.push_async_callback(_ended, keeper)
         stack.push_async_callback(self._close)
 

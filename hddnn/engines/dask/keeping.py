@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from hddnn.engines.dask.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.messages import DeviceSpec
+from hddnn.engines.dask.peers import close, connect
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.errors import ClusterError
 
 LOOK_S = 0.2
+#: How long a device may be silent before its process is ended: one that comes back by itself, as from a pause of
+#: its machine, still has what it was doing.
+HUNG_S = 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
 
@@ -53,8 +60,9 @@ async def keep_up(
         try:
             async with LocalProcesses(specs, dashboard=dashboard, tls=tls, host=host, port=port) as processes:
                 started, port = True, int(processes.address.rsplit(":", 1)[1])
-                ready(processes.address, processes.dashboard_link)
-                await keep_devices(processes, [spec.device.name for spec in specs], pauses, tell)
+                async with silence(processes.address, tls) as silent:
+                    ready(processes.address, processes.dashboard_link)
+                    await keep_devices(processes, [spec.device.name for spec in specs], pauses, tell, silent)
             reason = "the scheduler ended"
         except ClusterError as error:
             if not started:
@@ -65,14 +73,49 @@ async def keep_up(
         await asyncio.sleep(pause_s)
 
 
+@asynccontextmanager
+async def silence(address: str, tls: Path | None) -> AsyncIterator[Collection[str]]:
+    """Yield the names of the devices behind a scheduler that do not answer; it is kept right from now on."""
+    silent: set[str] = set()
+
+    def heard(event: tuple[float, dict[str, Any]]) -> None:
+        _, message = event
+        (silent.add if message["event"] == "left" else silent.discard)(message["device"])
+
+    client = await connect(address, tls)
+    try:
+        client.subscribe_topic(DEVICES, heard)
+        await keep_list(client)
+        yield silent
+    finally:
+        await close(client)
+
+
 async def keep_devices(
-    processes: LocalProcesses, names: Sequence[str], pauses: Pauses, tell: Callable[[str], None]
+    processes: LocalProcesses,
+    names: Sequence[str],
+    pauses: Pauses,
+    tell: Callable[[str], None],
+    silent: Collection[str],
+    *,
+    hung_s: float = HUNG_S,
 ) -> None:
-    """Start each device again that ends, until the scheduler does; tell: as in keep_up."""
+    """Start each device again that ends, or hangs, until the scheduler ends.
+
+    tell: as in keep_up. silent: names of the devices that do not answer, as it is at any time; one whose process
+    runs and that stays among them for hung_s is ended, and so starts again.
+    """
+    since_s: dict[str, float] = {}
     async with asyncio.TaskGroup() as group:
         starting: dict[str, asyncio.Task[None]] = {}
         while "scheduler" in processes.pids:
+            now_s = time.monotonic()
             for name in names:
+                if name not in silent or name not in processes.pids:
+                    since_s.pop(name, None)
+                elif now_s - since_s.setdefault(name, now_s) > hung_s:
+                    tell(f"{name} did not answer for {hung_s:g} s; its process is ended")
+                    processes.kill(name)
                 if name not in processes.pids and (name not in starting or starting[name].done()):
                     starting[name] = group.create_task(_start_again(processes, name, pauses, tell))
             await asyncio.sleep(LOOK_S)
