@@ -22,6 +22,7 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 from systems import packaged_system
+from waiting import wait_until
 
 from hddnn import zoo
 from hddnn.cli import main
@@ -403,11 +404,11 @@ class Running:
         raise AssertionError(f"ended without '{line}': {self.seen}")
 
     def wait_for_children(self, number: int) -> None:
-        deadline_s = time.monotonic() + 30
-        while len(psutil.Process(self.process.pid).children(recursive=True)) < number:
+        def there() -> bool:
             assert self.process.poll() is None
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
+            return len(psutil.Process(self.process.pid).children(recursive=True)) >= number
+
+        wait_until(there, f"{number} processes", timeout_s=30)
 
     def stop(self, *signals: int) -> list[str]:
         """Send the signals, check that every process ends, and return the lines on standard error."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from systems import packaged_system
+from waiting import wait_until_said
 
 from hddnn.certificates import issue
 from hddnn.cli import main
@@ -171,11 +172,7 @@ def test_ctrl_c_ends_all_and_keeps_what_was_measured(
     with Path("told").open("wb") as told:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
     try:
-        deadline_s = time.monotonic() + 120
-        while seen not in Path("told").read_text():
-            assert process.poll() is None, Path("told").read_text()
-            assert time.monotonic() < deadline_s, Path("told").read_text()
-            time.sleep(0.1)
+        wait_until_said(seen, Path("told"), process, timeout_s=120)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 1

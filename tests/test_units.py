@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from systems import packaged_system
-from waiting import wait_until
+from waiting import wait_until_said
 
 from hddnn.certificates import issue
 
@@ -76,6 +76,6 @@ def test_the_units_commands_start_a_system(tmp_path: Path) -> None:
                 )
             stack.callback(process.wait, 20)
             stack.callback(process.terminate)
-            wait_until(lambda: says in log.read_text() or process.poll() is not None, says)  # noqa: B023
+            wait_until_said(says, log, process)
             assert process.poll() is None, log.read_text()
         assert "tls://" in file.read_text()

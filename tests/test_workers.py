@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from distributed.deploy import old_ssh
 from doors import listening, told_by_http
 from systems import packaged_system
+from waiting import wait_until, wait_until_said
 
 from hddnn.certificates import issue
 from hddnn.data import Job
@@ -46,21 +46,14 @@ def started(
         )
     stack.callback(process.wait, 20)
     stack.callback(process.terminate)
-    deadline_s = time.monotonic() + 60
-    while says not in log.read_text():
-        assert time.monotonic() < deadline_s, log.read_text()
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.1)
+    wait_until_said(says, log, process)
     return process
 
 
 def address_in(file: Path) -> str:
     """Return the address in a scheduler's file, which it writes a moment after it says where it is."""
-    deadline_s = time.monotonic() + 20
-    while not file.exists() or not file.read_text().strip():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    address: str = json.loads(file.read_text())["address"]
+    text = wait_until(lambda: file.exists() and file.read_text().strip(), "the scheduler's file")
+    address: str = json.loads(text)["address"]
     return address
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
+from waiting import wait_until
 
 pytest.importorskip("onnxruntime", reason="needs the extra bench")
 
@@ -238,11 +238,11 @@ def test_ctrl_c_ends_every_process_and_writes_nothing(own: Path, tmp_path: Path)
 
 
 def _wait_for_child(pid: int) -> psutil.Process:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for child in psutil.Process(pid).children():
+    def child() -> psutil.Process | None:
+        for one in psutil.Process(pid).children():
             with contextlib.suppress(psutil.Error):  # the reference's process, which has just ended
-                if "openvino" in child.cmdline():
-                    return child
-        time.sleep(0.05)
-    raise AssertionError("no network was loaded")
+                if "openvino" in one.cmdline():
+                    return one
+        return None
+
+    return wait_until(child, "a network to be loaded", timeout_s=60)

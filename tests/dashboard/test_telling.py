@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import wait_until
 
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.engines.dask.telemetry import INTERVAL_S, TELEMETRY
@@ -49,10 +50,9 @@ def listening(engine: DaskEngine) -> Iterator[list[dict[str, Any]]]:
         client.subscribe_topic(TELEMETRY, lambda event: messages.append(event[1]))
         time.sleep(0.2)
         yield messages
-        until_s = time.monotonic() + 10
-        while not (messages and not messages[-1].get("running", True)):
-            assert time.monotonic() < until_s, "no last digest"
-            time.sleep(0.02)
+        wait_until(
+            lambda: messages and not messages[-1].get("running", True), "the last digest", timeout_s=10
+        )
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import psutil
 import pytest
 from fake_session import picture
 from PIL import Image
+from waiting import wait_until
 
 from hddnn import zoo
 from hddnn.data import Dataset
@@ -48,10 +48,7 @@ class Service:
         return dict(httpx.get(f"{self.at}/healthz", timeout=30).json())
 
     def wait_until(self, what: Callable[[], bool]) -> None:
-        until = time.monotonic() + 60
-        while not what():
-            assert time.monotonic() < until, self.errors.read_text()
-            time.sleep(0.05)
+        wait_until(what, lambda: f"the service: {self.errors.read_text()}", timeout_s=60)
 
     def close(self) -> None:
         """End the process, should it still run."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 
 import numpy as np
 import psutil
 import pytest
 from systems import packaged_system
+from waiting import wait_until
 
 from hddnn import runtimes, zoo
 from hddnn.calibration import top1
@@ -144,10 +144,7 @@ def test_a_device_that_was_started_here_and_dies_is_started_again(sample: Datase
     with Session(packaged_system(1, 1, 0)) as session:
         before = session.pids["end-1"]
         os.kill(before, signal.SIGKILL)
-        deadline_s = time.monotonic() + 60
-        while session.pids.get("end-1", before) == before or not session.health().ok:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
+        wait_until(lambda: session.pids.get("end-1", before) != before and session.health().ok, "end-1")
         replies = list(session.classify(sample.images[:2]))
         assert [reply.stage for reply in replies if reply.label] == ["coarse", "coarse", "fine", "fine"]
 

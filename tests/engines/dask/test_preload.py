@@ -8,13 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from systems import packaged_system
+from waiting import wait_until_said
 
 from hddnn import zoo
 from hddnn.data import Job
@@ -60,10 +60,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("scheduler") / "log"
     process = dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", log=log)
     try:
-        deadline_s = time.monotonic() + 30
-        while "Scheduler at" not in log.read_text():
-            assert time.monotonic() < deadline_s, log.read_text()
-            time.sleep(0.1)
+        wait_until_said("Scheduler at", log, process)
         yield f"tcp://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -77,11 +74,8 @@ def test_a_job_runs_on_plain_dask_workers(
         worker(scheduler, f"{tier}-1", tier, topology, tmp_path / f"{tier}.log") for tier in ("end", "edge")
     ]
     try:
-        for tier in ("end", "edge"):
-            log, deadline_s = tmp_path / f"{tier}.log", time.monotonic() + 60
-            while "Registered to" not in log.read_text():
-                assert time.monotonic() < deadline_s, log.read_text()
-                time.sleep(0.1)
+        for tier, process in zip(("end", "edge"), workers, strict=True):
+            wait_until_said("Registered to", tmp_path / f"{tier}.log", process)
         with DaskEngine(
             SYSTEM, small_job, address=scheduler, settings=PolicySettings(patience_s=0.5)
         ) as engine:

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import psutil
 import pytest
 import xarray as xr
 from systems import packaged_system
+from waiting import wait_until
 
 from hddnn import cubes
 from hddnn.api import Observer, run
@@ -100,11 +100,12 @@ def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def wait_for_answers(client: subprocess.Popen[str], path: Path) -> None:
     """Wait until a client has got 15 of 80 fine answers."""
-    deadline_s = time.monotonic() + 60
-    while sum(answered(lines(path), "fine").values()) < 15:
+
+    def enough() -> bool:
         assert client.poll() is None, client.communicate()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
+        return sum(answered(lines(path), "fine").values()) >= 15
+
+    wait_until(enough, "15 fine answers")
 
 
 def finish(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
