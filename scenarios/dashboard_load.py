@@ -20,8 +20,9 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import click
@@ -29,6 +30,7 @@ import dask
 import numpy as np
 import psutil
 from distributed import Client, Scheduler, Worker
+from soak import growth_mb
 
 from hddnn import Topology
 from hddnn.dashboard.page import CHARTS
@@ -140,9 +142,12 @@ async def work(telemetry: Telemetry, plan: Plan, seconds: float, rate: int) -> N
         await asyncio.sleep(STEP_S)
 
 
-@contextmanager
-def viewers(link: str, answers_s: list[float]) -> Iterator[None]:
-    """Keep every page open, and note how long each waits for an answer, again and again."""
+@asynccontextmanager
+async def viewers(link: str, answers_s: list[float]) -> AsyncIterator[None]:
+    """Keep every page open, and note how long each waits for an answer, again and again.
+
+    A page that fails ends what is done meanwhile; raises ExceptionGroup.
+    """
     from bokeh.client import pull_session
 
     ended = threading.Event()
@@ -158,15 +163,19 @@ def viewers(link: str, answers_s: list[float]) -> Iterator[None]:
             session.close()
 
     pages = [link, *(f"{link}-{name}" for name in CHARTS)]
-    threads = [threading.Thread(target=look, args=(url,)) for url in pages]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+    # asyncio's own threads are fewer than the pages, and asking for ticks needs one, too.
+    with ThreadPoolExecutor(len(pages)) as pool:
+
+        async def looked(url: str) -> None:
+            await asyncio.get_running_loop().run_in_executor(pool, look, url)
+
+        async with asyncio.TaskGroup() as group:
+            for url in pages:
+                group.create_task(looked(url))
+            try:
+                yield
+            finally:
+                ended.set()
 
 
 async def longest_tick_ms(port: int) -> float:
@@ -216,36 +225,30 @@ async def measure(setting: str, devices: int, seconds: float, rate: int) -> dict
                 ticks_ms.append(await longest_tick_ms(port))
                 memory_mb.append(scheduler.memory_info().rss / 1e6)
 
-        with viewers(processes.dashboard_link or "", answers_s) if setting == "open" else _nobody():
+        async with viewers(processes.dashboard_link or "", answers_s) if setting == "open" else nullcontext():
             await asyncio.sleep(2.0)  # pages are being loaded
             await longest_tick_ms(port)
             answers_s.clear()
             before_s = sum(scheduler.cpu_times()[:2])
-            async with telemetry.published(client):
-                watching = asyncio.create_task(watch())
+            async with telemetry.published(client), asyncio.TaskGroup() as group:
+                watching = group.create_task(watch())
                 await work(telemetry, plan, seconds, rate)
                 watching.cancel()
             cpu_share = (sum(scheduler.cpu_times()[:2]) - before_s) / seconds
             if setting != "off":
                 updating["update_ms"] = await client.run_on_scheduler(update_ms)
-    tenth, middle = max(1, len(memory_mb) // 10), len(memory_mb) // 2
     waited_ms = 1e3 * np.array(answers_s or [np.nan])
     return {
         "lag_ms": float(np.median(ticks_ms)),
         "worst_lag_ms": max(ticks_ms),
         "cpu_share": cpu_share,
         "memory_mb": memory_mb[-1],
-        "growth_mb": float(np.median(memory_mb[-tenth:]) - np.median(memory_mb[middle : middle + tenth])),
+        "growth_mb": growth_mb(memory_mb),
         "answer_ms": float(np.median(waited_ms)),
         "worst_answer_ms": float(waited_ms.max()),
         "update_ms": np.nan,
         **updating,
     }
-
-
-@contextmanager
-def _nobody() -> Iterator[None]:
-    yield
 
 
 @click.option("--devices", default=200, help="Of the system.")

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -211,7 +212,10 @@ def capacity(generator: Generator, first: float, steps: int, step_s: float) -> S
 
 
 class Memory:
-    """Sample the resident memory of the service, and of it and its devices, each second, in MB."""
+    """Sample the resident memory of the service, and of it and its devices, each second, in MB.
+
+    Raises at the end what sampling raised: one of them that ended, above all.
+    """
 
     def __init__(self, service: psutil.Process) -> None:
         self._processes = [service, *service.children(recursive=True)]
@@ -220,13 +224,15 @@ class Memory:
         self._over = threading.Event()
 
     def __enter__(self) -> Memory:
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(1)
+        self._sampling = self._pool.submit(self._sample)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._over.set()
-        self._thread.join()
+        self._pool.shutdown()
+        if kind is None:  # what already ends this says more
+            self._sampling.result()
 
     def _sample(self) -> None:
         while True:
