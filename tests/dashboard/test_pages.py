@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 import urllib.request
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from browsing import chromium
 
 from hddnn.dashboard.page import CHARTS
 from hddnn.engines.dask.engine import DaskEngine
@@ -19,7 +19,6 @@ from hddnn.faults import FaultSchedule
 from hddnn.records import Record
 from hddnn.schemes import make_plan
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VICTIM = "edge-2"
 #: Sources of data on the overview, and the column whose values change while a job runs.
 CHANGING = {
@@ -69,15 +68,8 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: install the extra test")
-    with sync_api.sync_playwright() as playwright:
-        # Without its sandbox, as tests may run as root; the pages are our own.
-        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium() as launched:
         yield launched.new_context(viewport={"width": 1400, "height": 900})
-        launched.close()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from browsing import chromium
 from fake_session import picture
 from PIL import Image
 from waiting import wait_until
@@ -33,7 +34,6 @@ devices:
   - {name: edge, tier: edge, network: resnet34}
 """
 PNG = {"content-type": "image/png"}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass
@@ -214,15 +214,9 @@ def test_clients_that_leave_free_their_place(service: Service) -> None:
 
 
 def test_a_picture_is_dropped_on_the_page(service: Service, tmp_path: Path) -> None:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: install one of {', '.join(BROWSERS)}")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: install the extra test")
     (tmp_path / "grey.png").write_bytes(picture())
     (tmp_path / "none.png").write_bytes(b"hello")
-    with sync_api.sync_playwright() as playwright:
-        # Without its sandbox, as tests may run as root; the page is our own.
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with chromium() as browser:
         view = browser.new_page(viewport={"width": 400, "height": 900})
         said: list[str] = []
         asked: list[str] = []
@@ -238,7 +232,6 @@ def test_a_picture_is_dropped_on_the_page(service: Service, tmp_path: Path) -> N
         across = view.evaluate("document.documentElement.scrollWidth")
         view.goto(f"{service.at}/docs")
         view.wait_for_selector("text=/classify")
-        browser.close()
     assert said == []
     assert [url for url in asked if not url.startswith((service.at, "blob:", "data:"))] == []
     assert re.search(r"coarse\n.+\n\d+ %, end, after \d+ ms\nfine\n.+\n\d+ %, edge, after \d+ ms", answers)
