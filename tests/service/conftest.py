@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -22,7 +22,6 @@ def asked() -> Callable[..., httpx.Response]:
         path: str,
         *,
         prepare: Callable[[FakeSession], None] = lambda session: None,
-        also: Callable[[FakeSession], Awaitable[None]] | None = None,
         max_bytes: int = 100_000,
         **options: object,
     ) -> httpx.Response:
@@ -30,10 +29,7 @@ def asked() -> Callable[..., httpx.Response]:
             session = FakeSession()
             prepare(session)
             async with client_of(make_app(session, Limits(max_bytes))) as client:
-                answer = await client.request(method, path, **options)
-            if also is not None:
-                await also(session)
-            return answer
+                return await client.request(method, path, **options)
 
         return asyncio.run(main())
 
