@@ -98,8 +98,9 @@ class Device(CheckedModel, _DeviceFields):
     """One device: its place, its network, and whether it may see raw images.
 
     network: a packaged network's name or a bundle's path; runtime: what computes it;
-    dependable: may receive raw images; seconds_per_image: modelled service time, s, by network name, or by
-    "NETWORK:stem" for encoding with that network's stem; a device without one runs at its own speed.
+    dependable: may receive raw images; every end device of a topology is (the topology sees to that);
+    seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with that
+    network's stem; a device without one runs at its own speed.
     """
 
     dependable: bool = True

@@ -21,7 +21,7 @@ def network_cards(topology: Topology) -> dict[str, Card]:
     Raises BundleError for one that is not there, TopologyError for one that its device's runtime cannot run.
     """
     cards = {network: zoo.bundle(network).card for network in topology.networks}
-    encoded = [d.network for d in topology.devices if d.tier != "end" and not d.dependable]
+    encoded = [d.network for d in topology.devices if not d.dependable]
     for device in topology.devices:
         run_here = [device.network, *(encoded if device.tier == "end" else ())]
         for network in run_here if device.runtime == "torch" else ():

@@ -92,7 +92,7 @@ class Device(WorkerPlugin):
         own = spec.device
         runtime = own.runtime if spec.compute == "real" else spec.compute
         # An undependable upper device is never sent raw images, so it holds the body alone.
-        part = "whole" if own.tier == "end" or own.dependable else "body"
+        part = "whole" if own.dependable else "body"
         bundle, stems = zoo.bundle(own.network), {name: zoo.bundle(name) for name in spec.stems}
         if spec.compute == "real":
             check_memory(own.name, needed_bytes(bundle, stems.values(), spec.batch_size), free_bytes())
@@ -154,7 +154,7 @@ class Device(WorkerPlugin):
             "tier": spec.device.tier,
             "network": self._network.bundle.digest,
             "network_name": self._network.bundle.card.name,
-            "trusted": spec.device.tier == "end" or spec.device.dependable,
+            "trusted": spec.device.dependable,
             "stems": {name: stem.bundle.card.files["stem.onnx"] for name, stem in self._stems.items()},
             "dependable": list(spec.dependable),
             "temperature": self._network.bundle.card.temperature,
