@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hddnn import cubes, preflight
+from hddnn import cubes, preflight, zoo
 from hddnn.data import Job
 from hddnn.engines.base import Engine
 from hddnn.engines.dask.messages import HEARTBEAT_S
@@ -270,6 +270,11 @@ def computed(engine: str, compute: str) -> str:
 
 def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_scale: float) -> dict[str, Any]:
     """Return what the cube says of how it was made."""
+    sent = {
+        device.network: zoo.bundle(device.network).card
+        for device in topology.devices
+        if not device.dependable
+    }
     return {
         "engine": engine,
         "compute": computed(engine, compute),
@@ -283,4 +288,6 @@ def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_sc
         "images": job.images,
         "batch_size": job.batch_size,
         "seed": job.seed,
+        # Of the features that undependable devices get.
+        "noise": ", ".join(f"{name} {card.noise.times:g}" for name, card in sent.items() if card.noise),
     }

@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 @click.option(
     "--noise",
     type=float,
-    default=0.0,
-    show_default=True,
     metavar="S",
-    help="Gaussian noise, added before the codec: S times each channel's standard deviation.",
+    help="Gaussian noise, added before the codec: S times each channel's standard deviation.  [default: what the "
+    "network has by `hddnn zoo split --noise`, or 0]",
 )
 @click.option("--codec", metavar="NAME", help="How features are written down.  [default: what devices use]")
 @click.option(
@@ -66,7 +65,8 @@ def audit(network: str, out: Path, threads: int | None, **options: Any) -> None:
     the network. The attacker never has a victim, only its features as they arrive. Accuracy is of all 2,000.
 
     Below an SSIM of 0.3 He et al. (2019) call images unrecognizable. No figure here proves that images are safe:
-    it says what one attack sees of images that are each sent once. A run adds no noise: here it is only measured.
+    it says what one attack sees of images that are each sent once. `hddnn zoo split` makes a network of a depth
+    and noise, which runs then keep to.
 
     \b
     Examples:
@@ -90,7 +90,14 @@ def file_name(setting: Setting) -> str:
 
 
 def _audit(
-    network: str, out: Path, threads: int | None, interrupts: Interrupts, *, codec: str | None, **options: Any
+    network: str,
+    out: Path,
+    threads: int | None,
+    interrupts: Interrupts,
+    *,
+    noise: float | None,
+    codec: str | None,
+    **options: Any,
 ) -> None:
     import os
 
@@ -107,7 +114,10 @@ def _audit(
         lacks = str(error.name).partition(".")[0].replace("skimage", "scikit-image")
         raise InputError(f"an audit needs {lacks}: pip install 'hddnn[torch]'") from error
 
-    setting = Setting(zoo.bundle(network), codec=codec or DEFAULT, **options)
+    bundle = zoo.bundle(network)
+    if noise is None:
+        noise = 0.0 if bundle.card.noise is None else bundle.card.noise.times
+    setting = Setting(bundle, noise=noise, codec=codec or DEFAULT, **options)
     cube_path = out / f"{file_name(setting)}.nc"
     cubes.check_path(cube_path)
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))

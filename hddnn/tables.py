@@ -126,6 +126,8 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         "features",
         f"{_shape(card.stem_shape)}, {card.feature_bytes:,} bytes for {card.raw_bytes:,} of the image",
     )
+    if card.noise is not None:
+        yield "noise", f"{card.noise.times:g} times each channel's standard deviation, before features are sent"
     yield "parameters", f"{card.parameters:,}, {card.stem_parameters:,} of them in the stem"
     yield "size", f"{bundle.size_bytes / 1e6:.1f} MB in {bundle.path}"
     for level, share in card.accuracy.items():
@@ -263,7 +265,8 @@ def _notes(cube: xr.Dataset) -> str:
         notes.append(f"Faults made: {cube.attrs['faults']}; policy {cube.attrs['policy']}.")
     if "features" in cube.transfer_kind.values:
         place = {"end": "end devices", "edge": "edge devices for the cloud"}[cube.attrs["encode_at"]]
-        notes.append(f"Features went up in {cube.attrs['codec']}, encoded by {place}.")
+        noise = f", with noise ({cube.attrs['noise']})" if cube.attrs.get("noise") else ""
+        notes.append(f"Features went up in {cube.attrs['codec']}, encoded by {place}{noise}.")
     refused = cube.transfer_target.values[cube.transfer_refused.values]
     if refused.size:
         who = ", ".join(sorted(set(refused.tolist())))

@@ -52,17 +52,26 @@ def zoo_show(network: str) -> None:
     metavar="PART",
     help="The last part that runs on the end device, as `hddnn audit --depth` names it.",
 )
+@click.option(
+    "--noise",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Gaussian noise on what is sent: S times each channel's standard deviation.",
+)
 @click.option("--replace", is_flag=True, help="Take the place of a network of yours of that name.")
 @one_line_errors
-def zoo_split(network: str, name: str, depth: str, replace: bool) -> None:
+def zoo_split(network: str, name: str, depth: str, noise: float, replace: bool) -> None:
     """Add NETWORK, split deeper than behind its first layer, under NAME.
 
-    What it sends up instead of images shows less of them, and the end device has more to compute; `hddnn audit`
-    measures both. Needs: pip install 'hddnn[torch]'.
+    What it sends up instead of images shows less of them, the more so with noise, and the end device has more to
+    compute; `hddnn audit` measures both. Needs: pip install 'hddnn[torch]'.
 
     \b
-    Example:
+    Examples:
       hddnn zoo split resnet34 private34 --depth layer3
+      hddnn zoo split resnet34 noisy34 --depth layer3 --noise 1
     """
     from hddnn import runtimes, zoo
 
@@ -72,10 +81,11 @@ def zoo_split(network: str, name: str, depth: str, replace: bool) -> None:
     from hddnn.audit.splitting import add_split
 
     with Interrupts():  # a SIGTERM, too, leaves nothing half in the store
-        card = add_split(zoo.bundle(network), depth, name, replace=replace).card
+        card = add_split(zoo.bundle(network), depth, name, noise=noise, replace=replace).card
     shape, share = "x".join(map(str, card.stem_shape)), card.accuracy[card.task]
+    defence = f"{depth}, with noise {noise:g}" if noise else depth
     click.echo(
-        f"{name}: {network} split behind {depth}, {card.task} accuracy {share:.3f} on the packaged images"
+        f"{name}: {network} split behind {defence}: {card.task} accuracy {share:.3f} on the packaged images"
     )
     click.echo(
         f"{shape} features an image, {card.stem_parameters:,} of {card.parameters:,} parameters before them"

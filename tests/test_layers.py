@@ -18,7 +18,7 @@ PACKAGE = ROOT / "hddnn"
 #: From the ground up: a file imports only from rows above its own. A package is one row, free inside.
 LAYERS = (
     "_version", "errors", "checks", "machine", "places", "bars", "devices", "topology", "faults", "labels",
-    "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "runtimes", "privacy",
+    "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "noise", "runtimes", "privacy",
     "training", "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records",
     "journal", "policies", "own", "cubes", "sweep", "tables", "plots", "bench", "audit", "report",
     "certificates", "engines", "serving", "service", "dashboard", "preflight", "api", "__init__", "progress",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from hddnn.audit.depths import split
 from hddnn.data import load_dataset
-from hddnn.errors import BundleError
+from hddnn.errors import BundleError, InputError
+from hddnn.noise import NoiseSource
 from hddnn.records import Grader
 from hddnn.runtimes.openvino import OpenVINO
-from hddnn.zoo import Bundle, PartPrecision
+from hddnn.zoo import Bundle, FeatureNoise, PartPrecision
 from hddnn.zoo.card import FILES, ONNX_ONLY
 from hddnn.zoo.onnx_files import write_onnx
 from hddnn.zoo.store import folder_of, kept
@@ -19,13 +23,18 @@ from hddnn.zoo.store import folder_of, kept
 AGREEMENT = 0.995
 
 
-def add_split(bundle: Bundle, depth: str, name: str, *, replace: bool = False) -> Bundle:
+def add_split(bundle: Bundle, depth: str, name: str, *, noise: float = 0.0, replace: bool = False) -> Bundle:
     """Add a network that is `bundle` split behind `depth` (see hddnn.audit.depths); return its bundle.
 
     What is sent instead of images is then the output of that part, which shows less of them the deeper it lies,
-    and the end device computes all up to it. Accuracy is measured on the packaged images.
-    Raises InputError listing the depths, BundleError when the name is taken or the parts answer otherwise.
+    and the end device computes all up to it. noise: so many times the standard deviation of each channel is that
+    of Gaussian noise which devices add to features before they send them. Accuracy, with it, is measured on the
+    packaged images.
+    Raises InputError listing the depths, and for a noise that is none; BundleError when the name is taken or the
+    parts answer otherwise.
     """
+    if not (math.isfinite(noise) and noise >= 0):
+        raise InputError(f"noise {noise:g} is not allowed; it must be a finite number, 0 or more")
     parts, card = split(bundle, depth), bundle.card
     data = load_dataset()
     grader = Grader.of(card.task, card.labels, data)
@@ -45,6 +54,7 @@ def add_split(bundle: Bundle, depth: str, name: str, *, replace: bool = False) -
             "stem_parameters": stem_parameters,
             # What the first part loses nothing behind it can restore.
             "precision": PartPrecision(stem="f32", body=card.precision.body),
+            "noise": None,
             "origin": {"source": card.name, "split_behind": depth, "digest": bundle.digest},
         }
         draft = Bundle.create(folder, **facts)
@@ -52,6 +62,10 @@ def add_split(bundle: Bundle, depth: str, name: str, *, replace: bool = False) -
         same = float(np.mean(answers == whole))
         if same < AGREEMENT:
             raise BundleError(f"{card.name} split behind {depth} agrees with itself on {same:.2%} only")
+        if noise:
+            facts["noise"] = FeatureNoise(times=noise, deviations=_spread(draft, data.images, noise))
+            draft = Bundle.create(folder, **facts)
+            answers = _answers(draft, data.images)
         right = grader.label_map[answers] == grader.truth
         facts |= {
             "accuracy": {card.task: round(float(right.mean()), 4)},
@@ -63,6 +77,27 @@ def add_split(bundle: Bundle, depth: str, name: str, *, replace: bool = False) -
 
 
 def _answers(bundle: Bundle, images: np.ndarray) -> np.ndarray:
-    """Return the network's own class of each image, (N,)."""
-    network = OpenVINO(bundle, threads=torch.get_num_threads())
-    return np.concatenate([network.run(images[i : i + 50]).argmax(1) for i in range(0, len(images), 50)])
+    """Return the network's own class of each image, (N,), from features with its noise where it has any."""
+    network = OpenVINO(bundle, threads=torch.get_num_threads(), parts=("stem", "body"))
+    noise = NoiseSource(bundle.card)
+    return np.concatenate(
+        [network.body(noise.over(network.stem(some), some)).argmax(1) for some in _batches(images)]
+    )
+
+
+def _spread(bundle: Bundle, images: np.ndarray, times: float) -> tuple[float, ...]:
+    """Return so many times the standard deviation of each channel of the images' features."""
+    network = OpenVINO(bundle, threads=torch.get_num_threads(), parts=("stem",))
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for some in _batches(images):
+        features = network.stem(some).astype(np.float64)  # (B, C, H', W')
+        count += features.size // features.shape[1]
+        total = total + features.sum((0, 2, 3))
+        squares = squares + np.square(features).sum((0, 2, 3))
+    variance = np.maximum(squares / count - np.square(total / count), 0.0)  # (C,)
+    return tuple(float(f"{times * deviation:.6g}") for deviation in np.sqrt(variance))
+
+
+def _batches(images: np.ndarray, size: int = 50) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from hddnn import zoo
+from hddnn.noise import NoiseSource
 from hddnn.privacy.codec import codec
 from hddnn.privacy.payload import Header, seal
 from hddnn.topology import Topology
@@ -24,11 +25,12 @@ def payload_bytes(topology: Topology, codec_name: str, images: np.ndarray) -> di
     encoded = {d.network for d in topology.devices if not d.dependable}
     sizes = {}
     for network in topology.networks:
-        card = zoo.bundle(network).card
+        bundle = zoo.bundle(network)
+        card = bundle.card
         known = codec(codec_name).bytes_per_image(card.stem_shape)
         if known is None and network in encoded:
             some = np.ascontiguousarray(images[:MOST_IMAGES])
-            known = _mean_bytes(network, card.files["stem.onnx"], codec_name, some.tobytes(), some.shape)
+            known = _mean_bytes(network, bundle.stem_digest, codec_name, some.tobytes(), some.shape)
         # What is never encoded takes nothing.
         sizes[network] = (card.raw_bytes, known or 0)
     return sizes
@@ -41,10 +43,11 @@ def plain_bytes(topology: Topology) -> Mapping[str, tuple[int, int]]:
 
 @lru_cache(maxsize=32)
 def _mean_bytes(network: str, stem: str, codec_name: str, images: bytes, shape: tuple[int, ...]) -> int:
-    """Return the mean bytes an image of a payload of these images; stem: hash of the network's stem."""
+    """Return the mean bytes an image of a payload of these images; stem: its stem_digest."""
     from hddnn import runtimes
 
     loaded = runtimes.load("openvino", zoo.bundle(network), parts=("stem",))
-    features = loaded.stem(np.frombuffer(images, np.uint8).reshape(shape))
+    pixels = np.frombuffer(images, np.uint8).reshape(shape)
+    features = NoiseSource(loaded.bundle.card).over(loaded.stem(pixels), pixels)
     payload = seal(features, Header.of(codec_name, features, loaded.bundle.card))
     return round(len(payload) / len(features))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hddnn.errors import BundleError
+from hddnn.noise import NoiseSource
 from hddnn.places import beside, cache_dir
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, seconds_per_image
 from hddnn.zoo import Bundle
@@ -40,6 +41,7 @@ def prepare(
 ) -> Path:
     """Let the true network answer every image that the store lacks, and return the store's file.
 
+    What features with the network's noise are answered is stored beside what images are, for one draw of it.
     images: uint8 (N, 32, 32, 3); progress(done, total) is called after each batch of missing images.
     threads: None for all cores. Processes that prepare the same bundle at once wait for each other.
     """
@@ -55,12 +57,17 @@ def prepare(
         # Here, because replaying needs no network and so no OpenVINO.
         from hddnn.runtimes.openvino import OpenVINO
 
-        network = OpenVINO(bundle, threads=threads or os.cpu_count() or 1)
+        parts = ("whole",) if bundle.card.noise is None else ("whole", "stem", "body")
+        network = OpenVINO(bundle, threads=threads or os.cpu_count() or 1, parts=parts)
+        noise = NoiseSource(bundle.card)
         fresh = _rows(bundle, len(missing))
         for start in range(0, len(missing), _BATCH):
             batch = images[missing[start : start + _BATCH]]
             fresh["digest"][start : start + _BATCH] = digests(batch)
             fresh["logits"][start : start + _BATCH] = network.run(batch)
+            if bundle.card.noise is not None:
+                features = noise.over(network.stem(batch), batch)
+                fresh["noisy"][start : start + _BATCH] = network.body(features)
             if progress is not None:
                 progress(min(start + _BATCH, len(missing)), len(missing))
         rows = np.concatenate([stored, fresh])
@@ -92,7 +99,7 @@ class Replay:
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Turn images into logits."""
-        return self.body(self.stem(images))
+        return self._answers(self.stem(images), "logits")
 
     def stem(self, images: np.ndarray) -> np.ndarray:
         """Turn images into their hashes."""
@@ -101,7 +108,10 @@ class Replay:
         return digests(checked_batch(images, np.uint8, self.bundle.card.input_shape, "images"))
 
     def body(self, features: np.ndarray) -> np.ndarray:
-        """Turn hashes into logits."""
+        """Turn hashes into logits: those of features, with the network's noise if it has any."""
+        return self._answers(features, "logits" if self.bundle.card.noise is None else "noisy")
+
+    def _answers(self, features: np.ndarray, column: str) -> np.ndarray:
         if not {"whole", "body"} & set(self.parts):
             raise not_loaded(self.bundle.card, "body")
         features = checked_batch(features, np.uint8, (DIGEST_BYTES,), "hashes")
@@ -114,7 +124,7 @@ class Replay:
             raise BundleError(
                 f"{count} of {len(features)} images have no stored answer of {name}; prepare them first"
             )
-        return self._stored["logits"][rows]
+        return self._stored[column][rows]
 
     def warm_up(self, batch_size: int, runs: int = 5) -> float:
         """Hash a few batches; returns the median seconds per image."""
@@ -125,8 +135,11 @@ class Replay:
 
 def _rows(bundle: Bundle, n: int) -> np.ndarray:
     """Return n empty rows of a store."""
-    classes = len(bundle.card.labels)
-    return np.zeros(n, [("digest", np.uint8, (DIGEST_BYTES,)), ("logits", np.float32, (classes,))])
+    logits = (np.float32, (len(bundle.card.labels),))
+    columns = [("digest", np.uint8, (DIGEST_BYTES,)), ("logits", *logits)]
+    if bundle.card.noise is not None:
+        columns.append(("noisy", *logits))
+    return np.zeros(n, columns)
 
 
 def _read(path: Path, bundle: Bundle) -> np.ndarray:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from hddnn.errors import BundleError
-from hddnn.zoo.card import Bundle, Calibration, Card, PartPrecision
+from hddnn.zoo.card import Bundle, Calibration, Card, FeatureNoise, PartPrecision
 from hddnn.zoo.store import folder_of, own_names, packaged_names, remove
 
 __all__ = [
     "Bundle",
     "Calibration",
     "Card",
+    "FeatureNoise",
     "PartPrecision",
     "bundle",
     "from_onnx",

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -59,6 +59,19 @@ class Calibration(BaseModel):
     nll_after: float = Field(ge=0)
 
 
+class FeatureNoise(BaseModel):
+    """Gaussian noise that an end device adds to a network's features before it sends them.
+
+    deviations: its standard deviation for each channel of the features; times: how many times the channel's own
+    that is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    times: float = Field(gt=0, allow_inf_nan=False)
+    deviations: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...]
+
+
 class Card(BaseModel):
     """What a network is, needs and answers.
 
@@ -69,6 +82,7 @@ class Card(BaseModel):
     the processor of both, None where that was not noted.
     temperature: what logits are divided by before the softmax that gives the confidence; calibration: how it was
     fitted, None for a network that never was calibrated: its confidence is the plain softmax.
+    noise: what features get before they are sent, None for none; images that are sent as they are get none.
     known_answer: the logits of one fixed image (see hddnn.runtimes.known), None where they were not noted.
     origin: of an own network, what it was made of and how; files: sha256 (hex) by file name.
     """
@@ -93,6 +107,7 @@ class Card(BaseModel):
     measured_on: str | None = None
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     calibration: Calibration | None = None
+    noise: FeatureNoise | None = None
     known_answer: tuple[float, ...] | None = None
     training: dict[str, Any] = {}
     origin: dict[str, Any] = {}
@@ -102,6 +117,14 @@ class Card(BaseModel):
     def _fitted_or_one(self) -> Self:
         if self.calibration is None and self.temperature != 1.0:
             raise ValueError("a temperature other than 1 needs its calibration")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_for_each_channel(self) -> Self:
+        if self.noise is not None and len(self.noise.deviations) != self.stem_shape[0]:
+            raise ValueError(
+                f"noise has {len(self.noise.deviations)} deviations; there are {self.stem_shape[0]} channels"
+            )
         return self
 
     @property
@@ -138,12 +161,20 @@ class Bundle:
         return self.stem_path.stat().st_size + self.body_path.stat().st_size
 
     @property
+    def stem_digest(self) -> str:
+        """Return a hash (hex) of what decides the features that are sent: the stem, and noise."""
+        noise = "" if self.card.noise is None else self.card.noise.model_dump_json()
+        return hashlib.sha256(f"{self.card.files[FILES['stem']]}\n{noise}".encode()).hexdigest()
+
+    @property
     def digest(self) -> str:
-        """Return a hash (hex) of what decides the logits: both files and the precision they are run in.
+        """Return a hash (hex) of what decides the logits: both files, the precision they are run in, and noise.
 
         The temperature is no part of it: it changes no logit and no answer, so stored logits outlive a new one.
         """
         facts = [*(self.card.files[name] for name in FILES.values()), self.card.precision.model_dump_json()]
+        if self.card.noise is not None:
+            facts.append(self.card.noise.model_dump_json())
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
     @classmethod

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from systems import packaged_system
 
-from hddnn import zoo
+from hddnn import cubes, zoo
 from hddnn.cli import main
 from hddnn.data import Job
 from hddnn.engines.dask.engine import DaskEngine
@@ -40,6 +40,31 @@ def test_a_deeper_split_is_a_network_to_use(
     features = [transfer for transfer in record.transfers if transfer.kind == "features"]
     assert {transfer.codec for transfer in features} == {DEFAULT}
     assert sum(transfer.n_bytes for transfer in features) < 3072 * small_job.images / 2
+
+
+def test_noise_of_a_split_is_on_what_a_run_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_job: Job
+) -> None:
+    monkeypatch.setenv("HDDNN_NETWORKS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    words = ["zoo", "split", "resnet34", "noisy34", "--depth", "layer3", "--noise", "3"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.stderr
+    assert "resnet34 split behind layer3, with noise 3: fine accuracy 0." in done.stdout
+    card, whole = zoo.bundle("noisy34").card, zoo.bundle("resnet34").card
+    assert card.noise is not None
+    assert card.noise.times == 3
+    assert 0.02 < card.accuracy["fine"] < whole.accuracy["fine"] - 0.1
+    described = packaged_system(1, 1, 0, edge_trust="undependable").to_yaml().replace("resnet34", "noisy34")
+    (tmp_path / "site.yaml").write_text(described)
+    for compute in ("real", "replay"):
+        words = ["run", "--topology", "site.yaml", "--schemes", "end-edge", "--images", "400"]
+        done = CliRunner().invoke(main, [*words, "--compute", compute])
+        assert done.exit_code == 0, done.stderr
+        assert "encoded by end devices, with noise (noisy34 3)." in done.stdout
+        with cubes.read("results/run.nc") as cube:
+            # Of 400 images: three standard deviations of a share are 0.08 at most.
+            assert float(cube.fine_accuracy[0]) == pytest.approx(card.accuracy["fine"], abs=0.08)
 
 
 def test_what_cannot_be_split_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ class Device(WorkerPlugin):
             "network": self._network.bundle.digest,
             "network_name": self._network.bundle.card.name,
             "trusted": spec.device.dependable,
-            "stems": {name: stem.bundle.card.files["stem.onnx"] for name, stem in self._stems.items()},
+            "stems": {name: stem.bundle.stem_digest for name, stem in self._stems.items()},
             "dependable": list(spec.dependable),
             "temperature": self._network.bundle.card.temperature,
             "compute": spec.compute,

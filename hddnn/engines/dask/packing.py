@@ -1,4 +1,7 @@
-"""Make payloads of images: as they are for a dependable device, as features for another, and never otherwise."""
+"""Make payloads of images: as they are for a dependable device, as features for another, and never otherwise.
+
+Features get the noise of their network, if it has any.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from hddnn.engines.dask.messages import EncodeOrder, EndOrder, Target
 from hddnn.errors import PayloadError, TrustViolation
 from hddnn.ledger import Kind
+from hddnn.noise import NoiseSource
 from hddnn.privacy.payload import IMAGES, STAND_IN, Header, seal
 from hddnn.runtimes import Runtime
 from hddnn.zoo import Card
@@ -34,6 +38,7 @@ class Packer:
 
     def __init__(self, device: str, stems: Mapping[str, Runtime], dependable: Collection[str]) -> None:
         self._device, self._stems, self._dependable = device, stems, dependable
+        self._noise: dict[str, NoiseSource] = {}  # by network
 
     def pack(self, images: np.ndarray, target: Target, order: EndOrder | EncodeOrder) -> Packed:
         """Return the payload of one batch, uint8 (B, H, W, 3), for a device.
@@ -52,6 +57,10 @@ class Packer:
         stem, begun_s = self._stem(order.stem), time.monotonic()
         features = stem.stem(images)
         stands_in = features.dtype != np.float32
+        if not stands_in:
+            if order.stem not in self._noise:
+                self._noise[order.stem] = NoiseSource(stem.bundle.card)
+            features = self._noise[order.stem].over(features, images)
         data = seal(features, Header.of(STAND_IN if stands_in else order.codec, features, stem.bundle.card))
         n_bytes = len(images) * order.stand_in_bytes if stands_in else len(data)
         return Packed(data, "features", n_bytes, time.monotonic() - begun_s)

@@ -161,9 +161,10 @@ async def meet(
                 f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
             )
     for network in spec.stems:
-        if hello["stems"].get(network) != bundles[network].card.files["stem.onnx"]:
+        if hello["stems"].get(network) != bundles[network].stem_digest:
             raise ClusterError(
-                f"device {device.name} lacks this stem of {network}, or has another; restart that device"
+                f"device {device.name} lacks this stem of {network}, or has another, or another noise; "
+                "restart that device"
             )
     for name in sorted(set(spec.dependable) - set(hello["dependable"])):
         raise ClusterError(
