@@ -127,7 +127,10 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
         f"{_shape(card.stem_shape)}, {card.feature_bytes:,} bytes for {card.raw_bytes:,} of the image",
     )
     if card.noise is not None:
-        yield "noise", f"{card.noise.times:g} times each channel's standard deviation, before features are sent"
+        yield (
+            "noise",
+            f"{card.noise.times:g} times each channel's standard deviation, before features are sent",
+        )
     yield "parameters", f"{card.parameters:,}, {card.stem_parameters:,} of them in the stem"
     yield "size", f"{bundle.size_bytes / 1e6:.1f} MB in {bundle.path}"
     for level, share in card.accuracy.items():
