@@ -7,18 +7,12 @@ from pathlib import Path
 import click
 
 from hddnn.console import one_line_errors
+from hddnn.options import FOLDER, topology_option
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--topology",
-    "spec",
-    default="paper",
-    show_default=True,
-    metavar="paper|laptop|FILE",
-    help="The devices that get one each, besides the scheduler and the client.",
-)
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@topology_option("The devices that get one each, besides the scheduler and the client.", default="paper")
 @click.option(
     "--days",
     type=click.IntRange(1, 3650),

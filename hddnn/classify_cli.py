@@ -12,7 +12,7 @@ import click
 
 from hddnn.console import Interrupts, fail, one_line_errors
 from hddnn.errors import JobIncomplete
-from hddnn.options import ADDRESS, TLS
+from hddnn.options import ADDRESS, TLS, topology_option
 
 if TYPE_CHECKING:
     from hddnn.serving import Reply
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--topology",
-    default="laptop",
-    show_default=True,
-    metavar="paper|laptop|FILE",
-    help="The devices; they run at their own speed, with no emulated links.",
-)
+@topology_option("The devices; they run at their own speed, with no emulated links.", default="laptop")
 @click.option("--scheme", default="end-edge", show_default=True, metavar="NAME", help="Which devices answer.")
 @ADDRESS
 @TLS
@@ -39,7 +33,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of columns.")
 @one_line_errors
-def classify(files: tuple[Path, ...], as_json: bool, deadline_s: float | None, **options: Any) -> None:
+def classify(
+    files: tuple[Path, ...], spec: str, as_json: bool, deadline_s: float | None, **options: Any
+) -> None:
     """Answer image files of any size and format: a line for each coarse answer, and one for the fine one after it.
 
     Exit code 0: all answered; 1: some answers did not come; 2: wrong usage or input, nothing was run.
@@ -55,7 +51,7 @@ def classify(files: tuple[Path, ...], as_json: bool, deadline_s: float | None, *
     from hddnn.serving import Session
 
     with Interrupts():
-        session = Session(options.pop("topology"), queue=max(256, len(files)), **options)
+        session = Session(spec, queue=max(256, len(files)), **options)
         height, width, _ = session.image_shape
         pixels = np.stack([images.read(file, height, width) for file in files])
         widths = max(len(str(file)) for file in files), max(len(d.name) for d in session.topology.devices)

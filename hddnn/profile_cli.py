@@ -8,19 +8,13 @@ import click
 from rich.console import Console
 
 from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
-from hddnn.options import ADDRESS, TLS
+from hddnn.options import ADDRESS, TLS, topology_option
 
 POSITIVE = click.IntRange(min=1)
 
 
 @click.command()
-@click.option(
-    "--topology",
-    "spec",
-    required=True,
-    metavar="paper|laptop|FILE",
-    help="The devices; times and links that it gives are measured anew.",
-)
+@topology_option("The devices; times and links that it gives are measured anew.", required=True)
 @ADDRESS
 @TLS
 @click.option("--batch", type=POSITIVE, default=50, show_default=True, metavar="N", help="Images in a batch.")

@@ -10,19 +10,13 @@ from rich.console import Console
 
 from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobIncomplete
-from hddnn.options import ADDRESS, FOLDER, TLS
+from hddnn.options import ADDRESS, FOLDER, TLS, from_environment, topology_option
 
 POSITIVE = click.IntRange(min=1)
 
 
 @click.command()
-@click.option(
-    "--topology",
-    default="paper",
-    show_default=True,
-    metavar="paper|laptop|FILE",
-    help="The devices and links; see `hddnn topology show paper`.",
-)
+@topology_option("The devices and links; see `hddnn topology show paper`.", default="paper")
 @click.option(
     "--schemes",
     default="end,end-cloud,end-edge,mapping",
@@ -201,6 +195,8 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
       hddnn run --engine sim --images 1000000 --faults crash:end-3@12
       hddnn run --schemes end-edge,mapping --compute replay --time-scale 0.2 --images 10000
     """
+    if options["engine"] != "dask" and from_environment("tls"):
+        options["tls"] = None  # set for this machine, not asked for: there is nobody to connect to
     with Interrupts() as interrupts:
         _run(out, interrupts, **options)
 
@@ -208,7 +204,7 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
 def _run(
     out: Path,
     interrupts: Interrupts,
-    topology: str,
+    spec: str,
     schemes: str,
     images: int,
     batch: int,
@@ -231,7 +227,7 @@ def _run(
     from hddnn.topology import Topology
 
     cubes.check_path(out)
-    system = Topology.load(topology, networks=zoo.names())
+    system = Topology.load(spec, networks=zoo.names())
     if end_devices is not None:
         system = system.with_end_devices(end_devices)
     if n_map == "auto":

@@ -10,18 +10,14 @@ import click
 
 from hddnn.console import INCOMPLETE, fail, one_line_errors
 from hddnn.errors import InputError
-from hddnn.options import ADDRESS, TLS
+from hddnn.options import ADDRESS, TLS, topology_option
 
 POSITIVE = click.IntRange(min=1)
 
 
 @click.command()
-@click.option(
-    "--topology",
-    default="laptop",
-    show_default=True,
-    metavar="paper|laptop|FILE",
-    help="The devices; without --address they are started here, at their own speed.",
+@topology_option(
+    "The devices; without --address they are started here, at their own speed.", default="laptop"
 )
 @ADDRESS
 @TLS
@@ -103,7 +99,7 @@ def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
         fail("stopped before it was ready", INCOMPLETE)
 
 
-def _serve(host: str, port: int, max_bytes: int, topology: str, **options: Any) -> None:
+def _serve(host: str, port: int, max_bytes: int, spec: str, **options: Any) -> None:
     try:
         from hddnn.service import server
         from hddnn.service.intake import Limits
@@ -115,7 +111,7 @@ def _serve(host: str, port: int, max_bytes: int, topology: str, **options: Any) 
 
     # Pillow warns of what is odd about an image: that is its sender's business.
     warnings.filterwarnings("ignore", module="PIL")
-    system = Topology.load(topology, networks=zoo.names())
+    system = Topology.load(spec, networks=zoo.names())
     session = AsyncSession(system, **options)
     with server.bound(host, port) as listener:
         place = f"[{host}]" if ":" in host else host

@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from hddnn.console import INCOMPLETE, fail, one_line_errors
-from hddnn.worker_cli import TLS
+from hddnn.options import TLS, topology_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,13 +34,7 @@ AGAIN_S = 0.5
     help="The scheduler; tls://HOST:PORT with --tls.  [DASK_SCHEDULER_ADDRESS]",
 )
 @TLS
-@click.option(
-    "--topology",
-    "spec",
-    envvar="HDDNN_TOPOLOGY",
-    metavar="paper|laptop|FILE",
-    help="Show the devices of this system that are missing, too.  [HDDNN_TOPOLOGY]",
-)
+@topology_option("Show the devices of this system that are missing, too.", envvar=True)
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, metavar="S",
               help="Wait at most so many seconds until all are live.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, with addresses, instead of a table.")

@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from hddnn.console import one_line_errors
-from hddnn.worker_cli import TLS
+from hddnn.options import TLS, topology_option
 
 if TYPE_CHECKING:
     from hddnn.topology import Topology
 
 
 @click.command()
-@click.option(
-    "--topology",
-    "spec",
-    envvar="HDDNN_TOPOLOGY",
-    default="paper",
-    show_default=True,
-    metavar="paper|laptop|FILE",
-    help="What to start.  [HDDNN_TOPOLOGY]",
-)
+@topology_option("What to start.", default="paper", envvar=True)
 @TLS
 @click.option(
     "--host",

@@ -12,14 +12,8 @@ import click
 
 from hddnn.console import one_line_errors
 from hddnn.errors import InputError
+from hddnn.options import TLS, topology_option
 
-TLS = click.option(
-    "--tls",
-    envvar="HDDNN_TLS",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Certificates: authority.crt, and the two of this machine; see `hddnn certs`.  [HDDNN_TLS]",
-)
 #: Whatever else is typed is Dask's.
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": True}
 
@@ -27,15 +21,7 @@ PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": True}
 @click.command(context_settings=PASSED_ON)
 @click.argument("device", metavar="DEVICE")
 @click.argument("words", metavar="[SCHEDULER] [OPTION]...", nargs=-1, type=click.UNPROCESSED)
-@click.option(
-    "--topology",
-    "spec",
-    envvar="HDDNN_TOPOLOGY",
-    default="paper",
-    show_default=True,
-    metavar="paper|laptop|FILE",
-    help="The system that DEVICE is part of.  [HDDNN_TOPOLOGY]",
-)
+@topology_option("The system that DEVICE is part of.", default="paper", envvar=True)
 @TLS
 @click.option("--tier", type=click.Choice(["end", "edge", "cloud"]), help="Start nothing of another tier.")
 @one_line_errors
