@@ -68,11 +68,13 @@ MARKERS = ("o", "s", "^", "D", "v")
 @click.option("--gradient-steps", default=90)
 @click.option("--levels", default=5, help="Depths, from the stem on.")
 @click.option("--noises", default=len(NOISES), help="Of the grid's noises, the first so many.")
+@click.option("--codecs", default=len(CODECS), help="Of those tried on the stem, the first so many.")
 @click.option("--threads", default=2)
 @command(
     images=16, resumable=False,
     smoke={
-        "networks": "resnet34", "images": 2, "levels": 2, "noises": 1, "decoder_steps": 4, "gradient_steps": 4
+        "networks": "mobilenet", "images": 2, "levels": 2, "noises": 1, "codecs": 2, "threads": 1,
+        "decoder_steps": 4, "gradient_steps": 4,
     },
 )  # fmt: skip
 def main(
@@ -82,6 +84,7 @@ def main(
     gradient_steps: int,
     levels: int,
     noises: int,
+    codecs: int,
     threads: int,
 ) -> None:
     """Audit the grid."""
@@ -94,7 +97,7 @@ def main(
         "network": names,
         "level": list(range(min(levels, max(len(DEPTHS[name]) for name in names)))),
         "noise": list(NOISES[:noises]),
-        "codec": list(CODECS),
+        "codec": list(CODECS[:codecs]),
     }
     values = {
         name: np.full([len(sizes[dim]) for dim in dims], np.nan) for name, (dims, _, _) in VARIABLES.items()
@@ -113,7 +116,7 @@ def main(
                 found["held"] = float(_below(found))
             for name, value in found.items():
                 values[name][(n, i) if name == "end_device_s" else (n, i, k)] = value
-        for c, name in enumerate(CODECS if i == 0 else ()):
+        for c, name in enumerate(sizes["codec"] if i == 0 else ()):
             setting = Setting(bundle, "white-box", "stem", 0.0, name, images, effort=effort)
             best = auditor.audit(setting).best
             values["stem_psnr_db"][n, c] = best.psnr_db.mean()
