@@ -47,7 +47,6 @@ TOPOLOGY, TIERS = "laptop", ("end", "edge")  # under End-Edge, the service's def
 LOADS = (0.7, 1.5)
 BATCH = 50  # of the bare loops
 STEP = 1.5  # between two rates of the search, while none has failed
-SETTLE_S = 3.0
 #: A client for Tsung: {} are port, seconds, rate, deadline and the picture.
 PLAN = """<?xml version="1.0"?>
 <!DOCTYPE tsung SYSTEM "/usr/share/tsung/tsung-1.0.dtd">
@@ -186,13 +185,13 @@ class Generator:
         )  # fmt: skip
 
 
-def capacity(generator: Generator, first: float, steps: int, step_s: float) -> Seen:
+def capacity(generator: Generator, first: float, steps: int, step_s: float, settle_s: float) -> Seen:
     """Return the highest rate found that the service sustains; raises InputError where it sustains none."""
     best, failed, rate = None, np.inf, first
     for _ in range(steps):
         seen = generator.run(rate, step_s)
         if not seen.sustained:  # once more: something else on the machine may have been in the way
-            time.sleep(SETTLE_S)
+            time.sleep(settle_s)
             seen = generator.run(rate, step_s)
         click.echo(
             f"{rate:.0f}/s: {seen.answered} of {seen.offered} answered, p99 {seen.p99_s:.2f} s", err=True
@@ -205,7 +204,7 @@ def capacity(generator: Generator, first: float, steps: int, step_s: float) -> S
             rate /= STEP
         else:
             rate = best.rate * min(STEP, (failed / best.rate) ** 0.5)
-        time.sleep(SETTLE_S)
+        time.sleep(settle_s)
     if best is None:
         raise InputError(f"the service does not sustain {rate:.3g} requests/s here; give a lower --first")
     return best
@@ -260,30 +259,34 @@ def bare_rate(images: int) -> float:
 @click.option("--step-s", default=20.0, help="Seconds of each step of the search.")
 @click.option("--steps", default=9, help="Of the search.")
 @click.option("--first", default=50.0, help="Requests a second of its first step.")
+@click.option("--settle-s", default=3.0, help="Seconds between two loads.")
 @click.option("--deadline-s", default=2.0, help="Of each request.")
 @click.option("--queue", default=64, help="The service's.")
 @click.option("--side", default=224, help="Of the picture, in pixels.")
 @command(
     images=4000,
     resumable=False,
-    smoke={"images": 100, "seconds": 5.0, "step_s": 2.0, "steps": 1, "first": 8.0, "deadline_s": 30.0},
+    smoke={
+        "images": 100, "seconds": 5.0, "step_s": 2.0, "steps": 1, "first": 8.0, "settle_s": 0.5,
+        "deadline_s": 30.0,
+    },
 )  # fmt: skip
 def main(
-    settings: Settings, seconds: float, step_s: float, steps: int, first: float, deadline_s: float, queue: int,
-    side: int,
+    settings: Settings, seconds: float, step_s: float, steps: int, first: float, settle_s: float,
+    deadline_s: float, queue: int, side: int,
 ) -> None:  # fmt: skip
     """Find the capacity, and what clients see below and above it."""
     bare = bare_rate(settings.images)
     with tempfile.TemporaryDirectory() as folder, served(queue) as (port, service):
         generator = Generator(Path(folder), port, deadline_s, side)
         try:
-            most = capacity(generator, first, steps, step_s)
+            most = capacity(generator, first, steps, step_s, settle_s)
             seen, memories = [], []
             for load, for_s in zip(LOADS, (seconds, seconds / 5), strict=True):
                 with Memory(service) as memory:
                     seen.append(generator.run(load * most.rate, for_s))
                 memories.append(memory)
-                time.sleep(SETTLE_S)
+                time.sleep(settle_s)
             with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 well = answer.status == 200
         finally:
