@@ -126,11 +126,12 @@ def test_precision_follows_the_processor(
 
 def test_it_learns(few: Callable[[int], Images]) -> None:
     images = few(128)
-    recipe = replace(SMALL, epochs=12, cutmix=0.0, crop=False, flip=False, average_epochs=0.2)
+    # After 12 epochs the share was 0.48 to 0.83, by seed and by the CPU's rounding; after 20 it is 0.98 at least.
+    recipe = replace(SMALL, epochs=20, cutmix=0.0, crop=False, flip=False, average_epochs=0.2)
     made = trainer(images, recipe)
     losses = [made.run_epoch() for _ in range(recipe.epochs)]
     assert losses[-1] < 0.5 * losses[0]
-    assert np.mean(made.logits(images).argmax(1) == images.targets("coarse")) > 0.6  # by chance 0.05
+    assert np.mean(made.logits(images).argmax(1) == images.targets("coarse")) > 0.9  # by chance 0.05
 
 
 def test_the_average_is_what_is_kept(few: Callable[[int], Images]) -> None:

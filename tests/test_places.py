@@ -1,0 +1,67 @@
+"""Writing beside a place and moving it there: the old or the new, never half of one, and no rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hddnn.errors import HddnnError
+from hddnn.places import beside, written
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "made" / "cube.nc"
+    with written(out) as half:
+        half.write_text("1")
+        assert not out.exists()
+        assert half.suffix == ".nc"  # by which some writers tell the format
+        assert str(os.getpid()) in half.name
+    assert out.read_text() == "1"
+    assert names(out.parent) == ["cube.nc"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError])
+def test_what_fails_leaves_the_old_file(tmp_path: Path, kind: type[BaseException]) -> None:
+    out = tmp_path / "cube.nc"
+    out.write_text("old")
+    with pytest.raises(kind), written(out) as half:
+        half.write_text("ne")
+        raise kind
+    assert out.read_text() == "old"
+    assert names(tmp_path) == ["cube.nc"]
+
+
+def test_a_folder_replaces_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "cube.zarr"
+    for name in ("one", "two"):
+        with written(out) as half:
+            half.mkdir()
+            (half / name).touch()
+        assert names(out) == [name]
+    with pytest.raises(ValueError), written(out) as half:  # noqa: PT011
+        half.mkdir()
+        (half / "three").touch()
+        raise ValueError
+    assert names(out) == ["two"]
+    assert names(tmp_path) == ["cube.zarr"]
+
+
+def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HddnnError, match=r"^cannot write .*cube\.nc: No space left$"):
+        with written(tmp_path / "cube.nc"):
+            raise OSError(28, "No space left")
+    with (
+        pytest.raises(HddnnError, match=r"^cannot write .*cube\.nc: "),
+        written(tmp_path / "file" / "cube.nc"),
+    ):
+        pass
+    with pytest.raises(OSError, match="No space left"), beside(tmp_path / "cube.nc"):
+        raise OSError(28, "No space left")
+    assert names(tmp_path) == ["file"]
