@@ -8,19 +8,25 @@ import psutil
 from distributed.system import memory_limit
 
 from hddnn.errors import ClusterError
+from hddnn.runtimes.openvino import default_precision
 from hddnn.zoo import Bundle
 
 # Fitted to the packaged networks with OpenVINO, batches of 1 to 200, to be a little above what they took.
 RUNTIME_BYTES = 55e6  # of the runtime itself, which comes with the first network
 BYTES_PER_PARAMETER = 8
-FEATURES_IN_WORK = 10  # arrays as large as the features of a batch, that a network computes with at once
+# Arrays as large as the features of a batch, float32, that a network computes with at once, by its precision.
+FEATURES_IN_WORK = {"bf16": 10, "f32": 16}
 
 
 def needed_bytes(network: Bundle, stems: Iterable[Bundle], batch_size: int) -> float:
     """Return about what a network and the stems of others take, besides the process that they are loaded in."""
+    precision = network.card.precision.body
+    if precision == "default":
+        precision = default_precision()
+    in_work = FEATURES_IN_WORK.get(precision, FEATURES_IN_WORK["f32"])
     total = RUNTIME_BYTES + BYTES_PER_PARAMETER * network.card.parameters
     for card in (network.card, *(stem.card for stem in stems)):
-        total += FEATURES_IN_WORK * batch_size * max(card.feature_bytes, 4 * card.raw_bytes)
+        total += in_work * batch_size * max(card.feature_bytes, 4 * card.raw_bytes)
     return total
 
 

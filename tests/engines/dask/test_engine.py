@@ -131,7 +131,10 @@ def test_emulated_time_is_kept(sample: Dataset) -> None:
     assert (record.steps["coarse"] >= record.steps["end_done"]).all()
     delay_s = record.steps["upper_received"] - record.steps["end_done"]
     assert (delay_s >= 0.03 - 1e-6).all()
-    assert record.link_emulated_s + np.minimum(record.link_real_s, 0.03) == pytest.approx(0.03, abs=0.005)
+    # A payload that really takes longer than modelled, on a busy machine, holds up those that would overtake it.
+    link_s = record.link_emulated_s + np.minimum(record.link_real_s, 0.03)
+    assert (link_s >= 0.03 - 1e-6).all()
+    assert np.median(link_s) == pytest.approx(0.03, abs=1e-6)
 
 
 def test_a_device_slower_than_modelled_is_said_to_overrun(small_job: Job) -> None:

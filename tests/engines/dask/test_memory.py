@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from hddnn import zoo
+from hddnn.engines.dask import memory
 from hddnn.engines.dask.memory import check_memory, free_bytes, needed_bytes
 from hddnn.errors import ClusterError
 
@@ -33,6 +34,16 @@ def test_what_a_network_needs_is_near_what_it_takes(name: str, batch: int) -> No
     )
     needed = needed_bytes(zoo.bundle(name), (), batch)
     assert 0.9 < needed / int(done.stdout) < 1.8
+
+
+def test_float32_takes_more_than_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = {}
+    for precision in ("f32", "bf16"):
+        monkeypatch.setattr(memory, "default_precision", lambda precision=precision: precision)
+        needed[precision] = needed_bytes(zoo.bundle("wrn16_4"), (), 100)
+    # What it took, in bytes, on a CPU that has nothing but float32.
+    assert 0.9 < needed["f32"] / 174.5e6 < 1.2
+    assert needed["bf16"] < needed["f32"]
 
 
 def test_stems_count_by_their_features() -> None:
