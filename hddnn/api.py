@@ -270,11 +270,8 @@ def computed(engine: str, compute: str) -> str:
 
 def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_scale: float) -> dict[str, Any]:
     """Return what the cube says of how it was made."""
-    sent = {
-        device.network: zoo.bundle(device.network).card
-        for device in topology.devices
-        if not device.dependable
-    }
+    encoded = {device.network for device in topology.devices if not device.dependable}
+    sent = {name: zoo.bundle(name).card for name in sorted(encoded)}  # each is read and hashed once
     return {
         "engine": engine,
         "compute": computed(engine, compute),
