@@ -131,10 +131,13 @@ def test_emulated_time_is_kept(sample: Dataset) -> None:
     assert (record.steps["coarse"] >= record.steps["end_done"]).all()
     delay_s = record.steps["upper_received"] - record.steps["end_done"]
     assert (delay_s >= 0.03 - 1e-6).all()
-    # A payload that really takes longer than modelled, on a busy machine, holds up those that would overtake it.
+    # A payload that really takes longer than modelled, on a busy machine, holds up those that would overtake it,
+    # by as much as it is late; where none is late, all take what is modelled.
+    late_s = max(0.0, float(record.link_real_s.max()) - 0.03)
     link_s = record.link_emulated_s + np.minimum(record.link_real_s, 0.03)
     assert (link_s >= 0.03 - 1e-6).all()
-    assert np.median(link_s) == pytest.approx(0.03, abs=1e-6)
+    assert (link_s <= 0.03 + late_s + 0.005).all()
+    assert np.median(link_s) == pytest.approx(0.03, abs=0.005)
 
 
 def test_a_device_slower_than_modelled_is_said_to_overrun(small_job: Job) -> None:
