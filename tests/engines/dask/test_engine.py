@@ -126,7 +126,9 @@ def test_emulated_time_is_kept(sample: Dataset) -> None:
         bound_s = lower_bound_s(plan, engine.costs())
     assert bound_s <= record.makespan_s < 1.5 * bound_s
     service_s = record.steps["end_done"] - record.steps["end_started"]
-    assert service_s == pytest.approx(0.02, rel=0.01)
+    # A busy machine wakes a device later, never sooner.
+    assert (service_s >= 0.02 - 1e-6).all()
+    assert np.median(service_s) == pytest.approx(0.02, rel=0.01)
     # The answer cannot be here before its modelled time has passed.
     assert (record.steps["coarse"] >= record.steps["end_done"]).all()
     delay_s = record.steps["upper_received"] - record.steps["end_done"]
