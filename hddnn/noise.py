@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from hashlib import blake2b
 
 import numpy as np
 
+from hddnn.errors import InputError
 from hddnn.zoo import Card
 
 _KEY_BYTES = 16  # of Philox 4 x 64
+
+
+def check_times(times: float) -> None:
+    """Raise InputError for what cannot be a multiple of standard deviations."""
+    if not (math.isfinite(times) and times >= 0):
+        raise InputError(f"noise {times:g} is not allowed; it must be a finite number, 0 or more")
 
 
 class NoiseSource:

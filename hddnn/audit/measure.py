@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -21,6 +20,7 @@ from hddnn.bench.measure import images_of
 from hddnn.checks import unknown
 from hddnn.data import load_dataset
 from hddnn.errors import InputError
+from hddnn.noise import check_times
 from hddnn.privacy.codec import DEFAULT, codec
 from hddnn.zoo import Bundle
 from hddnn.zoo.card import ONNX_ONLY
@@ -52,8 +52,7 @@ class Setting:
         if self.attack not in ATTACKS:
             raise InputError(unknown("attack", self.attack, ATTACKS))
         codec(self.codec)
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise InputError(f"noise {self.noise:g} is not allowed; it must be a finite number, 0 or more")
+        check_times(self.noise)
         most = len(load_dataset()) - LEAST_OWN
         if not 1 <= self.images <= most:
             raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,8 +9,8 @@ import torch
 
 from hddnn.audit.depths import split
 from hddnn.data import load_dataset
-from hddnn.errors import BundleError, InputError
-from hddnn.noise import NoiseSource
+from hddnn.errors import BundleError
+from hddnn.noise import NoiseSource, check_times
 from hddnn.records import Grader
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.zoo import Bundle, FeatureNoise, PartPrecision
@@ -33,8 +32,7 @@ def add_split(bundle: Bundle, depth: str, name: str, *, noise: float = 0.0, repl
     Raises InputError listing the depths, and for a noise that is none; BundleError when the name is taken or the
     parts answer otherwise.
     """
-    if not (math.isfinite(noise) and noise >= 0):
-        raise InputError(f"noise {noise:g} is not allowed; it must be a finite number, 0 or more")
+    check_times(noise)
     parts, card = split(bundle, depth), bundle.card
     data = load_dataset()
     grader = Grader.of(card.task, card.labels, data)
