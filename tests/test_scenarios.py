@@ -100,7 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_scenario_is_run_here() -> None:
-    tools = {"readme", "paper"}  # run the others
+    tools = {"readme", "paper", "tsung"}  # run the others, or are a part of one
     assert {path.stem for path in FOLDER.glob("*.py")} == set(SCENARIOS) | tools
 
 
