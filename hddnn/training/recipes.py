@@ -102,7 +102,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             "coarse", 8, 128, 0.03, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.1, teachers=("wrn16_4",)
         ),
         "resnet34": Recipe("fine", 20, 128, 0.06, label_smoothing=0.0, cutmix=0.2, teachers=("wrn16_4",)),
-        "wrn16_4": Recipe("fine", 6, 128, 0.04, label_smoothing=0.0, cutmix=0.1, teachers=("wrn16_4",)),
+        "wrn16_4": Recipe("fine", 20, 128, 0.06, label_smoothing=0.0, cutmix=0.3, teachers=("wrn16_4",)),
         "wrn28_10": Recipe("fine", 8, 128, 0.03, cutmix=0.3),
     },
     # Section 4.3. Left out: the whitening of whole images (ZCA) before its WRN, a 3072 x 3072 product that each
