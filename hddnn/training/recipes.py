@@ -99,7 +99,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     # To go on from weights that are good already (--start).
     "refine": {
         "mobilenet": Recipe(
-            "coarse", 8, 128, 0.03, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.1, teachers=("wrn16_4",)
+            "coarse", 20, 128, 0.05, weight_decay=3e-4, label_smoothing=0.0, cutmix=0.1, teachers=("wrn16_4",)
         ),
         "resnet34": Recipe("fine", 20, 128, 0.06, label_smoothing=0.0, cutmix=0.2, teachers=("wrn16_4",)),
         "wrn16_4": Recipe("fine", 20, 128, 0.06, label_smoothing=0.0, cutmix=0.3, teachers=("wrn16_4",)),
