@@ -91,6 +91,7 @@ class DaskEngine:
         self._on_ready, self._on_change = on_ready, on_change
         self._journals = journals or {}
         self._cards = network_cards(topology)
+        self._sizes: dict[str, dict[str, tuple[int, int]]] = {}  # by codec
         self._processes: LocalProcesses | None = None
         self._run: JobRun | None = None
         self._struck: set[str] = set()  # devices that the last job's faults were made on
@@ -126,7 +127,9 @@ class DaskEngine:
         return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
 
     def _payload_bytes(self) -> dict[str, tuple[int, int]]:
-        return payload_bytes(self.topology, self.codec, self.job.data.images)
+        if self.codec not in self._sizes:  # it reads and hashes the networks' files
+            self._sizes[self.codec] = payload_bytes(self.topology, self.codec, self.job.data.images)
+        return self._sizes[self.codec]
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
         """Execute a plan, with all devices in order at its beginning.

@@ -117,6 +117,15 @@ def test_mapping_lies_between_as_equation_10_says(sample: Dataset) -> None:
     assert low - 0.05 < mapping.accuracy("fine") < high + 0.05
 
 
+def test_networks_files_are_not_read_again_for_a_job(small_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = packaged_system(1, 1, 0)
+    with DaskEngine(system, small_job, compute="nothing") as engine:
+        plan = make_plan("end-edge", system, small_job, engine.costs())
+        monkeypatch.setattr(zoo.Bundle, "open", None)
+        assert engine.execute(plan).complete
+        assert engine.costs()
+
+
 def test_emulated_time_is_kept(sample: Dataset) -> None:
     job = Job(sample, images=300, batch_size=10)
     system = packaged_system(2, 1, 1, seconds_per_image=2e-3, latency_s=0.03)
