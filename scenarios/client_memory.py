@@ -8,13 +8,13 @@ that process alone, without the scheduler and the devices that it starts.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 
 import click
 
 from hddnn import Job, Topology, load_dataset, run, zoo
+from hddnn.bench.process import peak_bytes
 from hddnn.runtimes import replay
 from hddnn.scenario import Settings, command
 from hddnn.sweep import Dim, Variable, repeats
@@ -31,11 +31,10 @@ def client(scheme: str, images: int, time_scale: float) -> None:
     cube = run("paper", job, [scheme], compute="replay", time_scale=time_scale)
     if (cube.outcome != "ok").any():
         raise click.ClickException("batches were lost")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB, on macOS bytes
-    print(peak if sys.platform == "darwin" else peak * 1024)
+    print(peak_bytes())
 
 
-def peak_bytes(scheme: str, images: int, time_scale: float) -> int:
+def of_fresh_client(scheme: str, images: int, time_scale: float) -> int:
     """Return the peak resident memory of a fresh client process."""
     command = [sys.executable, __file__, "--client", scheme, str(images), "--time-scale", str(time_scale)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -61,7 +60,7 @@ def main(
         replay.prepare(zoo.bundle(network), data.images[: max(sizes)])
 
     def measure(scheme: str, images: int, repeat: int) -> dict[str, float]:
-        return {"peak": peak_bytes(scheme, images, settings.time_scale)}
+        return {"peak": of_fresh_client(scheme, images, settings.time_scale)}
 
     dims = {
         "scheme": Dim(schemes, "1", "where images are sent"),
