@@ -113,6 +113,18 @@ def left_out(bundle: Bundle, variant: str, variants: Sequence[str]) -> str | Non
     return None
 
 
+def on_card(bundle: Bundle, variant: str) -> float:
+    """Return the share of images on which a way agrees as the network's card says; NaN where it says nothing.
+
+    A card is made with more images than a bench compares. Its `default` was measured as bfloat16.
+    """
+    runtime, options = VARIANTS[variant]
+    if runtime != "openvino":
+        return float("nan")
+    body = options.get("precision", bundle.card.precision).body
+    return bundle.card.agreement.get("default" if body == "bf16" else body, float("nan"))
+
+
 def _here(precision: PartPrecision) -> PartPrecision:
     """Return a precision with what `default` is on this CPU in its place."""
     from hddnn.runtimes.openvino import default_precision

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from hddnn import cubes
-from hddnn.bench.grid import Grid, left_out, reference
+from hddnn.bench.grid import Grid, left_out, on_card, reference
 from hddnn.bench.remote import Failed, Remote
 from hddnn.data import load_dataset
 from hddnn.errors import HddnnError
@@ -30,6 +30,7 @@ _VARIABLES = {
     "peak_memory": (DIMS[:3], "byte", "most resident memory of a process holding the network"),
     "load_s": (DIMS[:3], "s", "until the network is loaded, its library included"),
     "agreement": (DIMS[:2], "1", "share of images answered as the reference answers them (top-1)"),
+    "agreement_on_card": (DIMS[:2], "1", "that share by the network's card, NaN where it has none"),
 }
 
 
@@ -50,7 +51,7 @@ class BenchObserver:
 
 
 def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
-    """Measure and return the cube: seconds_per_image, images_per_second, peak_memory, load_s, agreement.
+    """Measure and return the cube: times, images a second, peak memory and agreement, each with its long_name.
 
     A runtime that cannot run a network is NaN, and the attribute `left_out` says why. The cells of a network are
     measured in rounds, each in an order of its own, so that what else the machine does meets all alike.
@@ -145,6 +146,7 @@ class _Network:
                     classes = np.array(held.ask("answers", images=grid.images if t == 0 else 50))
                     if t == 0:
                         self._rows["agreement"][v] = np.mean(classes == right)
+                        self._rows["agreement_on_card"][v] = on_card(self._bundle, variant)
                     for batch_size in grid.batch_sizes:  # a runtime may prepare for each
                         held.ask("time", batch_size=batch_size, least_s=0.0)
             except Failed as failed:

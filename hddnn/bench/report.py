@@ -99,9 +99,10 @@ def on_cpu(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> dict[s
 
 
 def fastest(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> str | None:
-    """Return the fastest CPU runtime of those whose answers agree; None where none was measured."""
+    """Return the fastest CPU runtime of those whose answers agree, here and by the card; None where none does."""
     times = on_cpu(cube, name, threads, batch_size)
-    share = cube.agreement.sel(network=name)
+    one = cube.sel(network=name)
+    share = np.fmin(one.agreement, one.agreement_on_card)  # fmin: what is NaN is not counted
     agreeing = [v for v in times if float(share.sel(runtime=v)) >= AGREES]
     return min(agreeing, key=times.__getitem__) if agreeing else None
 
@@ -120,6 +121,7 @@ def _notes(cube: xr.Dataset) -> Iterator[str]:
         times = "" if np.isnan(factor) or best == BASE else f", {factor:.1f} times as fast as {BASE}"
         choice = "the default, is" if best == DEFAULT else "not the default, is"
         yield f"{name}: {best}, {choice} the fastest that agrees ({where}){times}"
+        yield from _less_than_here(cube.sel(network=name))
     yield (
         f"agrees: same top-1 answer as {_names(cube.reference.values)} on {cube.attrs['images_compared']} images; "
         f"{AGREES:.1%} is asked of a default"
@@ -133,6 +135,14 @@ def _notes(cube: xr.Dataset) -> Iterator[str]:
         yield f"{CUDA}: its memory is the host's, and its threads change little"
     for name, why in json.loads(cube.attrs["left_out"]).items():
         yield from (f"left out: {name} in {variant}: {reason}" for variant, reason in why.items())
+
+
+def _less_than_here(one: xr.Dataset) -> Iterator[str]:
+    """Say which runtimes agree on the images here, and do not on the more images of the network's card."""
+    for variant in (str(v) for v in one.runtime.values):
+        here, card = (float(of.sel(runtime=variant)) for of in (one.agreement, one.agreement_on_card))
+        if card < AGREES <= here:
+            yield f"{one.network.values!s}: {variant} agrees on {card:.2%} only of all the images of its card"
 
 
 def _names(values: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hddnn import runtimes, zoo
@@ -12,7 +13,7 @@ from hddnn.bench import grid
 from hddnn.bench.grid import Grid
 from hddnn.errors import BundleError, InputError
 from hddnn.runtimes import openvino
-from hddnn.zoo import Bundle
+from hddnn.zoo import Bundle, PartPrecision
 from hddnn.zoo.card import ONNX_ONLY
 
 
@@ -90,3 +91,24 @@ def test_a_network_without_a_torch_definition() -> None:
 def test_threads_and_batch_sizes_are_in_order() -> None:
     grid = Grid(("mobilenet",), ("openvino",), (4, 1), (50, 1, 10))
     assert (grid.threads, grid.batch_sizes) == ((1, 4), (1, 10, 50))
+
+
+@pytest.mark.parametrize(
+    ("body", "variant", "share"),
+    [
+        ("f32", "openvino", 0.999),
+        ("default", "openvino", 0.993),
+        ("default", "openvino-f32", 0.999),
+        ("f32", "openvino-bf16", 0.993),
+        ("f32", "torch", None),
+    ],
+)
+def test_what_a_card_knows_of_a_way(body: str, variant: str, share: float | None) -> None:
+    bundle = with_card(
+        "mobilenet",
+        precision=PartPrecision(body=body),
+        agreement={"f32": 0.999, "default": 0.993},
+    )
+    found = grid.on_card(bundle, variant)
+    assert np.isnan(found) if share is None else found == share
+    assert np.isnan(grid.on_card(with_card("mobilenet", agreement={}), variant))

@@ -61,7 +61,10 @@ def test_a_whole_cube(own: Path) -> None:
     heard = Heard()
     cube = run(grid, heard)
     assert dict(cube.sizes) == {"network": 1, "runtime": 2, "threads": 1, "batch_size": 2, "repeat": 2}
-    assert all(cube[name].notnull().all() for name in cube.data_vars)
+    on_card = cube.agreement_on_card.sel(network="gulls")
+    assert float(on_card.sel(runtime="openvino")) == zoo.bundle("mobilenet").card.agreement["f32"]
+    assert np.isnan(on_card.sel(runtime="onnxruntime"))
+    assert all(cube[name].notnull().all() for name in cube.data_vars if name != "agreement_on_card")
     assert all({"units", "long_name"} <= set(values.attrs) for values in cube.data_vars.values())
     assert (cube.agreement >= 0.98).all()
     assert np.allclose(cube.images_per_second * cube.seconds_per_image, 1)

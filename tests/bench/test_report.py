@@ -35,6 +35,7 @@ def made(ways: dict[str, tuple[float, float]] = WAYS, networks: tuple[str, ...] 
         "seconds_per_image": (DIMS, seconds),
         "peak_memory": (DIMS[:3], np.full(seconds.shape[:3], 2e8)),
         "agreement": (DIMS[:2], agreement),
+        "agreement_on_card": (DIMS[:2], np.full(agreement.shape, np.nan)),
     }
     attributes = {"processor": "Abacus [1]", "images_compared": 100, "left_out": json.dumps({})}
     coords = {**sizes, "repeat": range(3), "reference": ("network", ["torch"] * len(networks))}
@@ -55,6 +56,17 @@ def test_the_fastest_is_of_those_that_agree() -> None:
     assert report.fastest(made({"torch": (1.0, 0.5)}), "net", 1, 50) is None
     fast_gpu = made(WAYS | {"torch-cuda": (0.0001, 1.0)})  # a CPU's default is a CPU's
     assert report.fastest(fast_gpu, "net", 1, 50) == "openvino"
+
+
+def test_what_agrees_here_and_not_by_the_card_is_no_default() -> None:
+    cube = made(WAYS | {"openvino-bf16": (0.0005, 0.996)})
+    cube.agreement_on_card.loc[{"runtime": "openvino-bf16"}] = 0.993
+    cube.agreement_on_card.loc[{"runtime": "openvino"}] = 0.999
+    assert report.fastest(cube, "net", 1, 50) == "openvino"
+    joined = " ".join(said(cube).split())
+    assert "net: openvino-bf16 agrees on 99.30% only of all the images of its card" in joined
+    assert "openvino agrees" not in joined
+    assert "of its card" not in said(made())
 
 
 def test_speedup_is_of_the_same_round() -> None:
