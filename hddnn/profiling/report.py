@@ -73,6 +73,7 @@ def comparison_table(rows: Sequence[Comparison], images: int) -> Group:
 
 def _table(left: int, *headings: str) -> Table:
     table = plain_table()
+    table.collapse_padding = True  # nine columns fit in 80 places
     for place, heading in enumerate(headings):
         table.add_column(heading, justify="left" if place < left else "right", overflow="fold")
     return table
