@@ -20,12 +20,14 @@ from hddnn.topology import Topology
 
 ENGINES = ("dask", "sim", "closed")
 COMPUTES = ("real", "replay")
-_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):[0-9]{1,5}")
+MOST_PORT = 65535
+_ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):([0-9]{1,5})")
 
 
 def check_address(address: str, *, tls: bool) -> None:
     """Raise InputError for what is no address of a scheduler, or one that does not go with TLS, or without it."""
-    if not _ADDRESS.fullmatch(address):
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found[4]) > MOST_PORT:
         raise InputError(f"address '{address}' is none; give a Dask scheduler's, such as tcp://10.0.0.5:8786")
     if "://" in address and tls != address.startswith(("tls://", "wss://")):
         raise InputError(

@@ -15,8 +15,8 @@ from systems import Shape, costs_of, device, packaged_system, system
 from hddnn import profiling, zoo
 from hddnn.certificates import issue
 from hddnn.data import Job
+from hddnn.engines.dask.connecting import close, connect
 from hddnn.engines.dask.messages import PROBE, DeviceSpec
-from hddnn.engines.dask.peers import close, connect
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.errors import ClusterError
 from hddnn.privacy.codec import DEFAULT

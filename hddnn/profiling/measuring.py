@@ -14,9 +14,10 @@ import numpy as np
 
 from hddnn.api import Observer
 from hddnn.data import Job
+from hddnn.engines.dask.connecting import close, connect
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.engines.dask.messages import PROBE, TIME, DeviceSpec
-from hddnn.engines.dask.peers import Peer, by_machine, close, connect
+from hddnn.engines.dask.peers import Peer, by_machine
 from hddnn.errors import ClusterError
 from hddnn.topology import STEM_SUFFIX, TIERS, Link, Tier, Topology
 

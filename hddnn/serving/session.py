@@ -15,6 +15,7 @@ import numpy as np
 
 from hddnn import zoo
 from hddnn.engines.answers import network_cards
+from hddnn.engines.dask.connecting import ended
 from hddnn.engines.dask.keeping import Pauses, keep_devices
 from hddnn.engines.dask.lowering import Bundle
 from hddnn.engines.dask.messages import DeviceSpec
@@ -150,7 +151,7 @@ class AsyncSession:
             names = [device.name for device in self.topology.devices]
             keeping = keep_devices(system.processes, names, Pauses(), lambda line: None, system.roster.gone)
             keeper = asyncio.create_task(keeping)
-            stack.push_async_callback(_ended, keeper)
+            stack.push_async_callback(ended, keeper)
         stack.push_async_callback(self._close)
 
     async def _rehearse(self) -> None:
@@ -160,7 +161,7 @@ class AsyncSession:
             pass
 
     async def _close(self) -> None:
-        await _ended(self._driver)
+        await ended(self._driver)
         self._carry_out(self._dispatcher.give_up("the session was closed"))
         await self._sender.close(forget=[device.name for device in self.topology.tier("end")])
 
@@ -314,10 +315,3 @@ def _deadline(deadline_s: float | None) -> float:
     if not 0 < deadline_s < NEVER_S:
         raise InputError(f"deadline is {deadline_s:g} s; it must be above 0")
     return deadline_s
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and wait until it is over."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from hddnn.engines.dask.connecting import answered, close, connect, ended, leave_when_silent, scheduler_of
 from hddnn.engines.dask.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.messages import DeviceSpec
-from hddnn.engines.dask.peers import close, connect
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.errors import ClusterError
 
@@ -60,7 +60,7 @@ async def keep_up(
         try:
             async with LocalProcesses(specs, dashboard=dashboard, tls=tls, host=host, port=port) as processes:
                 started, port = True, int(processes.address.rsplit(":", 1)[1])
-                async with silence(processes.address, tls) as silent:
+                async with silence(processes, tls, tell) as silent:
                     ready(processes.address, processes.dashboard_link)
                     await keep_devices(processes, [spec.device.name for spec in specs], pauses, tell, silent)
             reason = "the scheduler ended"
@@ -74,19 +74,34 @@ async def keep_up(
 
 
 @asynccontextmanager
-async def silence(address: str, tls: Path | None) -> AsyncIterator[Collection[str]]:
-    """Yield the names of the devices behind a scheduler that do not answer; it is kept right from now on."""
+async def silence(
+    processes: LocalProcesses, tls: Path | None, tell: Callable[[str], None]
+) -> AsyncIterator[Collection[str]]:
+    """Yield the names of the devices that do not answer; it is kept right from now on.
+
+    A scheduler that hangs is ended, and so all start again. tell: as in keep_up.
+    """
     silent: set[str] = set()
 
     def heard(event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
         (silent.add if message["event"] == "left" else silent.discard)(message["device"])
 
-    client = await connect(address, tls)
+    async def end_what_hangs() -> None:
+        await leave_when_silent(client)
+        if "scheduler" in processes.pids:
+            tell("the scheduler does not answer; its process is ended")
+            processes.kill("scheduler")
+
+    client = await connect(processes.address, tls)
     try:
         client.subscribe_topic(DEVICES, heard)
-        await keep_list(client)
-        yield silent
+        await answered(keep_list(client), scheduler_of(client))
+        watch = asyncio.create_task(end_what_hangs())
+        try:
+            yield silent
+        finally:
+            await ended(watch)
     finally:
         await close(client)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from distributed import Client
@@ -17,16 +15,16 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn import zoo
 from hddnn._version import __version__
-from hddnn.certificates import CLIENT
+from hddnn.engines.dask.connecting import answered, scheduler_of
 from hddnn.engines.dask.device import rehearse
 from hddnn.engines.dask.messages import HELLO, MEASURE, Compute, DeviceSpec
 from hddnn.engines.dask.stages import boot_id
-from hddnn.engines.dask.tls import connected, security
+from hddnn.engines.dask.tls import CONNECT_TIMEOUT_S, connected
 from hddnn.errors import ClusterError, first_line
 from hddnn.topology import Device, Topology
 from hddnn.zoo import Bundle
 
-CONNECT_TIMEOUT_S = 5.0
+MEASURE_TIMEOUT_S = 300.0
 REHEARSAL_TIMEOUT_S = 30.0
 PINGS = 5
 
@@ -49,37 +47,6 @@ class Peer:
     machine: str
 
 
-async def connect(address: str, tls: Path | None = None) -> Client:
-    """Return a client of the scheduler at an address; ClusterError when nobody answers there.
-
-    tls: a folder of certificates with the client's own. Raises InputError when it has none.
-    """
-    client = Client(
-        address,
-        asynchronous=True,
-        timeout=CONNECT_TIMEOUT_S,
-        set_as_default=False,
-        security=security(tls, CLIENT),
-    )
-    try:
-        await client
-    except (OSError, TimeoutError, ValueError) as error:
-        await client.close()  # else it warns, later, that nobody waited for that
-        raise ClusterError(
-            f"no Dask scheduler answers at {address} ({first_line(error)}); start one with 'dask scheduler'"
-        ) from None
-    # The default of 10 ms is how long the second message in a row waits: most of a single request's time.
-    client.scheduler_comm.interval = 0.001
-    return client
-
-
-async def close(client: Client) -> None:
-    """Close a client; one whose scheduler is gone gives up looking for it, without a word."""
-    if client.status != "running":
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    await client.close()
-
-
 async def find_peers(
     client: Client, topology: Topology, *, compute: Compute, time_scale: float
 ) -> dict[str, Peer]:
@@ -89,7 +56,7 @@ async def find_peers(
     version, compute mode or time scale than asked for.
     """
     # Asked anew: what the client remembers of the scheduler may be older than the last registration.
-    workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+    workers = (await answered(client.scheduler.identity(n_workers=-1), scheduler_of(client)))["workers"]
     addresses = {str(info["name"]): address for address, info in workers.items()}
     missing = [device.name for device in topology.devices if device.name not in addresses]
     if missing:
@@ -115,7 +82,8 @@ async def find_peers(
 
     async def measure(devices: list[Peer]) -> None:
         for peer in devices:  # one at a time: together they would slow each other down
-            measured[peer.name] = await getattr(client.rpc(peer.address), MEASURE)()
+            call = getattr(client.rpc(peer.address), MEASURE)()
+            measured[peer.name] = await answered(call, f"device {peer.name}", MEASURE_TIMEOUT_S)
 
     await asyncio.gather(*(measure(devices) for devices in by_machine(own_speed)))
     return {peer.name: replace(peer, seconds_per_image=measured.get(peer.name)) for peer, _ in meetings}

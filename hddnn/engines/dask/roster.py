@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from hddnn import zoo
+from hddnn.engines.dask.connecting import answered, scheduler_of
 from hddnn.engines.dask.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.messages import HELLO, Compute
 from hddnn.engines.dask.peers import Peer, find_peers, meet
@@ -58,14 +59,15 @@ class Roster:
     async def open(self) -> None:
         """Find the devices, and follow the list. Raises ClusterError as keep_list and find_peers do."""
         self._client.subscribe_topic(DEVICES, self._on_event)
-        await keep_list(self._client)
+        await answered(keep_list(self._client), scheduler_of(self._client))
         peers = await find_peers(
             self._client, self._topology, compute=self._compute, time_scale=self._time_scale
         )
         self.peers.update(peers)
         # One that fell silent meanwhile, before its first heartbeat even, is missed from now on.
         expected = {peer.address: peer.heartbeat_s for peer in peers.values()}
-        listed = await getattr(self._client.scheduler, DEVICES)(expected=expected)
+        call = getattr(self._client.scheduler, DEVICES)(expected=expected)
+        listed = await answered(call, scheduler_of(self._client))
         there = {entry["address"] for entry in listed if entry["live"]}
         self.gone |= {peer.name for peer in peers.values() if peer.address not in there}
 

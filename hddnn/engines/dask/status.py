@@ -12,9 +12,9 @@ from typing import Any
 from distributed import Client
 from distributed.core import send_recv
 
+from hddnn.engines.dask.connecting import answered, close, connect, scheduler_of
 from hddnn.engines.dask.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.messages import HELLO
-from hddnn.engines.dask.peers import close, connect
 from hddnn.engines.dask.tls import connected
 from hddnn.errors import ClusterError
 from hddnn.topology import TIERS, Topology
@@ -53,8 +53,8 @@ async def statuses(address: str, tls: Path | None, topology: Topology | None) ->
     """
     client = await connect(address, tls)
     try:
-        await keep_list(client)
-        workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+        await answered(keep_list(client), scheduler_of(client))
+        workers = (await answered(client.scheduler.identity(n_workers=-1), scheduler_of(client)))["workers"]
         asked = await asyncio.gather(*(_ask(client, info, where) for where, info in workers.items()))
         seen = await _seen(client, [one for one in asked if one.state == LIVE])
     finally:
@@ -96,7 +96,7 @@ async def _seen(client: Client, live: list[DeviceStatus]) -> dict[str, dict[str,
     """Return what the devices' last heartbeats said, by address; a list begun just now has to hear one of each."""
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     while True:
-        listed = await getattr(client.scheduler, DEVICES)()
+        listed = await answered(getattr(client.scheduler, DEVICES)(), scheduler_of(client))
         seen = {entry["address"]: entry for entry in listed}
         if all(one.address in seen for one in live) or time.monotonic() > deadline_s:
             return seen

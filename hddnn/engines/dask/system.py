@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from distributed import Client
 
+from hddnn.engines.dask.connecting import close, connect, ended, leave_when_silent
 from hddnn.engines.dask.messages import Compute, DeviceSpec
-from hddnn.engines.dask.peers import close, connect, rehearse_chain
+from hddnn.engines.dask.peers import rehearse_chain
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.roster import Roster
 from hddnn.engines.dask.telemetry import system_message, tell
@@ -60,6 +62,7 @@ async def open_system(
             address, link = processes.address, processes.dashboard_link
         client = await connect(address, tls)
         stack.push_async_callback(close, client)
+        stack.push_async_callback(ended, asyncio.create_task(leave_when_silent(client)))
         roster = Roster(client, topology, compute=compute, time_scale=time_scale, on_change=on_change)
         stack.push_async_callback(roster.close)
         await roster.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from distributed.security import Security
 from hddnn.certificates import identity
 from hddnn.engines.dask.guard import certified_name
 from hddnn.errors import ClusterError
+
+CONNECT_TIMEOUT_S = 5.0
 
 
 def security(folder: Path | None, name: str) -> Security | None:
@@ -34,9 +37,11 @@ async def connected(side: Client | Worker, name: str, address: str) -> AsyncIter
     """Lend a connection to a device, of those that a client, or another device, keeps.
 
     Any certificate of the authority gets a worker registered, under any name. Raises ClusterError, before anything
-    is said, when this one's is of another name than the device's; OSError when nobody answers.
+    is said, when this one's is of another name than the device's; OSError (TimeoutError) when nobody answers.
     """
-    comm = await side.rpc.connect(address)
+    # Dask waits without an end for one who accepts a connection and says nothing.
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        comm = await side.rpc.connect(address)
     try:
         certified = certified_name(comm)
         # Without a certificate there is nothing to go by; with TLS there always is one.
