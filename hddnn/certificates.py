@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hddnn.errors import InputError
+from hddnn.places import store
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -76,9 +77,11 @@ def _authority(folder: Path, days: int) -> tuple[Certificate, Any]:
 
     path = folder / AUTHORITY
     certificate_file, key_file = path.with_suffix(".crt"), path.with_suffix(".key")
-    if certificate_file.exists() != key_file.exists():
+    # A key alone was left by a start that came to nothing, unless certificates are there that it may have signed.
+    signed = any(file.suffix == ".crt" for file in folder.iterdir())
+    if signed and not (certificate_file.exists() and key_file.exists()):
         raise InputError(f"{folder} has one half of an authority; to add devices, {AUTHORITY}.key is needed")
-    if not key_file.exists():
+    if not certificate_file.exists():
         key = _new_key()
         certificate = _certify("hddnn authority", key.public_key(), None, key, days=10 * days)
         _write_pair(path, certificate, key)
@@ -166,7 +169,4 @@ def _write_pair(path: Path, certificate: Certificate, key: Any) -> None:
 
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for suffix, contents in ((".key", text), (".crt", certificate.public_bytes(Encoding.PEM))):
-        file = path.parent / f"{path.name}{suffix}"
-        file.unlink(missing_ok=True)
-        file.touch(0o600, exist_ok=False)  # before there is anything in it to read
-        file.write_bytes(contents)
+        store(contents, path.parent / f"{path.name}{suffix}", private=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import secrets
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
@@ -15,9 +17,9 @@ import numpy as np
 
 from hddnn import machine
 from hddnn._version import __version__
-from hddnn.errors import InputError
+from hddnn.errors import HddnnError, InputError, first_line
 from hddnn.ledger import columns
-from hddnn.places import check_place, written
+from hddnn.places import check_place, store, written
 from hddnn.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ def from_records(
         "batch_images": ("batch", first.plan.sizes, sizes_attributes),
         "device": ("device", names[:-1], {"units": "1", "long_name": "device of the topology"}),
     }
-    return xr.Dataset(data, coords, {**environment(), **attributes})
+    return _writable(xr.Dataset(data, coords, {**environment(), **attributes}))
 
 
 def _paths(*devices: np.ndarray) -> np.ndarray:
@@ -236,20 +238,62 @@ def write(cube: xr.Dataset, path: Path) -> None:
     Raises InputError for a path that cannot be, and HddnnError when writing fails, as on a full disk.
     """
     check_path(path)
-    with written(path) as half:
-        if path.suffix == ".zarr":
+    cube = _writable(cube)
+    if path.suffix == ".zarr":
+        import zarr
+
+        # A chunk that is not there would be read as missing values: all are, so that one that is lost is seen.
+        with written(path) as half, zarr.config.set({"array.write_empty_chunks": True}):
             # Version 2 of the format still has fixed-width text; version 3 has no settled one.
             cube.to_zarr(half, mode="w", zarr_format=2)
-        else:
-            cube.to_netcdf(half, engine="h5netcdf")
+    else:
+        # In memory first: HDF5 does not survive a disk that is full.
+        store(cube.to_netcdf(engine="h5netcdf"), path)
+
+
+def rescue(cube: xr.Dataset, error: HddnnError) -> HddnnError:
+    """Write a cube that could not be written where it should be to the temporary folder; return what to say."""
+    place = Path(tempfile.gettempdir()) / f"cube-{secrets.token_hex(6)}.nc"
+    try:
+        write(cube, place)
+    except HddnnError:
+        return error
+    return HddnnError(f"{error}; the cube is in {place}")
 
 
 def read(path: str | Path) -> xr.Dataset:
-    """Read a cube into memory. Raises InputError when there is none at the path."""
+    """Read a cube into memory. Raises InputError when there is none at the path, or not a whole one."""
     import xarray as xr
 
+    path = Path(path)
     try:
-        with xr.open_dataset(path) as cube:
+        if path.suffix == ".zarr":
+            _check_chunks(path)
+            with xr.open_zarr(path, consolidated=True) as cube:
+                if not cube.attrs:
+                    raise ValueError("it lacks its attributes")
+                return cube.load()
+        with xr.open_dataset(path, engine="h5netcdf") as cube:
             return cube.load()
-    except (OSError, ValueError) as error:
-        raise InputError(f"no cube at {path}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # HDF5's and zarr's readers raise nearly anything for what is damaged
+        raise InputError(f"no cube at {path}, or not a whole one: {first_line(error)}") from None
+
+
+def _check_chunks(path: Path) -> None:
+    """Raise ValueError where a part of a zarr store is missing."""
+    import zarr
+
+    for name, array in zarr.open_group(path, mode="r", use_consolidated=True).arrays():
+        if array.nchunks_initialized < array.nchunks:
+            raise ValueError(f"{name} lacks {array.nchunks - array.nchunks_initialized} of its chunks")
+
+
+def _writable(cube: xr.Dataset) -> xr.Dataset:
+    """Return a cube whose attributes every file format takes: a name may be no text, the file's must be."""
+    return cube.assign_attrs({name: _as_text(value) for name, value in cube.attrs.items()})
+
+
+def _as_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return value.encode(errors="surrogateescape").decode(errors="replace").replace("\0", "\ufffd")

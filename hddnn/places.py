@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hddnn.errors import HddnnError, InputError
@@ -22,10 +23,29 @@ def networks_dir() -> Path:
     return _chosen("HDDNN_NETWORKS") or _base("XDG_DATA_HOME", ".local/share") / "hddnn" / "networks"
 
 
+@contextmanager
+def spare_cache_dir() -> Iterator[Path]:
+    """Let `cache_dir` be a new folder, here and in processes that are started; it is gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="hddnn-cache-") as folder:
+        before = os.environ.get("HDDNN_CACHE")
+        os.environ["HDDNN_CACHE"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["HDDNN_CACHE"]
+            else:
+                os.environ["HDDNN_CACHE"] = before
+
+
 def check_place(path: Path) -> None:
     """Raise InputError unless something can be written at the path; call it before a long run. Makes nothing."""
-    # The folders that are not there yet will be made in the nearest one that is.
-    there = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        path.exists()  # a name that is too long is none that can be
+        # The folders that are not there yet will be made in the nearest one that is.
+        there = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from None
     if not there.is_dir():
         raise InputError(f"cannot write to {path}: {there} is not a folder")
     try:
@@ -42,19 +62,40 @@ def beside(path: Path) -> Iterator[Path]:
     A reader sees the old one or the new one, never half of one. What is half written is gone when the block fails.
     Makes the folders it needs. Raises OSError.
     """
-    # Of each process its own, and with the suffix by which some writers tell the format.
-    half = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Of its own, short for a long name, too, and with the suffix by which writers tell formats.
+    suffix = path.suffix if len(path.suffix) < 10 else ""
+    half = path.with_name(f".{secrets.token_hex(6)}{suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield half
-        if half.is_dir() and path.is_dir():
-            shutil.rmtree(path)  # a move replaces a file, and no folder that holds anything
-        half.replace(path)
+        _move(half, path)
     finally:
-        if half.is_dir():
-            shutil.rmtree(half)
-        else:
-            half.unlink(missing_ok=True)
+        _remove(half)
+
+
+def _move(half: Path, path: Path) -> None:
+    """Put what is whole in its place."""
+    if not (half.is_dir() and path.is_dir() and not path.is_symlink()):
+        half.replace(path)
+        return
+    # A move replaces a file, and no folder that holds anything: that goes aside, and back where the other fails.
+    aside = path.with_name(f".{secrets.token_hex(6)}")
+    path.replace(aside)
+    try:
+        half.replace(path)
+    except OSError:
+        aside.replace(path)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder that may not be there; what cannot be removed must not hide what went wrong."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -65,6 +106,25 @@ def written(path: Path) -> Iterator[Path]:
             yield half
     except OSError as error:
         raise HddnnError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def store(data: bytes | memoryview | str, path: Path, *, private: bool = False) -> None:
+    """Write a whole file, replacing what was there; on the disk when this returns. Text becomes UTF-8.
+
+    private: nobody but its owner can read it, at no time. Raises HddnnError when that fails, as on a full disk;
+    the old one stays then.
+    """
+    whole = data.encode(errors="surrogateescape") if isinstance(data, str) else data
+    with written(path) as half:
+        mode = 0o600 if private else 0o666
+        file = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            rest = memoryview(whole)
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[os.write(file, rest) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _chosen(variable: str) -> Path | None:

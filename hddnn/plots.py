@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hddnn.places import store
 from hddnn.tables import how
 
 if TYPE_CHECKING:
@@ -54,8 +57,12 @@ def run_figure(cube: xr.Dataset) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG (or what the suffix says)."""
-    figure.savefig(path, dpi=130)
+    """Write a figure as PNG (or what the suffix says). Raises HddnnError when it cannot be written."""
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a letter that no font here has is drawn as a box
+        figure.savefig(picture, format=path.suffix.removeprefix(".") or "png", dpi=130)
+    store(picture.getvalue(), path)
 
 
 def style(cube: xr.Dataset, scheme: str) -> tuple[str, Any, str, str]:

@@ -32,8 +32,8 @@ from rich.console import Console
 from hddnn import cubes
 from hddnn.bars import track
 from hddnn.checks import differences
-from hddnn.errors import InputError
-from hddnn.places import written
+from hddnn.errors import HddnnError, InputError
+from hddnn.places import store
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -168,23 +168,28 @@ class _Journal:
         self.path, self.variables = path, set(grid.variables)
         self.done: dict[str, dict[str, float]] = {}
         whole = self._read(grid) if resume and path.exists() else [json.dumps(grid.header)]
-        with written(path) as half:
-            half.write_text("".join(f"{line}\n" for line in whole))
+        store("".join(f"{line}\n" for line in whole), path)
 
     @staticmethod
     def key(point: Point) -> str:
         return json.dumps(point, sort_keys=True)
 
     def add(self, point: Point, values: dict[str, float]) -> None:
-        """Note a finished point, on the disk when this returns."""
+        """Note a finished point, on the disk when this returns. Raises HddnnError when it cannot be."""
         unknown = set(values) - self.variables
         if unknown:
             raise ValueError(f"measured {', '.join(sorted(unknown))}, of which the sweep knows nothing")
         numbers = {name: float(value) for name, value in values.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps([point, numbers]) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps([point, numbers]) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise HddnnError(
+                f"cannot write {self.path}: {error.strerror}; mend that and go on with --resume: the "
+                f"{len(self.done)} points before are kept"
+            ) from error
         self.done[self.key(point)] = numbers
 
     def _read(self, grid: _Grid) -> list[str]:

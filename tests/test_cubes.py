@@ -15,7 +15,7 @@ from hddnn.api import run
 from hddnn.data import Job
 from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.closed import ClosedEngine
-from hddnn.errors import HddnnError, InputError
+from hddnn.errors import InputError
 from hddnn.records import Answer, Record
 from hddnn.schemes import make_plan
 from hddnn.topology import Topology
@@ -203,23 +203,6 @@ def test_a_path_that_cannot_be_is_refused_and_nothing_is_made(tmp_path: Path, na
 def test_checking_a_path_makes_no_folder(tmp_path: Path) -> None:
     cubes.check_path(tmp_path / "new" / "deep" / "run.nc")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_failed_write_keeps_the_old_cube(
-    cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run.nc"
-    cubes.write(cube.isel(scheme=[0]), path)
-
-    def full(self: xr.Dataset, target: Path, **options: object) -> None:
-        Path(target).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", full)
-    with pytest.raises(HddnnError, match=r"run\.nc: No space left on device"):
-        cubes.write(cube, path)
-    assert cubes.read(path).scheme.values.tolist() == ["end"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.nc"]
 
 
 def test_reading_what_is_no_cube_is_one_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hddnn.devices import Device
 from hddnn.errors import InputError
-from hddnn.places import check_place, written
+from hddnn.places import check_place, store
 from hddnn.profiling.measuring import Measured
 from hddnn.profiling.report import link_cells, network_cells
 from hddnn.topology import Topology, packaged_topologies
@@ -47,8 +47,7 @@ def write(measured: Measured, out: Path) -> None:
     topology = measured.topology
     placed = tuple(_relative(device, out.absolute().parent) for device in topology.devices)
     text = Topology(**{**dict(topology), "devices": placed}).to_yaml()
-    with written(out) as half:
-        half.write_text(f"{_comment(measured)}\n{text}", encoding="utf-8")
+    store(f"{_comment(measured)}\n{text}", out)
 
 
 def _relative(device: Device, folder: Path) -> Device:

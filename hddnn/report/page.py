@@ -12,7 +12,7 @@ import numpy as np
 
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError
-from hddnn.places import check_place, written
+from hddnn.places import check_place, store
 from hddnn.report.comparison import NONE, counted
 from hddnn.report.embedding import PAGE_BYTES, Album
 from hddnn.report.gathering import LAYOUTS, RUN, Found, Gathered
@@ -53,9 +53,7 @@ def check_out(path: Path) -> None:
 def write(gathered: Gathered, path: Path) -> None:
     """Write the page. Raises InputError for a path that cannot be, and HddnnError when writing fails."""
     check_out(path)
-    text = page(gathered)
-    with written(path) as half:
-        half.write_text(text, encoding="utf-8")
+    store(page(gathered), path)
 
 
 def page(gathered: Gathered) -> str:

@@ -43,15 +43,22 @@ def prepare(
 
     What features with the network's noise are answered is stored beside what images are, for one draw of it.
     images: uint8 (N, 32, 32, 3); progress(done, total) is called after each batch of missing images.
-    threads: None for all cores. Processes that prepare the same bundle at once wait for each other.
+    threads: None for all cores. Processes that prepare the same bundle at once wait for each other. A store that
+    is damaged is made anew. Raises OSError where something is missing, and the store cannot be written.
     """
     images = checked_batch(images, np.uint8, bundle.card.input_shape, "images")
     path = store_path(bundle)
     unique, first = np.unique(_keys(digests(images)), return_index=True)
+
+    def lacking() -> tuple[np.ndarray, np.ndarray]:
+        stored = _there(path, bundle)
+        return stored, first[~np.isin(unique, _keys(stored["digest"]))]
+
+    if not len(lacking()[1]):  # which needs no place that can be written
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path.with_suffix(".lock")):
-        stored = _read(path, bundle) if path.exists() else _rows(bundle, 0)
-        missing = first[~np.isin(unique, _keys(stored["digest"]))]
+        stored, missing = lacking()  # another process may have been quicker
         if not len(missing):
             return path
         # Here, because replaying needs no network and so no OpenVINO.
@@ -151,6 +158,14 @@ def _read(path: Path, bundle: Bundle) -> np.ndarray:
     if rows.dtype != _rows(bundle, 0).dtype:
         raise BundleError(f"{path} does not hold answers of {bundle.card.name}; delete it and prepare again")
     return rows
+
+
+def _there(path: Path, bundle: Bundle) -> np.ndarray:
+    """Return what a store holds: nothing where there is none that can be read."""
+    try:
+        return _read(path, bundle)
+    except BundleError:
+        return _rows(bundle, 0)
 
 
 def _keys(digest: np.ndarray) -> np.ndarray:
