@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,9 +13,11 @@ from hddnn import cubes, preflight, zoo
 from hddnn.data import Job
 from hddnn.engines.base import Engine
 from hddnn.engines.dask.messages import HEARTBEAT_S
-from hddnn.errors import ClusterError, JobInterrupted, JobLost
+from hddnn.errors import HddnnError, JobInterrupted, JobLost, first_line
 from hddnn.faults import FaultSchedule
+from hddnn.interrupts import held, let_through
 from hddnn.journal import Course, Journal
+from hddnn.places import cache_dir, spare_cache_dir
 from hddnn.policies import PolicySettings
 from hddnn.privacy.codec import DEFAULT
 from hddnn.records import Progress, Record, Stage
@@ -32,12 +34,15 @@ Compute = Literal["real", "replay"]
 class Observer:
     """Hear of a run's course; every method does nothing unless overridden. Called from other threads, too.
 
-    Order: preparing* , starting, device_ready*, started, then for each scheme: scheme_started, resumed?,
+    Order: (preparing | noted)*, starting, device_ready*, started, then for each scheme: scheme_started, resumed?,
     (answered | device_changed)*. Schemes that a journal holds whole come before all that.
     """
 
     def preparing(self, network: str, done: int, total: int) -> None:
         """Stored answers of a network are being computed: so many images of the total."""
+
+    def noted(self, text: str) -> None:
+        """Something is not as asked for, and the run goes on all the same."""
 
     def starting(self, n_devices: int) -> None:
         """The devices are being started."""
@@ -103,9 +108,10 @@ def run(
     journal: a folder to write the job's course to (see hddnn.journal). The same job with the same folder goes on
     where it was, even when it was killed: it does what is missing, and starts nothing when nothing is.
 
-    Raises InputError for what cannot be run, before any device is started where that can be told, and
-    JobInterrupted (with the cube so far) on Ctrl-C, JobLost when the scheduler left between two schemes. Batches
-    that were not answered do not raise: see `outcome` in the cube.
+    Raises InputError for what cannot be run, before any device is started where that can be told; JobInterrupted,
+    with the cube so far, on Ctrl-C, also where that came once all was answered; and JobLost, with the cube of the
+    schemes before, when one cannot be run to its end. Batches that were not answered do not raise: see `outcome`
+    in the cube.
     """
     from hddnn import zoo
     from hddnn.engines.courses import facts, make_course, restored
@@ -136,75 +142,84 @@ def run(
     journals: dict[str, Journal] = {}
     attributes = _attributes(topology, job, engine, compute, time_scale)
     attributes |= {"codec": codec, "encode_at": encode_at}
-    interrupted, lost = False, ""
-    try:
-        with ExitStack() as stack:
-            if journal is not None:
-                settled = {
-                    "compute": compute,
-                    "time_scale": time_scale,
-                    "codec": codec,
-                    "encode_at": encode_at,
-                }
-                whose = facts(topology, job, **settled, n_map=n_map)
-                journals = {name: stack.enter_context(Journal(journal, name, whose)) for name in names}
-            for name in [name for name, log in journals.items() if log.complete]:
-                observer.scheme_started(name, job.n_batches)
-                observer.resumed(name, job.n_batches)
-                progress = _progress(observer, name)
-                courses[name], records[name] = restored(journals[name], topology, job, progress)
-            pending = [name for name in names if name not in records]
-            if pending:
-                if compute == "replay":
-                    prepare_answers(topology, job, observer)
-                observer.starting(len(topology.devices))
-                options["journals"] = journals
-                running = stack.enter_context(make_engine(topology, job, engine, codec, options, observer))
-                costs = running.costs()
-                observer.started(running)
-            for name in pending:
-                log = journals.get(name)
-                course = make_course(log, name, topology, job, costs, n_map=n_map, encode_at=encode_at)
-                courses[name] = course
-                observer.scheme_started(name, job.n_batches)
-                if log is not None and log.resumed:
-                    observer.resumed(name, log.resumed)
-                records[name] = running.execute(course.plan, _progress(observer, name))
-                if records[name].interrupted:
-                    break
-    except KeyboardInterrupt:
-        interrupted = True  # between two schemes, or while the devices start or end
-    except ClusterError as error:
-        if not records:
-            raise
-        lost = str(error)
+    interrupted, lost = False, None
+    # Ctrl-C ends what is waited for, and costs nothing that is finished.
+    with held() as hold:
+        try:
+            with ExitStack() as stack:
+                with let_through():
+                    if journal is not None:
+                        settled = {
+                            "compute": compute,
+                            "time_scale": time_scale,
+                            "codec": codec,
+                            "encode_at": encode_at,
+                        }
+                        whose = facts(topology, job, **settled, n_map=n_map)
+                        journals = {
+                            name: stack.enter_context(Journal(journal, name, whose)) for name in names
+                        }
+                    for name in [name for name, log in journals.items() if log.complete]:
+                        observer.scheme_started(name, job.n_batches)
+                        observer.resumed(name, job.n_batches)
+                        progress = _progress(observer, name)
+                        courses[name], records[name] = restored(journals[name], topology, job, progress)
+                    pending = [name for name in names if name not in records]
+                    if pending:
+                        if compute == "replay":
+                            stack.enter_context(prepared_answers(topology, job, observer))
+                        observer.starting(len(topology.devices))
+                        options["journals"] = journals
+                        made = make_engine(topology, job, engine, codec, options, observer)
+                        running = stack.enter_context(made)
+                        costs = running.costs()
+                        observer.started(running)
+                for name in pending:
+                    log = journals.get(name)
+                    with let_through():
+                        courses[name] = course = make_course(
+                            log, name, topology, job, costs, n_map=n_map, encode_at=encode_at
+                        )
+                    observer.scheme_started(name, job.n_batches)
+                    if log is not None and log.resumed:
+                        observer.resumed(name, log.resumed)
+                    records[name] = running.execute(course.plan, _progress(observer, name))
+                    if records[name].interrupted:
+                        break
+        except KeyboardInterrupt:
+            interrupted = True  # between two schemes, or while the devices start
+        except Exception as error:
+            if not records:
+                raise
+            lost = error
 
-    if journal is not None:
-        attributes["resumed_batches"] = sum(log.resumed for log in journals.values())
-    if engine != "closed":
-        attributes |= {
-            "policy": policy,
-            "fallback": settings.fallback,
-            "timeout_s": settings.timeout_s,
-            "heartbeat_s": np.nan if address else heartbeat_s,
-            "faults": str(faults),
-        }
-    if engine == "dask":
-        attributes["tls"] = int(tls is not None)
-    stopped = interrupted or any(record.interrupted for record in records.values())
-    if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
-        raise JobInterrupted("stopped")
-    cube = cubes.from_records(
-        {name: records[name] for name in names if name in records},
-        closed_form_s={name: course.closed_form_s for name, course in courses.items()},
-        bound_s={name: course.bound_s for name, course in courses.items()},
-        attributes=attributes,
-    )
-    if stopped:
-        raise JobInterrupted("stopped", cube)
-    if lost:
-        raise JobLost(lost, cube)
-    return cube
+        if journal is not None:
+            attributes["resumed_batches"] = sum(log.resumed for log in journals.values())
+        if engine != "closed":
+            attributes |= {
+                "policy": policy,
+                "fallback": settings.fallback,
+                "timeout_s": settings.timeout_s,
+                "heartbeat_s": np.nan if address else heartbeat_s,
+                "faults": str(faults),
+            }
+        if engine == "dask":
+            attributes["tls"] = int(tls is not None)
+        stopped = interrupted or any(record.interrupted for record in records.values())
+        if stopped and not any(np.isfinite(record.steps["coarse"]).any() for record in records.values()):
+            raise JobInterrupted("stopped")
+        cube = cubes.from_records(
+            {name: records[name] for name in names if name in records},
+            closed_form_s={name: course.closed_form_s for name, course in courses.items()},
+            bound_s={name: course.bound_s for name, course in courses.items()},
+            attributes=attributes,
+        )
+        if lost is not None:
+            told = str(lost) if isinstance(lost, HddnnError) else f"{type(lost).__name__}: {first_line(lost)}"
+            raise JobLost(told, cube) from lost
+        if stopped or hold.taken():
+            raise JobInterrupted("stopped", cube)
+        return cube
 
 
 def _progress(observer: Observer, scheme: str) -> Progress:
@@ -246,8 +261,31 @@ def make_engine(
     )
 
 
-def prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
-    """Store the answers of each network that a replay will ask for."""
+@contextmanager
+def prepared_answers(topology: Topology, job: Job, observer: Observer) -> Iterator[None]:
+    """Store the answers of each network that a replay will ask for; they are there in this block at least.
+
+    Where they cannot be stored for good, they are kept for as long as the block lasts.
+    """
+    try:
+        _prepare_answers(topology, job, observer)
+    except OSError as error:
+        observer.noted(f"stored answers are kept for this run only: {error.strerror} ({cache_dir()})")
+    else:
+        yield
+        return
+    with spare_cache_dir():
+        try:
+            _prepare_answers(topology, job, observer)
+        except OSError as error:
+            raise HddnnError(
+                f"answers can be stored nowhere ({cache_dir()}: {error.strerror}); set HDDNN_CACHE to a folder "
+                "with room"
+            ) from error
+        yield
+
+
+def _prepare_answers(topology: Topology, job: Job, observer: Observer) -> None:
     from hddnn import zoo
     from hddnn.runtimes import replay
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 from rich.console import Console
 
 from hddnn.console import Interrupts, one_line_errors
+from hddnn.ending import end_with
 from hddnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def _audit(
 ) -> None:
     import os
 
-    from hddnn import cubes, plots, zoo
+    from hddnn import cubes, zoo
     from hddnn.privacy.codec import DEFAULT
 
     try:
@@ -127,9 +129,6 @@ def _audit(
         found = auditor.audit(setting, bar.began)
         defence = auditor.defence(setting.noise, setting.codec, setting.seed)
     interrupts.hold()
-    cubes.write(report.cube(found, defence), cube_path)
-    plots.save(figure(found), cube_path.with_suffix(".png"))
-    for line in report.lines(found, defence):
-        click.echo(line)
-    click.echo(report.verdict(found))
-    click.echo(f"cube: {cube_path}   figure beside it: {cube_path.with_suffix('.png').name}")
+    picture = {cube_path.with_suffix(".png"): partial(figure, found)}
+    lines = [*report.lines(found, defence), report.verdict(found)]
+    end_with(report.cube(found, defence), cube_path, picture, lambda: click.echo("\n".join(lines)))

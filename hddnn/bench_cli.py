@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from hddnn.console import Interrupts, one_line_errors
+from hddnn.ending import end_with
 
 POSITIVE = click.IntRange(min=1)
 
@@ -74,7 +76,7 @@ def bench(
       hddnn zoo bench mobilenet --runtimes openvino,torch --threads 1 --batch 50
     """
     with Interrupts() as interrupts:
-        from hddnn import cubes, plots, zoo
+        from hddnn import cubes, zoo
         from hddnn.bench import Grid, report, run
         from hddnn.bench.grid import default_threads, default_variants
         from hddnn.bench.progress import BenchBar
@@ -87,8 +89,5 @@ def bench(
         with BenchBar(Console(stderr=True)) as bar:
             cube = run(grid, bar)
         interrupts.hold()
-        cubes.write(cube, out)
-        picture = out.with_suffix(".png")
-        plots.save(report.figure(cube), picture)
-        Console().print(report.table(cube))
-        click.echo(f"cube: {out}   figure: {picture}")
+        picture = {out.with_suffix(".png"): partial(report.figure, cube)}
+        end_with(cube, out, picture, lambda: Console().print(report.table(cube)))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TextIO, cast
 
 import click
 
-from hddnn.errors import HddnnError, InputError, JobIncomplete
+from hddnn.errors import HddnnError, InputError, JobIncomplete, first_line
+from hddnn.interrupts import SIGNALS
 
 INCOMPLETE = JobIncomplete.exit_code
+#: What is said to a signal that has to wait.
+SHORTLY = "hddnn: stopping already, a few seconds more\n"
 
 
 class _Usage(click.ClickException):
@@ -46,17 +52,18 @@ class Group(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
+        _unfailing()
         with _one_line_usage():
             return super().invoke(ctx)
 
 
 class Interrupts:
-    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt; later ones do not cut the ending short."""
+    """Let the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones do not cut the ending short."""
 
     def __enter__(self) -> Self:
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._first)
         return self
@@ -77,11 +84,12 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _again(self, number: int, frame: FrameType | None) -> None:
-        os.write(2, b"hddnn: stopping already, a few seconds more\n")
+        with suppress(OSError):  # nobody may be there to read it
+            os.write(2, SHORTLY.encode())
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what hddnn raises on purpose into one line on standard error and its exit code."""
+    """Turn what hddnn raises on purpose, and output that nobody takes, into one line on standard error at most."""
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
@@ -91,11 +99,77 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             fail("stopped before any answer; nothing was written", INCOMPLETE)
+        except OSError as error:
+            if error.errno not in _UNHEARD or error.filename is not None:
+                raise
+            fail(_unheard(error), INCOMPLETE)
 
     return guarded
 
 
+def in_turn(*steps: Callable[[], object]) -> None:
+    """Take every step, whatever became of those before; then raise HddnnError with all that went wrong.
+
+    For what is done once results are there: what cannot be shown must not cost what can be kept. Output that
+    nobody takes (a pager that was left) is no error to speak of.
+    """
+    wrong: list[str] = []
+    for step in steps:
+        try:
+            step()
+        except HddnnError as error:
+            wrong.append(str(error))
+        except OSError as error:
+            wrong.append(_unheard(error) if error.errno in _UNHEARD else str(error))
+        except Exception as error:  # a figure that cannot be drawn, a table that cannot be set
+            wrong.append(f"{type(error).__name__}: {first_line(error)}")
+    told = [text for text in wrong if text]
+    if wrong:
+        raise HddnnError("; ".join(told))
+
+
+#: What writing to a closed pipe, a full disk or a terminal that is gone raises.
+_UNHEARD = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+
+
+def _unheard(error: OSError) -> str:
+    """Write no more to standard output, and say why; nothing where its reader simply left."""
+    with suppress(OSError, ValueError):  # a test's output is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else what is buffered is tried again at the end
+        os.close(nowhere)
+    return "" if error.errno == errno.EPIPE else f"cannot write to standard output: {error.strerror}"
+
+
+class _Unfailing:
+    """Standard error that loses what it cannot write: what is told on the way must not cost what it is about."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
+def _unfailing() -> None:
+    """Let what is written to the terminal never fail for its letters, nor notes for a terminal that is gone."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    if sys.stderr is not None and not isinstance(sys.stderr, _Unfailing):
+        sys.stderr = cast(TextIO, _Unfailing(sys.stderr))
+
+
 def fail(text: str, code: int) -> NoReturn:
-    """Say why in one line on standard error, and exit."""
-    click.echo(f"hddnn: {' '.join(text.split())}", err=True)
+    """Say why in one line on standard error, unless there is nothing to say, and exit."""
+    if text:
+        click.echo(f"hddnn: {' '.join(text.split())}", err=True)
     raise SystemExit(code)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
+from hddnn.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
+from hddnn.ending import end_with
 from hddnn.errors import InputError, JobIncomplete
+from hddnn.interrupts import held
 from hddnn.options import ADDRESS, FOLDER, TLS, from_environment, topology_option
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from hddnn.data import Job
+    from hddnn.topology import Topology
 
 POSITIVE = click.IntRange(min=1)
 
@@ -197,13 +206,12 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
     """
     if options["engine"] != "dask" and from_environment("tls"):
         options["tls"] = None  # set for this machine, not asked for: there is nobody to connect to
-    with Interrupts() as interrupts:
-        _run(out, interrupts, **options)
+    with Interrupts():
+        _run(out, **options)
 
 
 def _run(
     out: Path,
-    interrupts: Interrupts,
     spec: str,
     schemes: str,
     images: int,
@@ -220,10 +228,9 @@ def _run(
     patience_s: float,
     **options: Any,
 ) -> None:
-    from hddnn import api, cubes, plots, tables, zoo
+    from hddnn import cubes, plots, tables, zoo
     from hddnn.data import Job, load_dataset
     from hddnn.policies import PolicySettings
-    from hddnn.progress import TerminalProgress
     from hddnn.topology import Topology
 
     cubes.check_path(out)
@@ -239,25 +246,14 @@ def _run(
     settings = PolicySettings(
         fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s
     )
-    stopped = ""
-    try:
-        # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
-        with TerminalProgress(Console(stderr=True, quiet=options["engine"] == "closed")) as progress:
-            cube = api.run(system, job, names, n_map=number, settings=settings, observer=progress, **options)
-    except JobIncomplete as stop:
-        if stop.cube is None:
-            raise KeyboardInterrupt from None
-        cube, stopped = stop.cube, str(stop)
-    interrupts.hold()
-    Console().print(tables.summary(cube))
-    cubes.write(cube, out)
-    picture = out.with_suffix(".png")
-    plots.save(plots.run_figure(cube), picture)
-    click.echo(f"cube: {out}   figure: {picture}")
+    with held(SHORTLY):  # from the last answer on nothing may cost what is there
+        cube, stopped = _measured(system, job, names, n_map=number, settings=settings, **options)
+        picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
+        end_with(cube, out, picture, lambda: Console().print(tables.summary(cube)))
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
     again = "; the same command again does what is missing" if options["journal"] else ""
-    if stopped:
+    if stopped and (unanswered or cube.sizes["scheme"] < len(names)):
         ran = ", ".join(str(name) for name in cube.scheme.values)
         fail(
             f"{stopped}; what finished of {ran} is in {out} ({unanswered} batches without answer){again}",
@@ -269,6 +265,21 @@ def _run(
             f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])}){again}",
             INCOMPLETE,
         )
+
+
+def _measured(system: Topology, job: Job, names: list[str], **options: Any) -> tuple[xr.Dataset, str]:
+    """Run the job; return the cube of what was run, and why it was stopped, empty when it was not."""
+    from hddnn import api
+    from hddnn.progress import TerminalProgress
+
+    try:
+        # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
+        with TerminalProgress(Console(stderr=True, quiet=options["engine"] == "closed")) as progress:
+            return api.run(system, job, names, observer=progress, **options), ""
+    except JobIncomplete as stop:
+        if stop.cube is None:
+            raise KeyboardInterrupt from None
+        return stop.cube, str(stop)
 
 
 def _whole(text: str | None, option: str) -> int | None:

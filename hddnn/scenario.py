@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
@@ -23,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 import click
 from click.core import ParameterSource
 
-from hddnn import cubes, machine, runtimes, sweep
+from hddnn import cubes, machine, plots, runtimes, sweep
 from hddnn.bounds import lower_bound_s
 from hddnn.checks import unknown
-from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
+from hddnn.console import INCOMPLETE, SHORTLY, Interrupts, fail, in_turn, one_line_errors
+from hddnn.ending import keep_cube
 from hddnn.errors import InputError
+from hddnn.interrupts import held
 from hddnn.preflight import COMPUTES, ENGINES
 from hddnn.timing import closed_form_s
 
@@ -102,15 +105,15 @@ class Settings:
 
         more: further figures, by what is put behind the cube's name.
         """
-        from hddnn import plots
-
         smoke = {"smoke": "small sizes: its numbers mean nothing"} if self.smoke else {}
         cube.attrs = {"scenario": self.name, **smoke, **cubes.environment(), **cube.attrs}
-        cubes.write(cube, self.out)
-        if figure is not None:
-            plots.save(figure, self.out.with_suffix(".png"))
-        for name, further in more.items():
-            plots.save(further, self.out.with_name(f"{self.out.stem}-{name}.png"))
+        drawn = {} if figure is None else {self.out.with_suffix(".png"): figure}
+        drawn |= {self.out.with_name(f"{self.out.stem}-{name}.png"): one for name, one in more.items()}
+        with held(SHORTLY):
+            in_turn(
+                partial(keep_cube, cube, self.out),
+                *(partial(plots.save, one, place) for place, one in drawn.items()),
+            )
 
 
 def set_beside(cube: xr.Dataset, rows: Mapping[str, Any], source: str) -> None:
@@ -269,6 +272,7 @@ class Stand:
     def __init__(self, settings: Settings, /, *, keep: int = 1, **options: Any) -> None:
         self._settings, self._keep, self._options = settings, keep, options
         self._engines: dict[tuple[str, int], Engine] = {}  # the one used last is the last
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -276,7 +280,7 @@ class Stand:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with ExitStack() as stack:
+        with self._stack as stack:
             for engine in self._engines.values():
                 stack.push(engine)
 
@@ -304,13 +308,13 @@ class Stand:
         return Ran(record, closed_form_s(scheme, costs, topology, job), lower_bound_s(plan, costs))
 
     def _made(self, topology: Topology, job: Job) -> Engine:
-        from hddnn.api import Observer, make_engine, prepare_answers
+        from hddnn.api import Observer, make_engine, prepared_answers
         from hddnn.privacy.codec import DEFAULT
 
         settings = self._settings
         options = {"compute": settings.compute, "time_scale": settings.time_scale, **self._options}
         if settings.engine != "closed" and options["compute"] == "replay":
-            prepare_answers(topology, job, Observer())
+            self._stack.enter_context(prepared_answers(topology, job, Observer()))
         codec = str(options.pop("codec", DEFAULT))
         name = cast("EngineName", settings.engine)
         return make_engine(topology, job, name, codec, options, Observer())

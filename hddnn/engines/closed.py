@@ -9,11 +9,12 @@ import numpy as np
 
 from hddnn.data import Job
 from hddnn.engines.answers import card_costs, make_recorder, network_cards
+from hddnn.interrupts import let_through
 from hddnn.ledger import CLIENT, Transfer
 from hddnn.plan import NO_DEVICE, Plan
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
-from hddnn.records import Answer, Progress, Record
+from hddnn.records import Answer, Progress, Record, Recorder
 from hddnn.timing import CostTable
 from hddnn.topology import Device, Topology
 
@@ -50,8 +51,13 @@ class ClosedEngine:
 
     def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
         """Return the predicted record of a plan."""
-        costs, devices = self.costs(), self.topology.devices
         recorder = make_recorder(plan, self.job, self._cards, progress)
+        with let_through():
+            self._predict(plan, recorder)
+        return recorder.finish()
+
+    def _predict(self, plan: Plan, recorder: Recorder) -> None:
+        costs, devices = self.costs(), self.topology.devices
         free_s = np.zeros(len(devices))
         coarse_s = np.zeros(len(plan.sizes))
         for batch, (end, size) in enumerate(zip(plan.end.tolist(), plan.sizes.tolist(), strict=True)):
@@ -82,7 +88,6 @@ class ClosedEngine:
             steps = {"upper_received": received_s, "upper_started": received_s, "upper_done": free_s[upper]}
             encoded_by = "" if device.dependable else source.name
             recorder.answered("fine", batch, free_s[upper], self._answer(device, size, steps, encoded_by))
-        return recorder.finish()
 
     def _transfer(
         self, costs: CostTable, batch: int, at_s: float, source: Device | None, target: Device, size: int

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
+from hddnn.interrupts import let_through
+
 T = TypeVar("T")
 
 CLEANUP_TIMEOUT_S = 10.0
@@ -22,6 +24,10 @@ class LoopThread:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and return its result; Ctrl-C cancels it, waits for its cleaning up, and goes on."""
+        with let_through():
+            return self._wait_for(coroutine)
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         ended = threading.Event()
 
         async def run() -> T:
@@ -50,9 +56,9 @@ class LoopThread:
         return made
 
     def finish(self, closing: Coroutine[Any, Any, Any]) -> None:
-        """Run a last coroutine, and end."""
+        """Run a last coroutine, and end; within a hold Ctrl-C does not cut it short."""
         try:
-            self.call(closing)
+            self._wait_for(closing)
         finally:
             self.close()
 

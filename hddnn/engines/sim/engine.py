@@ -18,6 +18,7 @@ from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.engines.work import make_work
 from hddnn.errors import InputError
 from hddnn.faults import FaultSchedule
+from hddnn.interrupts import let_through
 from hddnn.plan import Plan
 from hddnn.policies import PolicySettings, make_policy
 from hddnn.privacy.codec import DEFAULT
@@ -110,7 +111,8 @@ class SimEngine:
             on_change=self._on_change,
         )
         try:
-            simulation.run()
+            with let_through():
+                simulation.run()
         except KeyboardInterrupt:
             return recorder.finish(interrupted=True)
         return recorder.finish()
