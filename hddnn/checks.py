@@ -7,8 +7,7 @@ The line is `<file>: <key path>: <what is wrong>; <what is allowed>`, such as
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from hddnn import given, yaml12
 from hddnn.errors import HddnnError
 
 _KINDS = {
@@ -61,9 +61,10 @@ def problem(text: str, *, key: str = "") -> PydanticCustomError:
 
 def unknown(kind: str, name: str, valid: Collection[str], *, label: str = "known") -> str:
     """Return "unknown <kind> '<name>', did you mean ...? <label>: <all valid names>"."""
-    near = difflib.get_close_matches(name, valid, n=1)
+    near = difflib.get_close_matches(name[:100], valid, n=1)
     hint = f", did you mean '{near[0]}'?" if near else ";"
-    return f"unknown {kind} '{name}'{hint} {label}: {', '.join(valid) or 'none'}"
+    shown = name if len(name) <= 100 else f"{name[:97]}..."
+    return f"unknown {kind} '{shown}'{hint} {label}: {', '.join(valid) or 'none'}"
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -90,18 +91,19 @@ def key_path(location: Iterable[str | int]) -> str:
     """Return a key path as a user writes it: ("devices", 2, "trust") -> devices[2].trust."""
     path = ""
     for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        shown = part if isinstance(part, int) or len(part) <= 100 else f"{part[:97]}..."
+        path += f"[{shown}]" if isinstance(part, int) else f".{shown}" if path else str(shown)
     return path
 
 
 def read_yaml(path: Path, error: type[HddnnError], *, where: str) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
-    where: the file's name in errors. Raises `error` when the file cannot be read, is no YAML (with line and
-    column), is empty, holds no mapping, or gives one key twice.
+    Numbers are those of YAML 1.2. where: the file's name in errors. Raises `error` when the file cannot be read,
+    is no YAML (with line and column), is empty, holds no mapping, or gives one key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = given.read_text(path)
     except FileNotFoundError:
         raise error(f"{where}: no such file") from None
     except OSError as fault:
@@ -109,7 +111,7 @@ def read_yaml(path: Path, error: type[HddnnError], *, where: str) -> dict[str, A
     except UnicodeDecodeError:
         raise error(f"{where}: is not UTF-8 text") from None
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = yaml12.load(text)
     except yaml.reader.ReaderError as fault:
         line = text.count("\n", 0, fault.position) + 1
         raise error(
@@ -117,8 +119,6 @@ def read_yaml(path: Path, error: type[HddnnError], *, where: str) -> dict[str, A
         ) from None
     except yaml.YAMLError as fault:
         raise error(f"{where}: {_say_yaml(fault)}") from None
-    except ValueError as fault:  # a date or a number that is none, such as 2025-13-01
-        raise error(f"{where}: not valid YAML: {fault}") from None
     except RecursionError:
         raise error(f"{where}: is nested too deeply") from None
     if data is None:
@@ -126,27 +126,6 @@ def read_yaml(path: Path, error: type[HddnnError], *, where: str) -> dict[str, A
     if not isinstance(data, dict):
         raise error(f"{where}: holds {_describe(data)}; it must hold a mapping (key: value)")
     return data
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that refuses a key given twice and reads 1e8 as a number, as YAML 1.2 does."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            # "<<" merges another mapping in; what it brings may be overridden, and it may stand twice.
-            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key.value, str):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"key '{key.value}' stands twice", problem_mark=key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
 
 
 def _say_yaml(fault: yaml.YAMLError) -> str:
@@ -174,7 +153,7 @@ def _say(detail: ErrorDetails) -> str:
         return f"{given} is not allowed; allowed: {allowed}"
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        return f"{given} is out of range; it must be {words} {context[bound]:g}"
+        return f"{given} is out of range; it must be {words} {context[bound]:,.10g}"
     if kind == "finite_number":
         return f"{given} is not allowed; it must be a finite number"
     if kind in _KINDS:

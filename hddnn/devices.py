@@ -22,6 +22,8 @@ from hddnn.errors import TopologyError
 
 Tier = Literal["end", "edge", "cloud"]
 TIERS: tuple[Tier, ...] = ("end", "edge", "cloud")
+#: The simulator, which handles most, was made for so many: 100,000 take it five minutes and 3.4 GB.
+MOST_DEVICES = 1_000_000
 STEM_SUFFIX = ":stem"  # "resnet34:stem" in seconds_per_image: the time of that network's stem alone
 
 
@@ -37,18 +39,22 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(strict=True)]
+# A name is a file's, too, with a number and a suffix behind it; a network's may be a path.
+Name = Annotated[str, StringConstraints(strict=True, max_length=200)]
+Text = Annotated[str, StringConstraints(strict=True, max_length=4096)]
 Prose = Annotated[Text, AfterValidator(_printable)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+# The bounds are far beyond what there is (30 years, an exabit a second), and sums of such numbers stay finite.
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)]
+Rate = Annotated[float, Field(ge=1e-3, le=1e18, allow_inf_nan=False, strict=True)]
+Count = Annotated[int, Field(ge=1, le=MOST_DEVICES, strict=True)]
+Threads = Annotated[int, Field(ge=1, le=1024, strict=True)]
 
 
 class _DeviceFields(StrictModel):
-    name: Text
+    name: Name
     tier: Tier
     network: Text
-    threads: Count = 1
+    threads: Threads = 1
     runtime: Literal["openvino", "torch"] = "openvino"
 
     @field_validator("name")
@@ -121,7 +127,7 @@ class DeviceEntry(_DeviceFields):
 
     trust: Literal["dependable", "undependable"] = "dependable"
     count: Count | None = None
-    first: Annotated[int, Field(ge=0, strict=True)] | None = None
+    first: Annotated[int, Field(ge=0, le=10**9, strict=True)] | None = None
     seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
 
     @field_validator("seconds_per_image", mode="before")
@@ -131,7 +137,7 @@ class DeviceEntry(_DeviceFields):
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return {info.data.get("network", ""): value}
-        raise problem(f"{value!r} is not allowed; it must be a number of seconds, or network: seconds")
+        raise problem(f"{value!r:.60} is not allowed; it must be a number of seconds, or network: seconds")
 
     @model_validator(mode="after")
     def _first_of_many(self) -> Self:
@@ -164,6 +170,18 @@ class TopologyFile(StrictModel):
     devices: tuple[DeviceEntry, ...]
     links: tuple[LinkEntry, ...] = ()
     n_map: Count | None = None
+
+    @field_validator("devices")
+    @classmethod
+    def _not_too_many(cls, entries: tuple[DeviceEntry, ...]) -> tuple[DeviceEntry, ...]:
+        check_count(sum(entry.count or 1 for entry in entries))
+        return entries
+
+
+def check_count(n: int) -> None:
+    """Raise a validator's error when a topology is to have more devices than MOST_DEVICES."""
+    if n > MOST_DEVICES:
+        raise problem(f"{n:,} devices are too many; at most {MOST_DEVICES:,} are allowed in a topology")
 
 
 def split_number(name: str) -> tuple[str, int | None]:

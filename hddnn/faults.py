@@ -31,11 +31,11 @@ from hddnn.topology import Topology
 Kind = Literal["crash", "hang", "slow", "partition", "drop"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)]
 _START = re.compile(r"\s*(?P<kind>[a-z]+):(?P<rest>\S+)\s*")
 #: What may stand between the device's name, which may hold an x or a digit itself, and the time.
 _MEASURE = {"slow": r"x(?P<factor>\d+(\.\d+)?)", "drop": r"~(?P<share>\d*\.?\d+)"}
-_WHEN = r"(@((?P<after_tasks>\d+)|(?P<at_s>\d+(\.\d+)?)s))?(\+(?P<for_s>\d+(\.\d+)?)s)?"
+_WHEN = r"(@((?P<after_tasks>\d{1,15})|(?P<at_s>\d+(\.\d+)?)s))?(\+(?P<for_s>\d+(\.\d+)?)s)?"
 _FORM = (
     "KIND:DEVICE[xFACTOR|~SHARE][@TASKS or @SECONDSs][+SECONDSs], "
     "such as crash:end-3@12 or slow:edge-1x4@5s+10s"
@@ -53,10 +53,10 @@ class Fault(StrictModel):
     kind: Kind
     device: str
     at_s: _Seconds | None = None
-    after_tasks: Annotated[int, Field(ge=1)] | None = None
-    for_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
-    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    after_tasks: Annotated[int, Field(ge=1, strict=True)] | None = None
+    for_s: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False, strict=True)] | None = None
+    factor: Annotated[float, Field(gt=1, le=1e9, allow_inf_nan=False, strict=True)] | None = None
+    share: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -88,7 +88,11 @@ class Fault(StrictModel):
         rest = re.fullmatch(rf"(?P<device>[A-Za-z0-9._-]+?){measure}{_WHEN}", start["rest"])
         if rest is None and kind in KINDS:
             raise FaultError(f"{where} cannot be read; write {_FORM}")
-        return cls.checked({"kind": kind, **(rest.groupdict() if rest else {})}, where=where)
+        parts: dict[str, Any] = rest.groupdict() if rest else {}
+        for key in parts.keys() - {"device"}:
+            if parts[key] is not None:
+                parts[key] = (int if key == "after_tasks" else float)(parts[key])
+        return cls.checked({"kind": kind, **parts}, where=where)
 
     @classmethod
     def checked(cls, entry: Mapping[str, Any], *, where: str) -> Fault:
@@ -104,11 +108,11 @@ class Fault(StrictModel):
     def __str__(self) -> str:
         """Return the fault as parse reads it."""
         text = f"{self.kind}:{self.device}"
-        text += f"x{self.factor:g}" if self.factor is not None else ""
-        text += f"~{self.share:g}" if self.share is not None else ""
+        text += f"x{_digits(self.factor)}" if self.factor is not None else ""
+        text += f"~{_digits(self.share)}" if self.share is not None else ""
         text += f"@{self.after_tasks}" if self.after_tasks is not None else ""
-        text += f"@{self.at_s:g}s" if self.at_s is not None else ""
-        return text + (f"+{self.for_s:g}s" if self.for_s is not None else "")
+        text += f"@{_digits(self.at_s)}s" if self.at_s is not None else ""
+        return text + (f"+{_digits(self.for_s)}s" if self.for_s is not None else "")
 
 
 class FaultSchedule(StrictModel):
@@ -120,7 +124,7 @@ class FaultSchedule(StrictModel):
     """
 
     faults: tuple[Fault, ...] = ()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
     def __iter__(self) -> Iterator[Fault]:  # type: ignore[override]  # not pydantic's pairs of fields
         return iter(self.faults)
@@ -215,6 +219,11 @@ class FaultSchedule(StrictModel):
             if fault.device not in names:
                 raise FaultError(f"fault '{fault}': {unknown('device', fault.device, names)}")
         return self
+
+
+def _digits(number: float) -> str:
+    """Return a number with all its digits and no exponent, which parse does not read."""
+    return np.format_float_positional(number, trim="-")
 
 
 def dropped(seed: int, device: str, transfer: int, share: float) -> bool:

@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import ValidationError, model_validator
 
+from hddnn import yaml12
 from hddnn.checks import first_problem, read_yaml, unknown
 from hddnn.devices import (
+    MOST_DEVICES,
     STEM_SUFFIX,
     TIERS,
     CheckedModel,
@@ -25,6 +26,7 @@ from hddnn.devices import (
     Prose,
     Tier,
     TopologyFile,
+    check_count,
     entries_of,
     split_number,
 )
@@ -51,6 +53,7 @@ class Topology(CheckedModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        check_count(len(self.devices))
         _check(
             f"topology {self.name}",
             ((f"devices[{i}]", device) for i, device in enumerate(self.devices)),
@@ -130,12 +133,12 @@ class Topology(CheckedModel):
     def with_end_devices(self, n: int) -> Topology:
         """Return this topology with n end devices: the first n, or copies of all of them in turn.
 
-        A copy is named after the device it copies, with the next free number. Raises TopologyError for n < 1.
+        A copy is named after the device it copies, with the next free number. Raises TopologyError for n < 1
+        and for more devices than MOST_DEVICES.
         """
-        if n < 1:
-            raise TopologyError(
-                f"topology {self.name}: {n} end devices are not allowed; it must be at least 1"
-            )
+        if not 1 <= n <= MOST_DEVICES:
+            bound = "at least 1" if n < 1 else f"at most {MOST_DEVICES:,}"
+            raise TopologyError(f"topology {self.name}: {n} end devices are not allowed; it must be {bound}")
         ends, others = self.tier("end"), [device for device in self.devices if device.tier != "end"]
         kept, taken, number = list(ends[:n]), set(self._by_name), dict[str, int]()
         for i in range(len(ends), n):
@@ -158,7 +161,7 @@ class Topology(CheckedModel):
             | link.model_dump(exclude_defaults=True, exclude={"source", "target"})
             for link in self.links
         ]
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+        return yaml12.dump(data)
 
     @cached_property
     def _by_name(self) -> dict[str, Device]:
@@ -215,6 +218,9 @@ def _check(
 
 def _placed(device: Device, folder: Path) -> Device:
     """Return a device whose networks' relative paths have become absolute ones."""
+
+    if not any("/" in network for network in (device.network, *device.seconds_per_image)):
+        return device
 
     def place(network: str) -> str:
         return os.path.normpath(folder / network) if "/" in network else network

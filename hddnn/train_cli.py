@@ -113,12 +113,14 @@ def _read(settings: tuple[str, ...]) -> dict[str, Any]:
     """Return what --set gives, by field; lists as YAML writes them: steps=[0.5,0.8]."""
     import yaml
 
+    from hddnn import yaml12
+
     changes: dict[str, Any] = {}
     for setting in settings:
         field, equals, text = setting.partition("=")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = yaml12.load(text)
+        except (yaml.YAMLError, RecursionError):
             value = None
         if not equals or value is None:
             raise InputError(f"--set {setting}: write FIELD=VALUE, as peak_rate=0.05 or steps=[0.5,0.8]")

@@ -33,7 +33,9 @@ def test_each_kind_is_read() -> None:
     assert [fault.begins_s for fault in schedule] == [None, 5.0, 0.0, 10.0, 0.0]
 
 
-numbers = st.integers(1, 99).map(float) | st.floats(0.5, 99).map(lambda x: round(x, 2))
+numbers = (
+    st.integers(1, 10**9).map(float) | st.floats(1e-9, 1e8) | st.floats(0.5, 99).map(lambda x: round(x, 2))
+)
 
 
 @st.composite
@@ -47,7 +49,10 @@ def faults(draw: st.DrawFn) -> Fault:
             st.builds(lambda s: {"at_s": s}, numbers),
         )
     )
-    more: dict[str, Any] = {"slow": {"factor": 1.0 + draw(numbers)}, "drop": {"share": 0.25}}.get(kind, {})
+    more: dict[str, Any] = {
+        "slow": {"factor": 1.0 + draw(st.floats(1e-6, 1e8))},
+        "drop": {"share": draw(st.floats(0, 1, exclude_min=True))},
+    }.get(kind, {})
     return Fault(kind=kind, device=name, for_s=draw(st.none() | numbers), **when, **more)
 
 
@@ -108,6 +113,12 @@ def test_a_file_holds_texts_and_mappings(tmp_path: Path) -> None:
         ),
         ("faults:\n  - {kind: hang, device: a, at_s: 3, after_tasks: 2}", "not both"),
         ("faults: []\nseed: -1", "seed: "),
+        ("faults: []\nseed: 1_0", "seed: "),
+        ("faults:\n  - {kind: crash, device: a, at_s: 1:30}", r"faults\[0\]: .*at_s: '1:30'"),
+        ("faults:\n  - {kind: crash, device: a, at_s: 1e300}", r"must be at most 1,000,000,000"),
+        ("faults:\n  - {kind: crash, device: a, at_s: .inf}", r"must be a finite number"),
+        ("faults: &a [*a]", "an alias leads back to what it stands in"),
+        ("faults: []\nfaults: []", "key 'faults' stands twice"),
         ("", "the file is empty"),
     ],
 )

@@ -17,13 +17,14 @@ PACKAGE = ROOT / "hddnn"
 
 #: From the ground up: a file imports only from rows above its own. A package is one row, free inside.
 LAYERS = (
-    "_version", "errors", "checks", "machine", "places", "bars", "devices", "topology", "faults", "labels",
+    "_version", "errors", "interrupts", "given", "yaml12", "checks",
+    "machine", "places", "bars", "devices", "topology", "faults", "labels",
     "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "noise", "runtimes", "privacy",
     "training", "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records",
     "journal", "policies", "own", "cubes", "sweep", "tables", "plots", "bench", "audit", "report",
     "certificates", "engines", "serving", "service", "dashboard", "preflight", "api", "__init__", "progress",
-    "profiling", "console", "options", "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli", "train_cli",
-    "audit_cli", "certs_cli", "profile_cli", "worker_cli", "status_cli", "up_cli", "run_cli", "classify_cli",
+    "profiling", "console", "ending", "options", "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli",
+    "train_cli", "audit_cli", "certs_cli", "profile_cli", "worker_cli", "status_cli", "up_cli", "run_cli", "classify_cli",
     "serve_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hddnn import given as given_files
+from hddnn import yaml12
 from hddnn.errors import TopologyError
 from hddnn.topology import TIERS, Device, Link, Topology, packaged_topologies
 
@@ -74,7 +78,18 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         pytest.param(
             "name: x\nname: y\n", "line 2, column 1: not valid YAML: key 'name' stands twice", id="key-twice"
         ),
-        pytest.param("name: 2025-13-01\n", "not valid YAML: month must be in 1..12", id="date"),
+        pytest.param("name: !!int x\n", "line 1, column 7: not valid YAML: 'x' is no int", id="no-number"),
+        pytest.param(
+            "name: &a [*a]\n",
+            "line 1, column 7: not valid YAML: an alias leads back to what it stands in",
+            id="circle",
+        ),
+        pytest.param(
+            "name: x\n"
+            + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10 if i else ['1'])}]\n" for i in range(9)),
+            "not valid YAML: its aliases make more than 1,000,000 entries of it",
+            id="bomb",
+        ),
         pytest.param("{}", "devices: is missing; it is required", id="no-devices"),
         pytest.param(
             small(rest="n_mapp: 1"), "n_mapp: unknown key 'n_mapp', did you mean 'n_map'?", id="top-key"
@@ -186,9 +201,60 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         ),
         pytest.param(
             small(devices="{name: a, tier: end, network: mobilenet, threads: yes}"),
-            "devices[0].threads: True is not allowed; it must be a whole number",
+            "devices[0].threads: 'yes' is not allowed; it must be a whole number",
             id="threads-yes",
         ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, threads: true}"),
+            "devices[0].threads: True is not allowed; it must be a whole number",
+            id="threads-true",
+        ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, threads: 1_0}"),
+            "devices[0].threads: '1_0' is not allowed; it must be a whole number",
+            id="threads-underscore",
+        ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, threads: 1:30}"),
+            "devices[0].threads: '1:30' is not allowed; it must be a whole number",
+            id="threads-sexagesimal",
+        ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, count: 100000000}"),
+            "devices[0].count: 100000000 is out of range; it must be at most 1,000,000",
+            id="count-of-too-many",
+        ),
+        pytest.param(
+            small(devices=", ".join(f"{{name: {n}, tier: end, network: m, count: 400000}}" for n in "abc")),
+            "devices: 1,200,000 devices are too many; at most 1,000,000 are allowed in a topology",
+            id="too-many-together",
+        ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, count: 1e3}"),
+            "devices[0].count: 1000.0 is not allowed; it must be a whole number",
+            id="count-is-float",
+        ),
+        pytest.param(
+            small(devices=f"{{name: a, tier: end, network: mobilenet, count: 1{'0' * 5000}}}"),
+            "column 59: not valid YAML: a number of 5,001 characters",
+            id="number-of-many-digits",
+        ),
+        pytest.param(
+            small(devices=f"{{name: a, tier: end, network: mobilenet, first: 1{'0' * 300}, count: 2}}"),
+            "is out of range; it must be at most 1,000,000,000",
+            id="first",
+        ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, threads: 5000}"),
+            "devices[0].threads: 5000 is out of range; it must be at most 1,024",
+            id="threads-too-many",
+        ),
+        pytest.param(
+            small(devices=f"{{name: {'a' * 100_000}, tier: end, network: mobilenet}}"),
+            "aaa...: String should have at most 200 characters",
+            id="long-name",
+        ),
+        pytest.param(small(rest=f"? {'x' * 100_000}\n: 1"), "xxx...'; allowed: name,", id="long-key"),
         pytest.param(
             small(devices="{name: a, tier: end, network: mobilenet, seconds_per_image: -1}"),
             "devices[0].seconds_per_image.mobilenet: -1 is out of range; it must be at least 0",
@@ -226,8 +292,23 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         ),
         pytest.param(
             small(links="{from: end, to: edge, bandwidth_bps: 0}"),
-            "links[0].bandwidth_bps: 0 is out of range; it must be more than 0",
+            "links[0].bandwidth_bps: 0 is out of range; it must be at least 0.001",
             id="bandwidth",
+        ),
+        pytest.param(
+            small(links="{from: end, to: edge, bandwidth_bps: 1e400}"),
+            "links[0].bandwidth_bps: inf is not allowed; it must be a finite number",
+            id="bandwidth-overflow",
+        ),
+        pytest.param(
+            small(links="{from: end, to: edge, bandwidth_bps: 1e-300}"),
+            "links[0].bandwidth_bps: 1e-300 is out of range; it must be at least 0.001",
+            id="bandwidth-underflow",
+        ),
+        pytest.param(
+            small(links="{from: end, to: edge, latency_s: 1e300}"),
+            "links[0].latency_s: 1e+300 is out of range; it must be at most 1,000,000,000",
+            id="latency-of-ages",
         ),
         pytest.param(
             small(links="{from: end, to: edge, bandwidth_bps: 10 MB}"),
@@ -284,13 +365,18 @@ def test_a_bad_file_gets_one_line(tmp_path: Path, text: str, line: str) -> None:
     assert str(caught.value).startswith(f"{file}: ")
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 700
     assert caught.value.exit_code == 2
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    monkeypatch.setattr(given_files, "SILENT_S", 0.05)
     for path, line in (
+        (Path("/dev/zero"), "cannot be read: is a device, not a regular file"),
+        (tmp_path / "pipe.yaml", "cannot be read: is a pipe, and nobody wrote to it for 0.05 s"),
         (tmp_path / "none.yaml", "no such file"),
         (tmp_path, "cannot be read: Is a directory"),
         (binary, "is not UTF-8 text"),
@@ -348,6 +434,22 @@ def test_an_unknown_device_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("count", "devices"), [("010", 10), ("0o10", 8), ("0x10", 16), ("08", 8), ("10", 10)]
+)
+def test_numbers_are_those_of_yaml_1_2(tmp_path: Path, count: str, devices: int) -> None:
+    file = tmp_path / "home.yaml"
+    file.write_text(small(devices=f"{{name: a, tier: end, network: mobilenet, count: {count}}}"))
+    assert len(Topology.load(file).devices) == devices
+
+
+def test_a_topology_may_come_through_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit((tmp_path / "pipe.yaml").write_text, small())
+        assert Topology.load(tmp_path / "pipe.yaml").devices[0].name == "a"
+
+
+@pytest.mark.parametrize(
     ("n", "names"),
     [
         (1, ["camera-1"]),
@@ -372,6 +474,8 @@ def test_with_end_devices_copies_unlike_devices_in_turn() -> None:
     ]  # fmt: skip
     with pytest.raises(TopologyError, match="0 end devices are not allowed; it must be at least 1"):
         grown.with_end_devices(0)
+    with pytest.raises(TopologyError, match=r"10+ end devices are not allowed; it must be at most 1,000,000"):
+        grown.with_end_devices(10**12)
 
 
 def test_a_topology_travels_between_processes() -> None:
@@ -383,8 +487,10 @@ def test_a_topology_travels_between_processes() -> None:
 prose = st.text(st.characters().filter(str.isprintable) | st.just("\n"), max_size=20)
 seconds = st.floats(0, 1e6)
 networks = st.sampled_from(NETWORKS)
-names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,6}", fullmatch=True) | st.from_regex(
-    r"[ab]-(0|[1-9][0-9]?)", fullmatch=True
+names = (
+    st.sampled_from(["010", "0o10", "1e3", "yes", "0x1f", "null"])
+    | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,6}", fullmatch=True)
+    | st.from_regex(r"[ab]-(0|[1-9][0-9]?)", fullmatch=True)
 )
 
 
@@ -430,7 +536,9 @@ def topologies(draw: st.DrawFn) -> Topology:
 
 @given(topologies())
 def test_to_yaml_and_back_is_the_same_topology(topology: Topology) -> None:
-    assert Topology.from_dict(yaml.safe_load(topology.to_yaml())) == topology
+    # To a reader of YAML 1.1 as well.
+    for load in (yaml12.load, yaml.safe_load):
+        assert Topology.from_dict(load(topology.to_yaml())) == topology
 
 
 @given(topologies(), st.integers(1, 20))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from hddnn import cubes
+from hddnn import cubes, yaml12
 from hddnn.errors import InputError, TopologyError, first_line
 from hddnn.topology import Topology
 
@@ -174,7 +174,7 @@ def recognise(cube: xr.Dataset) -> tuple[str, str]:
 def topology_of(cube: xr.Dataset) -> Topology:
     """Return the topology of a run's cube. Raises TopologyError."""
     try:
-        data = yaml.safe_load(cube.attrs["topology"])
+        data = yaml12.load(cube.attrs["topology"])
     except yaml.YAMLError as error:
         raise TopologyError(f"no YAML: {first_line(error)}") from None
     if not isinstance(data, dict):
