@@ -24,8 +24,8 @@ LAYERS = (
     "journal", "policies", "own", "cubes", "sweep", "tables", "plots", "bench", "audit", "report",
     "certificates", "engines", "serving", "service", "dashboard", "preflight", "api", "__init__", "progress",
     "profiling", "console", "ending", "options", "scenario", "own_cli", "bench_cli", "report_cli", "zoo_cli",
-    "train_cli", "audit_cli", "certs_cli", "profile_cli", "worker_cli", "status_cli", "up_cli", "run_cli", "classify_cli",
-    "serve_cli", "cli", "__main__",
+    "train_cli", "audit_cli", "certs_cli", "profile_cli", "worker_cli", "status_cli", "up_cli", "run_cli",
+    "classify_cli", "serve_cli", "cli", "__main__",
 )  # fmt: skip
 HEAVY = ("torch", "torchvision", "bokeh", "distributed", "openvino", "onnx", "matplotlib")
 MOST_LINES = 350
