@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import HTTPException, Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from hddnn import images
 from hddnn.errors import ClusterError, DataError, FormatError, QueueFull
+from hddnn.service.forms import files_of
 
 if TYPE_CHECKING:
     from hddnn.serving import AsyncSession, Reply
@@ -77,7 +76,7 @@ class Intake:
         try:
             await self._fill(body, request)
             came_s = time.monotonic()
-            files = await _files(request, bytes(body)) if kind == _FORM else [bytes(body)]
+            files = await files_of(request, bytes(body)) if kind == _FORM else [bytes(body)]
             pixels = await self._images(files)  # uint8 (N, H, W, 3)
         finally:
             self._reading -= 1
@@ -134,7 +133,9 @@ class Intake:
                     if self._held_bytes > _BODIES * self._limits.max_bytes:
                         raise too_busy("too much is being sent at once; try again later")
         except TimeoutError:
-            raise HTTPException(408, f"the body took more than {_BODY_S:.0f} s") from None
+            raise HTTPException(
+                408, f"the body took more than {_BODY_S:.0f} s", {"Connection": "close"}
+            ) from None
         if not body:
             raise HTTPException(422, "no image: the body is empty")
 
@@ -171,24 +172,3 @@ def _media_type(request: Request) -> str:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise HTTPException(415, "the body has a content encoding; send images as they are")
     return kind
-
-
-class _InMemory(MultiPartParser):
-    spool_max_size = 0  # no image is written to disk: 0 is without limit, and bodies have one
-
-
-async def _files(request: Request, body: bytes) -> list[bytes]:
-    """Return the files of a form, in order; other fields are passed over."""
-
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    try:
-        form = await _InMemory(request.headers, whole()).parse()
-    except MultiPartException as fault:
-        raise HTTPException(422, f"the form cannot be read: {fault.message}") from None
-    files = [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
-    await form.close()
-    if not files:
-        raise HTTPException(422, "the form holds no file: give each image a file name")
-    return files
