@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
+
+from hddnn.errors import InputError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -48,3 +52,51 @@ def topology_option(
 def from_environment(name: str) -> bool:
     """Tell whether an option of the command that runs was given by its variable."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.ENVIRONMENT
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port, as in [::1]:8786, and as Dask wants it; ::1 and [::1] are one."""
+    bare = unbracketed(host)
+    try:
+        return f"[{bare}]" if ipaddress.ip_address(bare).version == 6 else bare
+    except ValueError:
+        return host  # a name
+
+
+def unbracketed(host: str) -> str:
+    """Return a host as the system wants it: ::1 for [::1]."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def own_host(host: str) -> str:
+    """Return a host to listen at in Dask's form; raises InputError for one that is none of this machine's."""
+    bare = unbracketed(host)
+    if not bare:
+        raise InputError("--host is empty; give an address of this machine, or 0.0.0.0 for all")
+    fault: Exception | None = None
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(bare, 0, type=socket.SOCK_STREAM):
+            try:
+                with socket.socket(family, kind, protocol) as tried:
+                    tried.bind(address)
+                return bracketed(bare)
+            except OSError as error:
+                fault = error
+    except (OSError, UnicodeError) as error:
+        fault = error
+    raise InputError(
+        f"cannot listen at {host}: {fault}; give --host an address of this machine, or 0.0.0.0 for all"
+    )
+
+
+def own_hosts(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of one of Dask's commands, with the host after --host in Dask's form; raises InputError."""
+    follows = False
+    for word in words:
+        option, given, host = word.partition("=")
+        if follows:
+            word = word if "://" in word else own_host(word)
+        elif option == "--host" and given:
+            word = word if "://" in host else f"--host={own_host(host)}"
+        yield word
+        follows = word == "--host"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import warnings
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from hddnn.console import INCOMPLETE, fail, one_line_errors
 from hddnn.errors import InputError
-from hddnn.options import ADDRESS, TLS, topology_option
+from hddnn.options import ADDRESS, TLS, bracketed, topology_option, unbracketed
 
 POSITIVE = click.IntRange(min=1)
 
@@ -77,10 +78,16 @@ POSITIVE = click.IntRange(min=1)
     help="Bytes that a request may bring; more are refused unread (413).",
 )
 @click.option(
+    "--root-path",
+    default="",
+    metavar="/PATH",
+    help="What a proxy before the service takes off the paths of requests.",
+)
+@click.option(
     "--dashboard/--no-dashboard", default=False, help="Serve live pages of the devices that are started here."
 )
 @one_line_errors
-def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
+def serve(host: str, port: int, max_bytes: int, root_path: str, **options: Any) -> None:
     """Classify images over HTTP: POST one to /classify, and get a coarse and a fine answer as they come.
 
     / is a page to drop pictures on, /docs describes the interface, /healthz tells whether devices are live. Who
@@ -94,12 +101,20 @@ def serve(host: str, port: int, max_bytes: int, **options: Any) -> None:
       curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/classify
     """
     try:
-        _serve(host, port, max_bytes, **options)
+        _serve(unbracketed(host), port, max_bytes, _prefix(root_path), **options)
     except (KeyboardInterrupt, asyncio.CancelledError):
         fail("stopped before it was ready", INCOMPLETE)
 
 
-def _serve(host: str, port: int, max_bytes: int, spec: str, **options: Any) -> None:
+def _prefix(root_path: str) -> str:
+    """Return a prefix of paths as /a/b, or nothing."""
+    parts = [part for part in root_path.split("/") if part]
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) for part in parts):
+        raise InputError(f"--root-path is {root_path!r}; give the path of an URL, such as /hddnn")
+    return "".join(f"/{part}" for part in parts)
+
+
+def _serve(host: str, port: int, max_bytes: int, root_path: str, spec: str, **options: Any) -> None:
     try:
         from hddnn.service import server
         from hddnn.service.intake import Limits
@@ -114,12 +129,12 @@ def _serve(host: str, port: int, max_bytes: int, spec: str, **options: Any) -> N
     system = Topology.load(spec, networks=zoo.names())
     session = AsyncSession(system, **options)
     with server.bound(host, port) as listener:
-        place = f"[{host}]" if ":" in host else host
-        at = f"http://{place}:{listener.getsockname()[1]}"
+        at = f"http://{bracketed(host)}:{listener.getsockname()[1]}"
 
         def ready() -> None:
             pages = f"   dashboard: {session.dashboard_link}" if session.dashboard_link else ""
             click.echo(f"{system.name} answers at {at}; Ctrl-C stops it{pages}")
 
         click.echo(f"starting the devices of {system.name}", err=True)
-        asyncio.run(server.serve(session, listener, Limits(max_bytes, options["deadline_s"]), ready))
+        limits = Limits(max_bytes, options["deadline_s"])
+        asyncio.run(server.serve(session, listener, limits, ready, root_path))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hddnn.console import one_line_errors
-from hddnn.options import TLS, topology_option
+from hddnn.options import TLS, own_host, topology_option
 
 if TYPE_CHECKING:
     from hddnn.topology import Topology
@@ -49,7 +49,8 @@ def up(spec: str, tls: Path | None, host: str, port: int, own_speed: bool, dashb
     from hddnn import zoo
     from hddnn.topology import Topology
 
-    asyncio.run(_up(Topology.load(spec, networks=zoo.names()), tls, host, port, own_speed, dashboard))
+    system = Topology.load(spec, networks=zoo.names())
+    asyncio.run(_up(system, tls, own_host(host), port, own_speed, dashboard))
 
 
 async def _up(

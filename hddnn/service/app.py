@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hddnn._version import __version__
 from hddnn.errors import HddnnError
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _ABOUT = """Classify images on end devices, edge devices and a cloud. `POST /classify` answers with server-sent
 events: `coarse` as soon as an end device has answered, then `fine`; with `Accept: application/json` it answers
 once, with both."""
+_STATIC = "static-offline-docs"  # where fastapi-offline has what the page of the interface needs
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {
     "required": True,
@@ -73,16 +77,43 @@ _EVENTS = {
         "required": ["event", "data"],
     }
 }
-DeadlineS = Annotated[
-    float | None,
-    Query(gt=0, le=3600, allow_inf_nan=False, description="Seconds after which no answer is waited for."),
-]
 
 
-def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
-    """Return the application that answers with a session that is open."""
+class Asked(BaseModel):
+    """The parameters of a request; one that is not known is refused, as it would mean nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deadline_s: float | None = Field(
+        None, gt=0, le=3600, allow_inf_nan=False, description="Seconds after which no answer is waited for."
+    )
+
+
+class _Heads:
+    """Answer HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, send_head)
+        else:
+            await self._app(scope, receive, send)
+
+
+def make_app(session: AsyncSession, limits: Limits, root_path: str = "") -> FastAPI:
+    """Return the application that answers with a session that is open.
+
+    root_path: what a proxy takes off the paths of requests, as in /a/b. Pages that are asked for by their own
+    path need none: what they ask for in turn is relative to it.
+    """
     app: FastAPI = FastAPIOffline(
-        title="hddnn", version=__version__, description=_ABOUT, redoc_url=None,
+        title="hddnn", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None,
+        servers=[{"url": root_path or "."}],
         exception_handlers={
             RequestValidationError: _wrong_parameters, ClientDisconnect: _gone, HddnnError: _lost,
         },
@@ -99,9 +130,9 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
             **_REFUSALS,
         },
     )  # fmt: skip
-    async def classify(request: Request, deadline_s: DeadlineS = None) -> Response:
+    async def classify(request: Request, asked: Annotated[Asked, Query()]) -> Response:
         """Classify one image, or several that are files of a form."""
-        count, replies = await intake.replies(request, deadline_s)
+        count, replies = await intake.replies(request, asked.deadline_s)
         if wants_document(request):
             return await document(request, replies, count)
         return EventStream(replies)
@@ -116,17 +147,32 @@ def make_app(session: AsyncSession, limits: Limits) -> FastAPI:
         return JSONResponse({**vars(health), "live": dict(health.live)}, 200 if health.ok else 503)
 
     page = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+    page = page.replace("<head>", f'<head>\n<base href="{root_path}/" />', 1) if root_path else page
 
     @app.get("/", include_in_schema=False)
     async def drop_a_picture() -> HTMLResponse:
         return HTMLResponse(page)
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="openapi.json", title="hddnn", swagger_js_url=f"{_STATIC}/swagger-ui-bundle.js",
+            swagger_css_url=f"{_STATIC}/swagger-ui.css", swagger_favicon_url=f"{_STATIC}/favicon.png",
+        )  # fmt: skip
+
+    app.add_middleware(_Heads)
     return app
 
 
 async def _wrong_parameters(request: Request, error: Any) -> JSONResponse:
-    told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    return JSONResponse({"detail": told}, 422)
+    return JSONResponse({"detail": "; ".join(map(_told, error.errors()))}, 422)
+
+
+def _told(fault: dict[str, Any]) -> str:
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{where} is not known; known: {', '.join(Asked.model_fields)}"
+    return f"{where}: {fault['msg']}"
 
 
 async def _lost(request: Request, error: Any) -> JSONResponse:
