@@ -10,9 +10,10 @@ from typing import NoReturn
 
 import click
 
+from hddnn import children
 from hddnn.console import one_line_errors
 from hddnn.errors import InputError
-from hddnn.options import TLS, topology_option
+from hddnn.options import TLS, own_hosts, topology_option
 
 #: Whatever else is typed is Dask's.
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": True}
@@ -53,7 +54,7 @@ def worker(device: str, words: tuple[str, ...], spec: str, tls: Path | None, tie
         # Dask's plain HTTP server, which every worker has, tells nobody anything.
         forced["DASK_DISTRIBUTED__WORKER__HTTP__ROUTES"] = "[]"
     # Last, and so above what was typed: launchers give names and numbers of threads of their own.
-    _become("worker", [*words, *options], forced)
+    _become("worker", [*own_hosts(words), *options], forced)
 
 
 @click.command(context_settings=PASSED_ON)
@@ -77,7 +78,7 @@ def scheduler(words: tuple[str, ...], tls: Path | None) -> None:
         options = [*_identity(tls, SCHEDULER), "--protocol", "tls"]
         options += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
         forced["DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"] = "[]"
-    _become("scheduler", [*options, *words], forced)
+    _become("scheduler", [*options, *own_hosts(words)], forced)
 
 
 def _identity(folder: Path, name: str) -> list[str]:
@@ -110,5 +111,5 @@ def _become(command: str, words: Sequence[str], forced: Mapping[str, str]) -> No
     from hddnn.engines.dask.processes import CONFIG
 
     ours = {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(CONFIG[key]) for key in CONFIG}
-    env = {**ours, **os.environ, **forced}
-    os.execve(sys.executable, [sys.executable, "-m", "dask", command, *words], env)
+    env = {**ours, **children.environment(forced)}
+    os.execve(sys.executable, children.command("dask", command, *words), env)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from hddnn import children
 from hddnn.console import INCOMPLETE, fail
 from hddnn.errors import InputError
 
@@ -43,7 +44,7 @@ def commands(folder: Path, data: list[str], smoke: bool, fresh: bool) -> dict[st
     for name, options in SCENARIOS.items():
         words = ["--smoke"] if smoke else options if fresh else [*options, "--resume"]
         made[name] = [sys.executable, str(FOLDER / f"{name}.py"), *words]
-    made["run"] = [sys.executable, "-m", "hddnn", "run", *(["--engine", "closed"] if smoke else RUN)]
+    made["run"] = children.command("hddnn", "run", *(["--engine", "closed"] if smoke else RUN))
     for name, command in made.items():
         command += ["--out", str(folder / f"{name}.nc"), *(data if name in WITH_DATA else [])]
     return made
@@ -99,7 +100,7 @@ def main(
             fail(f"{name} did not finish; start the same command again to go on", INCOMPLETE)
         click.echo(f"{name}: {time.monotonic() - start_s:.0f} s\n", err=True)
     out = folder / "report.html"
-    subprocess.run([sys.executable, "-m", "hddnn", "report", str(folder), "--out", str(out)], check=True)
+    subprocess.run(children.command("hddnn", "report", str(folder), "--out", str(out)), check=True)
     if publish:
         for source in (out, *(folder / name for name in PUBLISHED)):
             shutil.copy(source, publish / source.name)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import click
 
-from hddnn import __version__
+from hddnn import __version__, children
 from hddnn.machine import description
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def measured(name: str, folder: Path) -> str:
     command = [sys.executable, str(ROOT / "scenarios" / f"{name}.py"), "--out", str(folder / f"{name}.nc")]
     if name in COMMANDS:
         words = [word.format(folder=folder) for word in COMMANDS[name]]
-        command = [sys.executable, "-m", "hddnn", *words]
+        command = children.command("hddnn", *words)
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "COLUMNS": "110"}
     )

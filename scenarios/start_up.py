@@ -27,7 +27,9 @@ TIMED_IMPORT = "import time; s = time.perf_counter(); import hddnn; print(time.p
 
 def import_s() -> float:
     """Return the seconds of the import in a fresh process, the interpreter's own start left out."""
-    done = subprocess.run([sys.executable, "-c", TIMED_IMPORT], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", TIMED_IMPORT], stdout=subprocess.PIPE, text=True, check=True
+    )
     return float(done.stdout)
 
 
@@ -38,7 +40,7 @@ def load_s(network: str) -> float:
         "s = time.perf_counter(); "
         f"runtimes.load('openvino', zoo.bundle(sys.argv[1])).warm_up({BATCH}); print(time.perf_counter() - s)"
     )
-    command = [sys.executable, "-c", code, network]
+    command = [sys.executable, "-P", "-c", code, network]
     return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 

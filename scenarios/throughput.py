@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 import click
 import psutil
 
-from hddnn import Job, Topology, load_dataset, runtimes, zoo
+from hddnn import Job, Topology, children, load_dataset, runtimes, zoo
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
@@ -55,6 +55,7 @@ def bare_loops(
     count: int, batches: int, batch_size: int, networks: list[str]
 ) -> Iterator[dict[int, Connection]]:
     """Start the processes of the bare loops, each with all networks, ready to run, by pid; end them."""
+    os.environ.update(children.SAFE)  # else they look for modules in the current folder first
     spawn = multiprocessing.get_context("spawn")
     pipes: dict[int, Connection] = {}
     processes = []

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from traps import lay, sprung
 from waiting import wait_until
 
 import hddnn.cli
@@ -91,12 +92,15 @@ def smoked(name: str, folder: Path, *words: str) -> xr.Dataset:
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=150)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    assert sprung(folder) == []
     return cubes.read(out)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scenarios")
+    made = tmp_path_factory.mktemp("scenarios")
+    lay(made)
+    return made
 
 
 def test_every_scenario_is_run_here() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from distributed.deploy import old_ssh
 from doors import listening, told_by_http
 from systems import packaged_system
+from traps import LATER, lay, sprung
 from waiting import wait_until, wait_until_said
 
 from hddnn.certificates import issue
@@ -26,6 +28,14 @@ FOLDER = Path(__file__).parents[1] / "workers"
 SYSTEM = packaged_system(1, 1, 0)
 # As in an activated environment.
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+@pytest.fixture(autouse=True)
+def traps(tmp_path: Path) -> Iterator[None]:
+    """Have every script started where modules of the user's have the names of others; none of them is run."""
+    lay(tmp_path, LATER)  # dask-ssh has a device start `python -m hddnn`
+    yield
+    assert sprung(tmp_path) == []
 
 
 @pytest.fixture

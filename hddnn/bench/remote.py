@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from hddnn import children
 from hddnn.errors import HddnnError
 from hddnn.places import cache_dir
 from hddnn.zoo import Bundle
@@ -30,8 +30,8 @@ class Remote:
         """Start the process; images: an .npy file of the images that it is to run, uint8 (N, H, W, 3)."""
         self._place = tempfile.TemporaryDirectory(prefix="hddnn-bench-")
         self._errors = Path(self._place.name) / "stderr"
-        command = [sys.executable, "-m", "hddnn.bench.process"]
-        command += [str(bundle.path), variant, str(threads), str(images)]
+        words = (str(bundle.path), variant, str(threads), str(images))
+        command = children.command("hddnn.bench.process", *words)
         environment = {
             "TMPDIR": self._place.name,
             # What torch has compiled serves the next bench, too; without a pool of processes that outlive a call.
@@ -46,7 +46,7 @@ class Remote:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=os.environ | environment,
+                env=children.environment(environment),
                 start_new_session=True,
             )
 

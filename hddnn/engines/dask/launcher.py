@@ -7,7 +7,7 @@ the memory of those imports. It speaks JSON lines: commands on standard input, r
     {"name": NAME, "event": "ready"|"failed"|"exited", "pid": N, ...}          a report
 
 When standard input ends, by close or by the parent's death, every child is killed, the folder with their files
-is removed, and the launcher exits. It is run as `python -m hddnn.engines.dask.launcher FOLDER` in a session of
+is removed, and the launcher exits. It is a module that is run with FOLDER (see hddnn.children), in a session of
 its own, so the terminal's Ctrl-C reaches the client alone, which then decides what to stop.
 """
 

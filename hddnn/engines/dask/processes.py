@@ -9,7 +9,6 @@ import os
 import pickle
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hddnn import children
 from hddnn.engines.dask.launcher import SchedulerSpec, WorkerSpec
 from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.errors import ClusterError
@@ -69,15 +69,12 @@ class LocalProcesses:
         self._folder = Path(tempfile.mkdtemp(prefix="hddnn-"))
         try:
             self._launcher = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "hddnn.engines.dask.launcher",
-                str(self._folder),
+                *children.command("hddnn.engines.dask.launcher", str(self._folder)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENVINO_TELEMETRY_OPTED_OUT": "1"},
+                env=children.environment({"OMP_NUM_THREADS": "1", "OPENVINO_TELEMETRY_OPTED_OUT": "1"}),
             )
             try:
                 async with asyncio.timeout(START_TIMEOUT_S):
