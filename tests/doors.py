@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
+import pytest
 
 #: Where Dask's schedulers and workers tell of themselves, unless told not to.
 PATHS = (
@@ -18,6 +20,13 @@ PATHS = (
 )
 
 Door = tuple[str, int]
+
+
+def ipv6(host: str) -> str:
+    """Return an address of IPv6; skip the test where this machine has none."""
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    return host
 
 
 def listening(pids: Iterable[int]) -> set[Door]:

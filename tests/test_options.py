@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from doors import ipv6
 from PIL import Image
 
 from hddnn.cli import main
+from hddnn.errors import InputError
+from hddnn.options import own_host, own_hosts
 
 #: Of each command with --tls, what takes it as far as looking for certificates.
 COMMANDS = {
@@ -62,3 +65,53 @@ def test_what_a_machine_is_set_up_for_does_not_hinder_a_run_without_processes() 
     asked = hddnn(*words, "--tls", "nowhere")
     assert asked.exit_code == 2
     assert "engine closed runs no process, so TLS means nothing" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "dasks"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("localhost", "localhost"),
+        ("::1", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("[0:0:0:0:0:0:0:1]", "[0:0:0:0:0:0:0:1]"),
+        ("::", "[::]"),
+    ],
+)
+def test_a_host_is_taken_in_every_form(host: str, dasks: str) -> None:
+    assert own_host(ipv6(host) if ":" in host else host) == dasks
+
+
+@pytest.mark.parametrize(
+    "host", ["", "[]", "nowhere.invalid", "192.0.2.1", "2001:db8::1", "[::1", "a..b", "256.0.0.1", "a\0b"]
+)
+def test_a_host_that_is_not_here_is_refused(host: str) -> None:
+    with pytest.raises(InputError, match="--host"):
+        own_host(host)
+
+
+@pytest.mark.parametrize(
+    ("words", "dasks"),
+    [
+        (("--host", "127.0.0.1", "--port", "0"), ("--host", "127.0.0.1", "--port", "0")),
+        (("--host", "::1", "tcp://[::1]:8786"), ("--host", "[::1]", "tcp://[::1]:8786")),
+        (("--host=::1",), ("--host=[::1]",)),
+        (("--host=[::1]", "--port", "0"), ("--host=[::1]", "--port", "0")),
+        (("--host", "tcp://[::1]:0"), ("--host", "tcp://[::1]:0")),
+        (("--interface", "lo"), ("--interface", "lo")),
+        (("--host",), ("--host",)),
+    ],
+)
+def test_hosts_among_the_options_of_dask(words: tuple[str, ...], dasks: tuple[str, ...]) -> None:
+    if "::1" in " ".join(words):
+        ipv6("::1")
+    assert tuple(own_hosts(words)) == dasks
+
+
+@pytest.mark.parametrize("command", ["up", "scheduler", "serve"])
+def test_a_host_that_is_not_here_is_told_in_one_line(command: str) -> None:
+    result = hddnn(command, *(() if command == "scheduler" else COMMANDS[command]), "--host", "192.0.2.1")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("hddnn: cannot listen at 192.0.2.1")
+    assert len(result.stderr.splitlines()) == 1

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner
-from doors import listening
+from doors import ipv6, listening
 from systems import packaged_system
 from waiting import wait_until
 
@@ -28,11 +28,11 @@ SYSTEM = packaged_system(1, 1, 0)
 class Up:
     """A running `hddnn up`, and what it says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.topology = folder / "small.yaml"
         self.topology.write_text(SYSTEM.to_yaml())
         self._out, self._err = folder / "out", folder / "err"
-        words = ("-m", "hddnn", "up", "--topology", str(self.topology), "--port", "0")
+        words = ("-m", "hddnn", "up", "--topology", str(self.topology), "--port", "0", *options)
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen([sys.executable, *words], stdout=out, stderr=err)
         wait_until(lambda: self.starts or self.process.poll() is not None, "all to be up")
@@ -133,6 +133,20 @@ def test_a_system_that_cannot_start_says_why(up: Up, tmp_path: Path) -> None:
             [sys.executable, *words], capture_output=True, text=True, timeout=100, cwd=tmp_path
         )
         assert (done.returncode, done.stderr) == (2, says)
+
+
+def test_all_may_listen_at_ipv6(tmp_path: Path) -> None:
+    up = Up(tmp_path, "--host", ipv6("::1"))
+    try:
+        assert up.starts[0].startswith("tcp://[::1]:")
+        found = up.status()
+        assert up.code == 0
+        assert all(one["address"].startswith("tcp://[::1]:") for one in found.values())
+        up.process.terminate()
+        assert up.process.wait(20) == 0
+    finally:
+        up.process.kill()
+        up.process.wait(20)
 
 
 def test_what_hangs_comes_back(up: Up) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from doors import ipv6
 from fake_session import picture
 from served import HEALTH, one_image, posted, rest, served, statuses
 from waiting import wait_until
@@ -26,17 +27,14 @@ CHUNKED = posted(b"5\r\nhello\r\n", "Transfer-Encoding: chunked")
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_small_pieces_are_sent_at_once(host: str) -> None:
-    try:
-        with served(host=host) as service, socket.create_connection((host, service.port), 60) as client:
-            client.sendall(HEALTH)
-            assert client.recv(12) == b"HTTP/1.1 200"
-            (connection,) = service.server.server_state.connections
-            accepted = connection.transport.get_extra_info("socket")
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-    except Exception:
-        if host == "::1" and not Path("/proc/net/if_inet6").exists():
-            pytest.skip("no IPv6 here")
-        raise
+    if ":" in host:
+        ipv6(host)
+    with served(host=host) as service, socket.create_connection((host, service.port), 60) as client:
+        client.sendall(HEALTH)
+        assert client.recv(12) == b"HTTP/1.1 200"
+        (connection,) = service.server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import httpx
 import psutil
 import pytest
 from browsing import chromium
+from doors import ipv6
 from fake_session import picture
 from PIL import Image
 from waiting import wait_until
@@ -56,15 +57,27 @@ class Service:
         self.process.communicate()
 
 
-def started(folder: Path, *words: str) -> Service:
+def started(folder: Path, *words: str, before: tuple[str, ...] = ()) -> Service:
+    """Run `hddnn serve` with some words; before: of a command that runs it in turn."""
     (folder / "tiny.yaml").write_text(SYSTEM)
     errors = folder / "stderr"
-    command = [sys.executable, "-m", "hddnn", "serve", "--topology", "tiny.yaml", "--port", "0", *words]
+    command = [
+        *before,
+        sys.executable,
+        "-m",
+        "hddnn",
+        "serve",
+        "--topology",
+        "tiny.yaml",
+        "--port",
+        "0",
+        *words,
+    ]
     with errors.open("w") as stream:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=stream, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    found = re.search(r"http://(127\.0\.0\.1|\[::1\]):\d+", line)
     if found is None:
         process.kill()
         process.communicate()
@@ -239,6 +252,39 @@ def test_a_picture_is_dropped_on_the_page(service: Service, tmp_path: Path) -> N
     assert across <= 400
 
 
+def test_silent_connections_with_few_descriptors_keep_nobody_out(tmp_path: Path) -> None:
+    few = ("sh", "-c", 'ulimit -n 256; exec "$@"', "sh")
+    half_head, half_body = (
+        b"GET /healthz HTTP/1.1\r\nX: ",
+        b"POST /classify HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+    )
+    running = started(tmp_path, before=few)
+    try:
+        host, port = running.at.removeprefix("http://").split(":")
+        with ExitStack() as stack:
+            for said in (b"", half_head, half_body):
+                for number in range(300):
+                    silent = stack.enter_context(socket.create_connection((host, int(port)), 60))
+                    silent.sendall(said)
+                    assert number % 100 or running.health()["ok"]
+                assert running.health()["ok"]
+            answer = httpx.post(f"{running.at}/classify", content=picture(), headers=PNG, timeout=60)
+            assert answer.status_code == 200
+        assert len(running.errors.read_text().splitlines()) < 10
+    finally:
+        running.close()
+
+
+def test_it_listens_at_ipv6_however_that_is_written(tmp_path: Path) -> None:
+    running = started(tmp_path, "--host", ipv6("[::1]"), "--root-path", "a/b/")
+    try:
+        assert running.at.startswith("http://[::1]:")
+        assert running.health()["ok"]
+        assert '<base href="/a/b/" />' in httpx.get(running.at).text
+    finally:
+        running.close()
+
+
 def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
     running = started(tmp_path)
     try:
@@ -281,7 +327,13 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> 
         assert "cannot listen at 127.0.0.1:" in one_line("--port", port, folder=tmp_path)
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "[2001:db8::1]", "a..b", "256.0.0.1"])
+def test_a_host_that_is_not_here_is_said(host: str, tmp_path: Path) -> None:
+    assert f"cannot listen at {host}:0: " in one_line("--port", "0", "--host", host, folder=tmp_path)
+
+
 def test_wrong_options_are_said(tmp_path: Path) -> None:
+    assert "give the path of an URL" in one_line("--root-path", '/"><script>', folder=tmp_path)
     assert "unknown scheme 'up'" in one_line("--scheme", "up", folder=tmp_path)
     assert "nowhere" in one_line("--topology", "nowhere.yaml", folder=tmp_path)
     assert "--queue" in one_line("--queue", "0", folder=tmp_path)
