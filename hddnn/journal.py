@@ -29,6 +29,7 @@ from hddnn.records import Answer, Recorder
 from hddnn.topology import Topology
 
 SUFFIX = ".jsonl"
+_BEGINS = b'{"job": '
 
 #: What a recorder tells, by the names of its methods.
 _TOLD = ("submitted", "transferred", "answered", "fault", "left")
@@ -144,6 +145,8 @@ class Journal:
         text = self._file.read()
         end = text.rfind(b"\n") + 1
         try:
+            if not end and not _BEGINS.startswith(text[: len(_BEGINS)]):
+                raise ValueError("not the first line of one that was cut short")
             header, *events = [json.loads(line) for line in text[:end].splitlines()] or [None]
             begun = header is not None
             differing = differences(header["job"], self._facts) if begun else []

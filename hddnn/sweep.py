@@ -194,8 +194,8 @@ class _Journal:
 
     def _read(self, grid: _Grid) -> list[str]:
         """Return the lines that are whole; raises InputError when they are of another grid."""
-        lines = self.path.read_text().split("\n")[:-1]  # what follows the last line's end was cut off
-        if not lines:
+        *lines, rest = self.path.read_text().split("\n")  # what follows the last line's end was cut off
+        if not lines and json.dumps(grid.header).startswith(rest):
             return [json.dumps(grid.header)]
         try:
             header = json.loads(lines[0])
@@ -203,7 +203,7 @@ class _Journal:
             for line in lines[1:]:
                 point, numbers = json.loads(line)
                 self.done[self.key(point)] = numbers
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+        except (ValueError, AttributeError, TypeError, LookupError) as error:
             raise InputError(f"{self.path} holds no points of a sweep: remove it") from error
         if differing:
             raise InputError(

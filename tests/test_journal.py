@@ -182,6 +182,36 @@ def test_a_file_that_holds_no_journal_is_refused_and_left_as_it_is(tmp_path: Pat
     assert path.read_text() == f"{line}\n"
 
 
+def test_a_journal_that_is_cut_anywhere_holds_what_came_before(tmp_path: Path) -> None:
+    with begun(tmp_path) as journal:
+        it = recorder()
+        journal.restore(it)
+        tell(it)
+    path = tmp_path / "test.jsonl"
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        with Journal(tmp_path, "test", FACTS) as journal:
+            kept = max(whole[:cut].count(b"\n") - 1, 0)
+            assert len(journal._events) == kept
+        assert path.read_bytes() == b"".join(lines[: whole[:cut].count(b"\n")])
+
+
+@pytest.mark.parametrize("text", ["my notes", "{", '{"job', '{"jobs": [1, 2'])
+def test_a_file_that_ends_before_its_first_line_does_is_one_only_if_it_began_as_one(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "test.jsonl"
+    path.write_text(text)
+    if '{"job": '.startswith(text):
+        Journal(tmp_path, "test", FACTS).__exit__(None, None, None)
+        return
+    with pytest.raises(InputError, match=r"test\.jsonl holds no journal, or is damaged"):
+        Journal(tmp_path, "test", FACTS)
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize("line", ["nonsense", '{"what": "finish"}', '{"what": "answered", "batch": 1}'])
 def test_a_line_that_is_none_is_damage(tmp_path: Path, line: str) -> None:
     with begun(tmp_path):

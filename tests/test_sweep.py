@@ -93,6 +93,22 @@ def test_without_resume_all_is_measured_anew(tmp_path: Path) -> None:
     assert len(again.asked) == 12
 
 
+def test_a_sweep_that_is_cut_anywhere_goes_on_with_the_points_before(tmp_path: Path) -> None:
+    out = tmp_path / "a.nc"
+    cube = run(Counted(), out)
+    points = out.with_suffix(".points.jsonl")
+    whole = points.read_bytes()
+    for cut in range(0, len(whole), 7):
+        points.write_bytes(whole[:cut])
+        again = Counted()
+        xr.testing.assert_identical(run(again, out, resume=True), cube)
+        assert len(again.asked) == 12 - max(whole[:cut].count(b"\n") - 1, 0)
+    points.write_text("my notes")
+    with pytest.raises(InputError, match="holds no points of a sweep"):
+        run(Counted(), out, resume=True)
+    assert points.read_text() == "my notes"
+
+
 def test_half_a_line_is_no_point(tmp_path: Path) -> None:
     out = tmp_path / "a.nc"
     with pytest.raises(KeyboardInterrupt):
