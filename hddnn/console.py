@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -16,7 +17,7 @@ from typing import Any, NoReturn, Self, TextIO, cast
 
 import click
 
-from hddnn.errors import HddnnError, InputError, JobIncomplete, first_line
+from hddnn.errors import HddnnError, InputError, JobIncomplete, PassedOver, first_line
 from hddnn.interrupts import SIGNALS
 
 INCOMPLETE = JobIncomplete.exit_code
@@ -88,13 +89,30 @@ class Interrupts:
             os.write(2, SHORTLY.encode())
 
 
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Say in one line what of a data folder is passed over; other warnings stay as they are."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, PassedOver):
+            click.echo(f"hddnn: {message}", err=True)
+        else:
+            shown(message, category, *rest, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Turn what hddnn raises on purpose, and output that nobody takes, into one line on standard error at most."""
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with _one_line_warnings():
+                command(*args, **kwargs)
         except HddnnError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -121,6 +139,8 @@ def in_turn(*steps: Callable[[], object]) -> None:
             wrong.append(str(error))
         except OSError as error:
             wrong.append(_unheard(error) if error.errno in _UNHEARD else str(error))
+        except SystemExit:  # what rich does when the reader of a pipe left
+            wrong.append("")
         except Exception as error:  # a figure that cannot be drawn, a table that cannot be set
             wrong.append(f"{type(error).__name__}: {first_line(error)}")
     told = [text for text in wrong if text]
