@@ -43,7 +43,7 @@ async def connect(address: str, tls: Path | None = None) -> Client:
         set_as_default=False,
         security=security(tls, CLIENT),
     )
-    with _unsaid():
+    with unsaid():
         try:
             # Dask's limit is on the connection alone: for one who accepts it, and is silent then, it waits.
             async with asyncio.timeout(CONNECT_TIMEOUT_S + GREETING_TIMEOUT_S):
@@ -53,7 +53,7 @@ async def connect(address: str, tls: Path | None = None) -> Client:
             if not isinstance(error, Exception):
                 raise
             failed = ClusterError(
-                f"no Dask scheduler answers at {address} ({_why(error)}); start one with 'dask scheduler', "
+                f"no Dask scheduler answers at {address} ({why(error)}); start one with 'dask scheduler', "
                 "or give the address of one"
             )
             traceback.clear_frames(error.__traceback__)  # a connection that Dask leaves open ends with them
@@ -63,8 +63,8 @@ async def connect(address: str, tls: Path | None = None) -> Client:
     return client
 
 
-def _why(error: Exception) -> str:
-    """Return what went wrong with a connection: its first cause, in words of who met it."""
+def why(error: Exception) -> str:
+    """Return what went wrong with a connection to what should be a scheduler: the first cause."""
     first: BaseException = error
     while first.__cause__ is not None:
         first = first.__cause__
@@ -80,7 +80,7 @@ def _why(error: Exception) -> str:
 
 
 @contextmanager
-def _unsaid() -> Iterator[None]:
+def unsaid() -> Iterator[None]:
     """Keep Dask from logging what is raised, or of no interest, as well."""
 
     def never(record: logging.LogRecord) -> bool:
@@ -100,7 +100,7 @@ async def close(client: Client) -> None:
     """Close a client; one whose scheduler is gone, or hangs, is given up without a word."""
     if client.status != "running":  # it goes on looking for its scheduler for a moment
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    with _unsaid():
+    with unsaid():
         try:
             await client.close(timeout=CLOSE_TIMEOUT_S)
         except TimeoutError:

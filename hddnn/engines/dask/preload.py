@@ -10,15 +10,21 @@ modelled ones. Where options cannot be given, as in a container, variables do: H
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import traceback
 
 import click
 from distributed import Worker
+from distributed.comm import connect
+from distributed.core import send_recv
 
 from hddnn import zoo
+from hddnn.engines.dask.connecting import GREETING_TIMEOUT_S, unsaid, why
 from hddnn.engines.dask.device import Device
 from hddnn.engines.dask.heartbeat import Heart
 from hddnn.engines.dask.messages import HEARTBEAT_S, DeviceSpec
+from hddnn.engines.dask.tls import CONNECT_TIMEOUT_S
 from hddnn.errors import ClusterError, HddnnError, InputError, first_line
 from hddnn.topology import Topology
 
@@ -63,18 +69,73 @@ async def dask_setup(
             heartbeat_s=heartbeat,
         )
         _check(worker, spec)
+        await _check_scheduler(worker)
         own = Device(spec)
         own.load()
         for plugin in (own, Heart(spec.heartbeat_s)):
             answer = await worker.plugin_add(plugin=plugin, catch_errors=False)
             assert answer["status"] == "OK", answer
+        _end_when_refused(worker)
     except Exception as error:
         # A mere exception would be logged, and the worker would register without its networks.
         reason = (
             str(error) if isinstance(error, HddnnError) else f"{type(error).__name__}: {first_line(error)}"
         )
-        print(f"hddnn: device {name}: {reason}", file=sys.stderr, flush=True)
+        _say(name, reason)
         sys.exit(1)
+
+
+def _say(name: str, what: str) -> None:
+    print(f"hddnn: device {name}: {what}", file=sys.stderr, flush=True)
+
+
+async def _check_scheduler(worker: Worker) -> None:
+    """Raise ClusterError when something else than a scheduler is where that should be.
+
+    A scheduler that is not there yet is waited for, as Dask does it; one that says nothing, too, and that is said.
+    """
+    address = worker.scheduler.address
+    with unsaid():
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + GREETING_TIMEOUT_S):
+                comm = await connect(address, timeout=CONNECT_TIMEOUT_S, **worker.connection_args)
+                try:
+                    found = (await send_recv(comm, op="identity"))["type"]
+                finally:
+                    comm.abort()
+        except TimeoutError:
+            _say(
+                str(worker.name),
+                f"something listens at {address} and says nothing; waiting for a Dask scheduler",
+            )
+            return
+        except Exception as error:
+            if type(error) is OSError:  # no connection came about
+                return
+            failed = ClusterError(
+                f"no Dask scheduler answers at {address} ({why(error)}); give the address of one"
+            )
+            traceback.clear_frames(error.__traceback__)  # a connection that Dask leaves open ends with them
+            raise failed from None
+    if found != "Scheduler":
+        raise ClusterError(f"at {address} is a {found.lower()}, not a scheduler; give the address of one")
+
+
+def _end_when_refused(worker: Worker) -> None:
+    """Have a worker that its scheduler does not take end with one line: Dask would do so with a traceback."""
+    register = worker._register_with_scheduler
+
+    async def registered() -> None:
+        try:
+            await register()
+        except ValueError as error:
+            reason = first_line(error)
+            if "name taken" in reason:
+                reason = f"the scheduler at {worker.scheduler.address} has a device of this name already; end that one"
+            _say(str(worker.name), reason)
+            sys.exit(1)
+
+    worker._register_with_scheduler = registered
 
 
 def _check(worker: Worker, spec: DeviceSpec) -> None:

@@ -22,6 +22,7 @@ from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.errors import ClusterError
 
 START_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 5.0
 
 #: Policies are ours, so Dask's own are off where they would mask a failure; the rest saves time a task.
 CONFIG: dict[str, Any] = {
@@ -100,9 +101,11 @@ class LocalProcesses:
         if launcher is not None and launcher.returncode is None:
             launcher.stdin.close()
             try:
-                await asyncio.wait_for(launcher.wait(), 5.0)
-            except TimeoutError:
+                await asyncio.wait_for(launcher.wait(), END_TIMEOUT_S)
+            except TimeoutError:  # it hangs, and what it has forked may, too
                 launcher.kill()
+                for name in list(self.pids):
+                    self.kill(name)
                 await launcher.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,12 +15,15 @@ import numpy as np
 import psutil
 import pytest
 from systems import packaged_system
+from waiting import wait_until
 
 from hddnn import cubes
 from hddnn.api import Observer, run
 from hddnn.data import Dataset, Job
 from hddnn.engines.base import Engine
+from hddnn.engines.dask import processes
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.errors import ClusterError, JobLost
 from hddnn.records import Stage
 from hddnn.schemes import make_plan
@@ -110,6 +114,28 @@ def test_a_stopped_device_ends_with_the_engine(small_job: Job) -> None:
         pids = engine.pids
         os.kill(pids["end-1"], signal.SIGSTOP)
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
+
+
+def test_a_launcher_that_hangs_ends_with_what_it_has_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "END_TIMEOUT_S", 0.5)
+    system = packaged_system(2, 0, 0)
+    specs = [DeviceSpec.of(system, device.name, compute="nothing") for device in system.devices]
+
+    async def hung() -> dict[str, int]:
+        async with processes.LocalProcesses(specs, dashboard=False) as local:
+            pids = dict(local.pids)
+            (launcher,) = psutil.Process(os.getpid()).children()
+            for pid in (launcher.pid, pids["end-1"]):
+                os.kill(pid, signal.SIGSTOP)
+        return pids
+
+    pids = asyncio.run(asyncio.wait_for(hung(), 60))
+    wait_until(lambda: not any(runs(pid) for pid in pids.values()), "their ends")
+
+
+def runs(pid: int) -> bool:
+    """Return whether a process is there, and not just a number that its parent has not taken notice of."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_an_error_of_whoever_hears_of_the_progress_ends_the_job_and_is_theirs(small_job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from listeners import LISTENERS
 from systems import packaged_system
-from waiting import wait_until_said
+from waiting import wait_until, wait_until_said
 
 from hddnn import zoo
 from hddnn.data import Job
@@ -117,6 +119,75 @@ def test_a_wrong_device_ends_with_one_line(
     name: str, tier: str, memory: str, says: str, scheduler: str, topology: Path, tmp_path: Path
 ) -> None:
     said(worker(scheduler, name, tier, topology, tmp_path / "log", memory), tmp_path / "log", says)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_second_device_of_a_name_ends_with_one_line(
+    at_once: bool, scheduler: str, topology: Path, tmp_path: Path
+) -> None:
+    logs = [tmp_path / "1.log", tmp_path / "2.log"]
+    first = worker(scheduler, "end-1", "end", topology, logs[0])
+    try:
+        if not at_once:
+            wait_until_said("Registered to", logs[0], first)
+        second = worker(scheduler, "end-1", "end", topology, logs[1])
+        try:
+            refused = wait_until(
+                lambda: next((n for n, one in enumerate((first, second)) if one.poll() is not None), -1) + 1,
+                lambda: "\n".join(log.read_text() for log in logs),
+            )
+            if not at_once:
+                assert refused == 2
+            wait_until_said("Registered to", logs[2 - refused], (second, first)[refused - 1])
+            says = f"the scheduler at {scheduler} has a device of this name already; end that one"
+            said((first, second)[refused - 1], logs[refused - 1], says)
+        finally:
+            end(second)
+    finally:
+        end(first)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.mark.parametrize("name", ["one that hangs up", "a mail server", "one that says rubbish"])
+def test_a_device_whose_scheduler_is_something_else_ends_with_one_line(
+    name: str, topology: Path, tmp_path: Path
+) -> None:
+    with LISTENERS[name](tmp_path) as address:
+        process = worker(address, "end-1", "end", topology, tmp_path / "log")
+        said(process, tmp_path / "log", f"no Dask scheduler answers at {address} (what listens there ")
+
+
+def test_a_device_at_another_device_s_address_ends_with_one_line(
+    scheduler: str, topology: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "1.log"
+    first = worker(scheduler, "end-1", "end", topology, log)
+    try:
+        wait_until_said("Registered to", log, first)
+        (address,) = set(re.findall(r"Start worker at: +(\S+)", log.read_text()))
+        process = worker(address, "edge-1", "edge", topology, tmp_path / "2.log")
+        said(process, tmp_path / "2.log", f"at {address} is a worker, not a scheduler")
+    finally:
+        end(first)
+
+
+def test_a_device_waits_for_a_scheduler_that_says_nothing_and_says_so(topology: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with LISTENERS["one that says nothing"](tmp_path) as address:
+        process = worker(address, "end-1", "end", topology, log)
+        try:
+            words = (
+                f"hddnn: device end-1: something listens at {address} and says nothing; waiting for a Dask"
+            )
+            wait_until_said(words, log, process)
+            wait_until_said("Waiting to connect to:", log, process)
+        finally:
+            end(process)
+    assert "Traceback" not in log.read_text()
 
 
 def no_bundle(folder: Path) -> str:
