@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn._version import __version__
 from hddnn.audit_cli import audit
 from hddnn.certs_cli import certs
@@ -44,7 +44,7 @@ def topology_show(spec: str) -> None:
     from hddnn import tables, zoo
     from hddnn.topology import Topology
 
-    Console().print(tables.topology(Topology.load(spec, networks=zoo.names())))
+    terminal.tables().print(tables.topology(Topology.load(spec, networks=zoo.names())))
 
 
 @topology_group.command("check")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.console import INCOMPLETE, fail, one_line_errors
 from hddnn.options import TLS, topology_option
 
@@ -58,7 +58,7 @@ def status(address: str, tls: Path | None, spec: str | None, wait_s: float, as_j
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
-        Console().print(_table(found))
+        terminal.tables().print(_table(found))
     away = [f"{one.name} ({one.state})" for one in _away(found, system)]
     if away:
         fail(f"not live: {', '.join(away)}", INCOMPLETE)

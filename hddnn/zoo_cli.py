@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.bench_cli import bench
 from hddnn.console import Group, Interrupts, one_line_errors
 from hddnn.errors import BundleError, InputError
@@ -28,7 +28,7 @@ def zoo_list() -> None:
             bundles.append(zoo.bundle(name))
         except BundleError as error:
             broken.append(f"{error} (hddnn zoo remove {name})")
-    Console().print(tables.networks(bundles))
+    terminal.tables().print(tables.networks(bundles))
     if broken:
         raise BundleError("; ".join(broken))
 
@@ -40,7 +40,7 @@ def zoo_show(network: str) -> None:
     """Tell all that a network's card says: NETWORK is a name or a bundle's folder."""
     from hddnn import tables, zoo
 
-    Console().print(tables.network(zoo.bundle(network)))
+    terminal.tables().print(tables.network(zoo.bundle(network)))
 
 
 @zoo_group.command("split")

@@ -131,7 +131,7 @@ def _end_when_refused(worker: Worker) -> None:
         except ValueError as error:
             reason = first_line(error)
             if "name taken" in reason:
-                reason = f"the scheduler at {worker.scheduler.address} has a device of this name already; end that one"
+                reason = f"the scheduler at {worker.scheduler.address} has a device of this name already"
             _say(str(worker.name), reason)
             sys.exit(1)
 

@@ -139,7 +139,7 @@ def test_the_second_device_of_a_name_ends_with_one_line(
             if not at_once:
                 assert refused == 2
             wait_until_said("Registered to", logs[2 - refused], (second, first)[refused - 1])
-            says = f"the scheduler at {scheduler} has a device of this name already; end that one"
+            says = f"the scheduler at {scheduler} has a device of this name already"
             said((first, second)[refused - 1], logs[refused - 1], says)
         finally:
             end(second)
