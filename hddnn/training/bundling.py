@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from hddnn.calibration import calibrate
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
+from hddnn.places import written
 from hddnn.runtimes import Runtime
 from hddnn.runtimes.known import known_answer
 from hddnn.runtimes.openvino import OpenVINO, can_compute
@@ -41,16 +41,13 @@ def make_bundle(
 
     data: what accuracy is measured on; held_out: images the network never learned from, which the temperature is
     fitted on; None: no temperature.
-    Raises BundleError when the files do not reproduce the network, or `out` has come to be there.
+    Raises BundleError when the files do not reproduce the network, or `out` has come to be there; HddnnError when
+    it cannot be written, as on a full disk.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        made = Path(folder) / out.name
-        _write(network, made, data, architecture, task, training, held_out, threads)
-        try:
-            made.rename(out)
-        except OSError as error:
-            raise BundleError(f"{out} is there by now; the bundle was not written") from error
+    with written(out) as made:
+        _write(network, made, data, out.name, architecture, task, training, held_out, threads)
+        if out.exists():
+            raise BundleError(f"{out} is there by now; the bundle was not written")
     return Bundle.open(out)
 
 
@@ -58,6 +55,7 @@ def _write(
     network: Network,
     path: Path,
     data: Dataset,
+    name: str,
     architecture: str,
     task: str,
     training: dict[str, Any],
@@ -66,7 +64,7 @@ def _write(
 ) -> None:
     labels = data.labels.levels[task]
     facts = export(network, path)
-    facts |= {"name": path.name, "architecture": architecture, "task": task, "labels": labels}
+    facts |= {"name": name, "architecture": architecture, "task": task, "labels": labels}
     draft = Bundle.create(path, **facts, seconds_per_image=1.0)  # measured below, when the precision is known
 
     torch.set_num_threads(threads)
@@ -77,13 +75,13 @@ def _write(
     tried = [("f32", PartPrecision(body="f32"))]
     if can_compute("bf16"):  # else nobody knows what it would answer, and the body stays in float32
         tried.append(("default", PartPrecision(body="bf16")))
-    for name, precision in tried:
+    for kind, precision in tried:
         runtime = OpenVINO(draft, threads=threads, precision=precision)
-        logits[name] = in_batches(runtime, data.images)
-        agreement[name] = float(np.mean(logits[name].argmax(1) == reference))
+        logits[kind] = in_batches(runtime, data.images)
+        agreement[kind] = float(np.mean(logits[kind].argmax(1) == reference))
     if agreement["f32"] < AGREEMENT_F32:
         raise BundleError(
-            f"{path.name} as exported agrees with its torch network on {agreement['f32']:.2%} of the images only"
+            f"{name} as exported agrees with its torch network on {agreement['f32']:.2%} of the images only"
         )
     body: Precision = "default" if agreement.get("default", 0.0) >= AGREEMENT_DEFAULT else "f32"
     chosen = PartPrecision(body=body)

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import room_for
 
 from hddnn.calibration import calibrate
 from hddnn.data import Dataset
-from hddnn.errors import BundleError
+from hddnn.errors import BundleError, HddnnError
 from hddnn.labels import LabelHierarchy
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.training import bundling
@@ -76,6 +77,13 @@ def test_what_this_cpu_cannot_measure_is_not_claimed(
     card = make_bundle(network, tmp_path / "own", data, threads=1, **facts).card
     assert set(card.agreement) == {"f32"}
     assert card.precision.body == "f32"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(network: Network, data: Dataset, tmp_path: Path) -> None:
+    facts = {"architecture": "wrn16_4", "task": "fine", "training": {}}
+    with room_for(1000), pytest.raises(HddnnError, match=r"^cannot write .*own: File too large$"):
+        make_bundle(network, tmp_path / "own", data, threads=1, **facts)
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_that_is_there_is_replaced(network: Network, data: Dataset, tmp_path: Path) -> None:
