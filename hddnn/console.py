@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Self, TextIO, cast
 
 import click
 
+from hddnn.dask_config import check_dask_config
 from hddnn.errors import HddnnError, InputError, JobIncomplete, PassedOver, first_line
 from hddnn.interrupts import SIGNALS
 
@@ -53,7 +54,7 @@ class Group(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        _unfailing()
+        _steady_streams()
         with _one_line_usage():
             return super().invoke(ctx)
 
@@ -106,21 +107,18 @@ def _one_line_warnings() -> Iterator[None]:
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what hddnn raises on purpose, and output that nobody takes, into one line on standard error at most."""
+    """Turn what hddnn raises on purpose into one line on standard error and its exit code."""
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             with _one_line_warnings():
+                check_dask_config()
                 command(*args, **kwargs)
         except HddnnError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:
             fail("stopped before any answer; nothing was written", INCOMPLETE)
-        except OSError as error:
-            if error.errno not in _UNHEARD or error.filename is not None:
-                raise
-            fail(_unheard(error), INCOMPLETE)
 
     return guarded
 
@@ -137,10 +135,6 @@ def in_turn(*steps: Callable[[], object]) -> None:
             step()
         except HddnnError as error:
             wrong.append(str(error))
-        except OSError as error:
-            wrong.append(_unheard(error) if error.errno in _UNHEARD else str(error))
-        except SystemExit:  # what rich does when the reader of a pipe left
-            wrong.append("")
         except Exception as error:  # a figure that cannot be drawn, a table that cannot be set
             wrong.append(f"{type(error).__name__}: {first_line(error)}")
     told = [text for text in wrong if text]
@@ -148,44 +142,50 @@ def in_turn(*steps: Callable[[], object]) -> None:
         raise HddnnError("; ".join(told))
 
 
-#: What writing to a closed pipe, a full disk or a terminal that is gone raises.
-_UNHEARD = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+class OutputLost(HddnnError):
+    """Nobody takes what is written to standard output. Its text is empty where a reader simply left."""
 
 
-def _unheard(error: OSError) -> str:
-    """Write no more to standard output, and say why; nothing where its reader simply left."""
-    with suppress(OSError, ValueError):  # a test's output is no file
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # else what is buffered is tried again at the end
-        os.close(nowhere)
-    return "" if error.errno == errno.EPIPE else f"cannot write to standard output: {error.strerror}"
+class _Stream:
+    """One of the standard streams; lost: called with what went wrong in writing, and returns where that is all."""
 
-
-class _Unfailing:
-    """Standard error that loses what it cannot write: what is told on the way must not cost what it is about."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, lost: Callable[[OSError], None]) -> None:
+        self.stream, self._lost = stream, lost
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        with suppress(OSError):
-            return self._stream.write(text)
-        return len(text)
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            self._lost(error)
+            return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self._lost(error)
 
 
-def _unfailing() -> None:
-    """Let what is written to the terminal never fail for its letters, nor notes for a terminal that is gone."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    if sys.stderr is not None and not isinstance(sys.stderr, _Unfailing):
-        sys.stderr = cast(TextIO, _Unfailing(sys.stderr))
+def _output_lost(error: OSError) -> None:
+    with suppress(OSError):  # a test's output is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # else what is in its buffer is tried again at the end
+        os.close(nowhere)
+    told = "" if error.errno == errno.EPIPE else f"cannot write to standard output: {error.strerror}"
+    raise OutputLost(told) from None
+
+
+def _steady_streams() -> None:
+    """Let no letter be too much for the terminal, and no note for standard error cost what it is about."""
+    if sys.stdout is not None and not isinstance(sys.stdout, _Stream):
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
+        sys.stdout = cast(TextIO, _Stream(sys.stdout, _output_lost))
+    if sys.stderr is not None and not isinstance(sys.stderr, _Stream):
+        sys.stderr = cast(TextIO, _Stream(sys.stderr, lambda error: None))
 
 
 def fail(text: str, code: int) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -16,10 +15,6 @@ from hddnn.console import in_turn
 from hddnn.errors import HddnnError
 
 HDDNN = [sys.executable, "-m", "hddnn"]
-
-
-def full(*, by: int) -> None:
-    raise OSError(by, os.strerror(by))
 
 
 # ---- the steps of an ending
@@ -44,18 +39,6 @@ def test_every_step_is_taken_whatever_became_of_those_before() -> None:
 
 def test_steps_that_go_well_raise_nothing() -> None:
     in_turn(lambda: 1, lambda: None)
-
-
-@pytest.mark.parametrize(
-    ("by", "said"),
-    [(errno.EPIPE, ""), (errno.ENOSPC, "cannot write to standard output: No space left on device")],
-)
-def test_output_that_nobody_takes_is_said_unless_its_reader_left(by: int, said: str) -> None:
-    course = []
-    with pytest.raises(HddnnError) as raised:
-        in_turn(lambda: full(by=by), lambda: course.append("kept"))
-    assert str(raised.value) == said
-    assert course == ["kept"]
 
 
 # ---- whole commands
