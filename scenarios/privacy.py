@@ -19,18 +19,26 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from rich.console import Console
 
 from hddnn import zoo
-from hddnn.audit import Auditor, Effort, Setting
-from hddnn.audit.quality import UNRECOGNIZABLE
 from hddnn.bars import track
+from hddnn.console import fail
+from hddnn.errors import InputError
 from hddnn.privacy.codec import DEFAULT
 from hddnn.scenario import Settings, command
+
+try:
+    import torch
+
+    from hddnn.audit import Auditor, Effort, Setting
+    from hddnn.audit.quality import UNRECOGNIZABLE
+except ModuleNotFoundError as lacking:
+    name = str(lacking.name).partition(".")[0].replace("skimage", "scikit-image")
+    fail(f"an audit needs {name}: pip install 'hddnn[torch]'", InputError.exit_code)
 
 DEPTHS = {
     "mobilenet": ("stem", "block2", "block4", "block6", "block12"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -126,6 +127,63 @@ def test_scenario_writes_a_whole_cube(name: str, folder: Path) -> None:
         for coordinate in cube.coords.values():
             assert {"units", "long_name"} <= set(coordinate.attrs), coordinate.name
         assert cube.attrs["seed"] == 0
+
+
+#: Read by Python before anything else: hides libraries as if they were not installed.
+WITHOUT = """
+import os, sys
+class Without:
+    def __init__(self, finder): self.finder = finder
+    def __getattr__(self, name): return getattr(self.finder, name)
+    def find_spec(self, name, path=None, target=None):
+        hidden = name.partition(".")[0] in os.environ["WITHOUT"].split(",")
+        return None if hidden else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+"""
+EXTRAS = (
+    *("torch", "torchvision", "onnx", "onnxscript", "safetensors", "skimage", "onnxruntime", "lz4", "blosc2"),
+    *("fastapi", "fastapi_offline", "starlette", "uvicorn", "httptools", "python_multipart", "httpx"),
+)
+#: Asks every script for its help.
+HELP = """
+import contextlib, io, pathlib, runpy, sys
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
+    sys.argv, sys.path[0] = [str(path), "--help"], str(path.parent)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+"""
+
+
+def without(folder: Path, hidden: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python where some libraries are not installed."""
+    place = folder / "without"
+    place.mkdir(exist_ok=True)
+    (place / "sitecustomize.py").write_text(WITHOUT)
+    home = str(FOLDER.parent)
+    env = {**os.environ, "PYTHONPATH": f"{place}:{home}", "WITHOUT": ",".join(hidden)}
+    command = [sys.executable, *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=150)
+
+
+@pytest.mark.parametrize(
+    ("name", "lacks", "says"),
+    [
+        ("privacy", "torch", "an audit needs torch: pip install 'hddnn[torch]'"),
+        ("privacy", "skimage", "an audit needs scikit-image: pip install 'hddnn[torch]'"),
+        ("codec", "lz4", "codec float32+lz4 needs lz4: pip install 'hddnn[codecs]'"),
+    ],
+)
+def test_a_script_that_needs_an_extra_names_it(name: str, lacks: str, says: str, folder: Path) -> None:
+    done = without(folder, (lacks,), str(FOLDER / f"{name}.py"), "--smoke", "--out", f"without-{lacks}.nc")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"hddnn: {says}"
+    assert "Traceback" not in done.stderr
+
+
+def test_without_any_extra_scripts_say_what_they_need_and_no_more(folder: Path) -> None:
+    done = without(folder, EXTRAS, "-P", "-c", HELP, str(FOLDER))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == ["hddnn: an audit needs torch: pip install 'hddnn[torch]'"]
 
 
 def simulated(name: str, folder: Path) -> xr.Dataset:

@@ -23,6 +23,7 @@ from hddnn.data import Job
 from hddnn.engines.dask import connecting
 from hddnn.engines.dask.connecting import answered, close, connect, leave_when_silent
 from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.keeping import silence
 from hddnn.engines.dask.messages import DeviceSpec
 from hddnn.engines.dask.processes import LocalProcesses
 from hddnn.engines.dask.status import statuses
@@ -183,3 +184,21 @@ def test_a_job_whose_scheduler_hangs_ends(monkeypatch: pytest.MonkeyPatch, small
         assert "failed: the scheduler left" in set(record.outcome)
         with pytest.raises(ClusterError, match="the scheduler left; start again"):
             engine.execute(make_plan("end-edge", system, small_job, engine.costs()))
+
+
+@pytest.mark.timeout(120)
+def test_a_scheduler_that_is_kept_up_and_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, limit_s in (("PATIENCE_S", 0.5), ("ASK_S", 0.1)):
+        monkeypatch.setattr(connecting, name, limit_s)
+    told: list[str] = []
+
+    async def kept() -> None:
+        async with LocalProcesses(SPECS, dashboard=False) as processes, silence(processes, None, told.append):
+            await asyncio.sleep(1)  # one that is well stays
+            assert "scheduler" in processes.pids
+            os.kill(processes.pids["scheduler"], signal.SIGSTOP)
+            while "scheduler" in processes.pids:
+                await asyncio.sleep(0.05)
+
+    asyncio.run(kept())
+    assert told == ["the scheduler does not answer; its process is ended"]
