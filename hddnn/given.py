@@ -35,6 +35,8 @@ def open_file(path: Path) -> BinaryIO:
     kind = odd_kind(path)
     if kind:
         raise _refused(path, f"is {kind}, not a regular file")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     return os.fdopen(_opened(path), "rb")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from hddnn import given
 from hddnn.cli import main
 from hddnn.data import Dataset
 
@@ -66,6 +68,10 @@ def test_without_json_there_is_a_line_for_each_answer(files: list[Path]) -> None
     [
         (["missing.png"], "missing.png: cannot be read"),
         ([__file__], "not an image"),
+        (["/dev/zero"], "is a device, not a regular file"),
+        (["{image}", "{pipe}"], "pipe.png: cannot be read as an image: is a pipe, not a regular file"),
+        (["{heic}"], "photo.heic: is HEIC, which is not read; convert it to JPEG or PNG"),
+        (["--topology", "{pipe}", "{image}"], "is a pipe, and nobody wrote to it for 0.1 s"),
         (["--scheme", "sideways", "{image}"], "unknown scheme"),
         (["--topology", "nowhere", "{image}"], "unknown topology"),
         (["--deadline", "0", "{image}"], "deadline is 0 s"),
@@ -73,8 +79,15 @@ def test_without_json_there_is_a_line_for_each_answer(files: list[Path]) -> None
         ([], "Missing argument"),
     ],
 )
-def test_what_cannot_be_done_takes_one_line(words: list[str], says: str, files: list[Path]) -> None:
-    done = CliRunner().invoke(main, ["classify", *(word.format(image=files[0]) for word in words)])
+def test_what_cannot_be_done_takes_one_line(
+    words: list[str], says: str, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given, "SILENT_S", 0.1)
+    pipe, heic = tmp_path / "pipe.png", tmp_path / "photo.heic"
+    os.mkfifo(pipe)
+    heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    filled = [word.format(image=files[0], pipe=pipe, heic=heic) for word in words]
+    done = CliRunner().invoke(main, ["classify", *filled])
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert says in line
