@@ -96,6 +96,10 @@ class JobLost(JobIncomplete):
     """The devices could not go on: the scheduler left, or a device did not start again."""
 
 
+class PassedOver(UserWarning):
+    """Files that lie in a data folder are not read; the text is one line that says how many and why."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of what a foreign error says, or its kind where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -7,12 +7,19 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import pickle
 import re
+import socket
+import subprocess
+import sys
 import tarfile
+import tempfile
 import threading
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +29,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hddnn
-from hddnn import cifar100, sample_tool
+from hddnn import cifar100, images, sample_tool
 from hddnn.data import Dataset, Job, load_dataset
-from hddnn.errors import DataError
+from hddnn.errors import DataError, PassedOver
 from hddnn.labels import LabelHierarchy
 
 SAMPLE = Path(hddnn.__file__).parent / "sample"
@@ -170,14 +177,72 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     write_image(tmp_path / "pets/dog/3.png", (1, 2, 3), side=500)
     write_image(tmp_path / "pets/.hidden/x.png")
     write_image(tmp_path / "pets/dog/.x.png")
-    (tmp_path / "pets/dog/notes.txt").write_text("not an image")
-    data = load_dataset(str(tmp_path))
+    with warnings.catch_warnings(record=True) as told:  # nothing
+        data = load_dataset(str(tmp_path))
+    assert not told
     assert (data.name, data.images.shape) == (str(tmp_path), (6, 32, 32, 3))
     assert (data.labels.coarse, data.labels.fine) == (("cars", "pets"), ("van", "cat", "dog"))
     assert data.labels.fine_to_coarse.tolist() == [0, 1, 1]
     assert (data.fine.tolist(), data.coarse.tolist()) == ([0, 0, 1, 2, 2, 2], [0, 0, 1, 1, 1, 1])
     assert np.array_equal(data.images[5], np.full((32, 32, 3), [1, 2, 3]))
     assert np.allclose(data.images[:5].astype(int), [200, 100, 50], atol=8)  # JPEG and WebP are lossy
+
+
+@pytest.mark.parametrize(
+    "name", ["a.tif", "a.TIFF", "a.gif", "a.avif", "a.ppm", "a.tga", "a.ico", "a.jp2", "a.JPE"]
+)
+def test_every_format_that_is_read_is_read_in_a_folder(tmp_path: Path, name: str) -> None:
+    if name.endswith("avif") and "AVIF" not in images.formats():
+        pytest.skip("this Pillow was built without AVIF")
+    write_image(tmp_path / "all" / "one" / name)
+    assert np.allclose(load_dataset(tmp_path).images.astype(int), [200, 100, 50], atol=8)
+
+
+def messy(root: Path) -> Path:
+    """Return a folder with one image, and one of each thing that is passed over."""
+    write_image(root / "fish" / "shark" / "x.png")
+    write_image(root / "fish" / "shark" / "more" / "y.png")
+    write_image(root / "fish" / "y.png")
+    write_image(root / ".hidden" / "b" / "y.png")
+    (root / "README.txt").write_text("not an image")
+    for name in ("notes.txt", "photo.heic", ".DS_Store", "noname"):
+        (root / "fish" / "shark" / name).write_text("not an image")
+    os.mkfifo(root / "fish" / "shark" / "pipe.png")
+    (root / "fish" / "shark" / "zero.png").symlink_to("/dev/zero")
+    (root / "fish" / "shark" / "nowhere.png").symlink_to("nowhere")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.path.relpath(root / "fish" / "shark" / "socket.png"))
+    return root
+
+
+TOLD = (
+    "{root}: passed over: not in COARSE/FINE/: 2 (such as README.txt); "
+    "a folder in COARSE/FINE/: 1 (such as fish/shark/more); "
+    "no suffix of a format that is read: 3 (such as fish/shark/noname); "
+    "a link that leads nowhere: 1 (such as fish/shark/nowhere.png); "
+    "a pipe, not a regular file: 1 (such as fish/shark/pipe.png); "
+    "a socket, not a regular file: 1 (such as fish/shark/socket.png); "
+    "a device, not a regular file: 1 (such as fish/shark/zero.png)"
+)
+
+
+def test_what_is_passed_over_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    with pytest.warns(PassedOver) as told:
+        data = load_dataset(messy(tmp_path))
+    assert len(data) == 1
+    assert [str(warning.message) for warning in told] == [TOLD.format(root=tmp_path)]
+    assert told[0].filename == __file__  # who called
+
+
+def test_the_command_line_tells_what_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--data", str(messy(tmp_path)), "--images", "1", "--batch", "1", "--engine", "closed"]
+    command = [sys.executable, "-m", "hddnn", "run", *options, "--out", "run.nc"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines().count(f"hddnn: {TOLD.format(root=tmp_path)}") == 1
+    assert "Warning" not in done.stderr
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "I;16", "CMYK"])
@@ -230,7 +295,7 @@ def coarse_only(root: Path) -> Path:
 def no_images(root: Path) -> Path:
     write_image(root / "a" / "b" / "x.png")
     (root / "a" / "c").mkdir()
-    (root / "a" / "c" / "x.tiff").write_text("")
+    (root / "a" / "c" / "x.heic").write_text("")
     return root / "a" / "c"
 
 
@@ -247,7 +312,7 @@ def twice(root: Path) -> Path:
         (no_image, "{at}: cannot be read as an image: not an image, or a damaged one"),
         (nothing, "{at}: holds no classes; put images in {at}/COARSE/FINE/"),
         (coarse_only, "{at}: holds no fine classes; put images in {at}/FINE/"),
-        (no_images, "{at}: holds no image; looked for .png, .jpg, .jpeg, .webp, .bmp"),
+        (no_images, "{at}: holds no image of a format that is read (PNG, JPEG, WEBP, GIF, BMP, TIFF,"),
         (twice, "{at}: fine class 'same' is also in {root}/a; it must belong to one coarse class"),
     ],
 )
@@ -310,9 +375,13 @@ def small_archive(files: dict[str, bytes]) -> bytes:
 
 
 def release(
-    files: dict[str, bytes], url: str = "http://127.0.0.1:1/none", archive: bytes = b""
+    files: dict[str, bytes],
+    url: str = "http://127.0.0.1:1/none",
+    archive: bytes = b"",
+    size: int | None = None,
 ) -> cifar100.Release:
-    return cifar100.Release(url, md5(archive), {name: md5(content) for name, content in files.items()})
+    size = len(archive) if size is None else size
+    return cifar100.Release(url, size, md5(archive), {name: md5(content) for name, content in files.items()})
 
 
 def write_files(root: Path, files: dict[str, bytes]) -> None:
@@ -343,7 +412,7 @@ def test_a_file_with_another_md5_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"/test: MD5 is .*, not the official f0ef6b0ae.* get it again"):
         load_dataset("cifar100", tmp_path)
     # Even with the MD5 that is asked for, nothing but arrays and plain values comes out of a pickle.
-    with pytest.raises(pickle.UnpicklingError, match="is not allowed in a data file"):
+    with pytest.raises(DataError, match=r"/test: cannot be read: .* is not allowed in a data file"):
         cifar100.read(tmp_path, release({**small_files(), "test": pickle.dumps(Trap())}))
     assert not (tmp_path / "sprung").exists()
 
@@ -417,9 +486,83 @@ def test_a_bad_download_leaves_nothing_behind(
         (folder / "c.tar.gz").write_bytes(sent)
     root = tmp_path / "root"
     with pytest.raises(DataError, match=f"^{re.escape(url)}: .*{line}") as caught:
-        cifar100.download(root, release(small_files(), url, promised))
+        cifar100.download(root, release(small_files(), url, promised, None if sent is None else len(sent)))
     assert "\n" not in str(caught.value)
     assert {path.name for path in root.rglob("*") if path.is_file()} <= {"train", "test"}  # whole ones only
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_an_archive_that_is_cut_short_leaves_nothing(share: float) -> None:
+    archive = small_archive(small_files())
+    cut = archive[: int(share * len(archive))]
+    with tempfile.TemporaryDirectory() as root, serve_once(cut) as url:
+        with pytest.raises(
+            DataError, match=rf"the file sent ends after {len(cut):,} of {len(archive):,} bytes; try"
+        ):
+            cifar100.download(Path(root), release(small_files(), url, archive))
+        assert not [path for path in Path(root).rglob("*") if path.is_file()]
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_an_archive_that_was_cut_before_it_was_published(share: float) -> None:
+    archive = small_archive(small_files())
+    cut = archive[: int(share * len(archive))]
+    with tempfile.TemporaryDirectory() as root, serve_once(cut) as url, suppress(DataError):
+        cifar100.download(Path(root), release(small_files(), url, cut))
+        check_small(Path(root), release(small_files()))
+
+
+def test_a_server_that_sends_without_an_end_is_left(tmp_path: Path) -> None:
+    with serve_once(bytes(1 << 20)) as url, pytest.raises(DataError, match="sends more than the 1,000 bytes"):
+        cifar100.download(tmp_path, release(small_files(), url, b"x", 1000))
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left(tmp_path: Path) -> None:
+    with serve_once(bytes(1000), pause_s=0.05) as url, pytest.raises(DataError, match="slower than 10 kB/s"):
+        cifar100.download(tmp_path, release(small_files(), url, b"x", 1000), timeout_s=0.3)
+
+
+@contextmanager
+def serve_once(content: bytes, pause_s: float = 0.0) -> Iterator[str]:
+    """Answer one request over HTTP with some bytes, one by one where there is a pause, and no word of how many."""
+
+    def answer() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            for piece in [content[i : i + 1] for i in range(len(content))] if pause_s else [content]:
+                connection.sendall(piece)
+                stopped.wait(pause_s)
+
+    stopped = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/c.tar.gz"
+        stopped.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["test", "meta"])
+@given(data=st.data())
+def test_a_file_that_is_cut_short_is_refused(name: str, data: st.DataObject) -> None:
+    whole = small_files()[name]
+    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    files = {**small_files(), name: cut}
+    with tempfile.TemporaryDirectory() as root:
+        write_files(Path(root), files)
+        with pytest.raises(DataError, match=f"/{name}: MD5 is .* delete the file and get it again"):
+            cifar100.read(Path(root), release(small_files()))
+        with pytest.raises(DataError, match=f"/{name}: cannot be read: "):
+            cifar100.read(Path(root), release(files))
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / cifar100.FOLDER).mkdir()
+    os.mkfifo(tmp_path / cifar100.FOLDER / "test")
+    with pytest.raises(DataError, match="/test: cannot be read: is a pipe, not a regular file"):
+        load_dataset("cifar100", tmp_path)
 
 
 def test_a_server_that_nobody_runs(tmp_path: Path) -> None:
