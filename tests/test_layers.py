@@ -17,7 +17,7 @@ PACKAGE = ROOT / "hddnn"
 
 #: From the ground up: a file imports only from rows above its own. A package is one row, free inside.
 LAYERS = (
-    "_version", "errors", "interrupts", "given", "yaml12", "checks",
+    "_version", "errors", "interrupts", "given", "yaml12", "checks", "children", "dask_config", "terminal",
     "machine", "places", "bars", "devices", "topology", "faults", "labels",
     "calibration", "cifar100", "images", "folders", "data", "sample_tool", "zoo", "noise", "runtimes", "privacy",
     "training", "equations", "paper", "timing", "plan", "bounds", "schemes", "clocks", "ledger", "records",
