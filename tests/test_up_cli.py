@@ -142,6 +142,8 @@ def test_all_may_listen_at_ipv6(tmp_path: Path) -> None:
         found = up.status()
         assert up.code == 0
         assert all(one["address"].startswith("tcp://[::1]:") for one in found.values())
+        without = CliRunner().invoke(main, ["status", "--address", up.starts[0].removeprefix("tcp://")])
+        assert without.exit_code == 0
         up.process.terminate()
         assert up.process.wait(20) == 0
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from served import served, statuses
@@ -56,22 +57,30 @@ def test_other_messages_and_faults_are_said(said: tuple[logging.Logger, io.Strin
     ]  # fmt: skip
 
 
+@contextmanager
+def as_served(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the log be as the service has it, without pytest's handlers; afterwards it is as it was."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())
+    forms = logging.getLogger("python_multipart")
+    before = forms.level
+    keep_short()
+    yield
+    forms.setLevel(before)
+    for logger in logging.Logger.manager.loggerDict.values():
+        for handler in getattr(logger, "handlers", ()):
+            handler.filters = [one for one in handler.filters if not isinstance(one, Sparing)]
+
+
 def test_requests_that_cannot_be_read_or_fail_fill_no_log(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As without pytest, whose handlers show nothing before a test has failed.
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())
-    keep_short()
-    with served() as service:
+    failing = b"GET /healthz HTTP/1.1\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with as_served(monkeypatch), served() as service:
         monkeypatch.setattr(service.session, "health", lambda: 1 / 0)
         for _ in range(30):
             assert statuses(service.ask(b"nonsense\r\n\r\n")) == [400]
-            assert statuses(
-                service.ask(
-                    b"GET /healthz HTTP/1.1\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n"
-                )
-            ) == [500]
+            assert statuses(service.ask(failing)) == [500]
     lines = capsys.readouterr().err.splitlines()
     assert lines.count("Invalid HTTP request received.") == 1
     assert lines.count("ZeroDivisionError: division by zero") == 1
