@@ -13,6 +13,8 @@ import numpy as np
 from hddnn.errors import DataError
 from hddnn.labels import LabelHierarchy
 
+#: A hundred times what the simulator takes five minutes for.
+MOST_BATCHES = 100_000_000
 _SAMPLE = Path(__file__).parent / "sample"
 
 
@@ -71,7 +73,8 @@ class Dataset:
 class Job:
     """So many images of a data set, in order and repeated when there are fewer, cut into batches.
 
-    Raises DataError when images or batch_size are below 1, or the data set is smaller than a batch.
+    Raises DataError when images or batch_size are below 1, the data set is smaller than a batch, or there are more
+    batches than MOST_BATCHES.
     """
 
     data: Dataset
@@ -88,6 +91,10 @@ class Job:
                 f"data set {self.data.name} has {len(self.data)} images, "
                 f"fewer than a batch of {self.batch_size}; "
                 f"take a larger data set, or a batch size of at most {len(self.data)}"
+            )
+        if self.n_batches > MOST_BATCHES:
+            raise DataError(
+                f"{self.images:,} images make more than {MOST_BATCHES:,} batches; take fewer images"
             )
 
     @cached_property

@@ -136,6 +136,7 @@ def test_batches_cover_every_image_once(data_size: int, images: int, data: st.Da
     [
         (0, 50, "images 0 is not allowed; it must be at least 1"),
         (10, 0, "batch size 0 is not allowed; it must be at least 1"),
+        (10**12, 20, "1,000,000,000,000 images make more than 100,000,000 batches; take fewer images"),
         (
             1000,
             50,
