@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.console import Interrupts, one_line_errors
 from hddnn.ending import end_with
 from hddnn.errors import InputError
@@ -124,7 +124,7 @@ def _audit(
     cubes.check_path(cube_path)
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     text = f"{setting.attack} on {setting.bundle.card.name} after {setting.depth}"
-    with AuditBar(Console(stderr=True), text) as bar:
+    with AuditBar(terminal.bars(), text) as bar:
         auditor = Auditor(setting.bundle, setting.depth)
         found = auditor.audit(setting, bar.began)
         defence = auditor.defence(setting.noise, setting.codec, setting.seed)

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.console import Interrupts, one_line_errors
 from hddnn.ending import end_with
 
@@ -86,8 +86,8 @@ def bench(
         grid = Grid(
             networks or zoo.names(), named, threads or default_threads(), batch_sizes, repeats, images
         )
-        with BenchBar(Console(stderr=True)) as bar:
+        with BenchBar(terminal.bars()) as bar:
             cube = run(grid, bar)
         interrupts.hold()
         picture = {out.with_suffix(".png"): partial(report.figure, cube)}
-        end_with(cube, out, picture, lambda: Console().print(report.table(cube)))
+        end_with(cube, out, picture, lambda: terminal.tables().print(report.table(cube)))

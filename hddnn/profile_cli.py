@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.console import INCOMPLETE, Interrupts, fail, one_line_errors
 from hddnn.options import ADDRESS, TLS, topology_option
 
@@ -92,7 +92,7 @@ def profile(
         preflight.check_fit(topology, job, names, None, codec, "end")
         measured, rows = None, []
         try:
-            with ProfileProgress(Console(stderr=True)) as progress:
+            with ProfileProgress(terminal.bars()) as progress:
                 progress.starting(len(topology.devices))
                 with profiling.devices(
                     topology, job, codec=codec, address=address, tls=tls, observer=progress
@@ -106,9 +106,9 @@ def profile(
             if measured is None:
                 raise
         interrupts.hold()
-        Console().print(measured_tables(measured))
+        terminal.tables().print(measured_tables(measured))
         if rows:
-            Console().print(comparison_table(rows, images))
+            terminal.tables().print(comparison_table(rows, images))
         click.echo(f"topology: {path}")
         missing = names[len(rows) :]
         if missing:

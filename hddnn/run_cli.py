@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.ending import end_with
 from hddnn.errors import InputError, JobIncomplete
@@ -249,7 +249,7 @@ def _run(
     with held(SHORTLY):  # from the last answer on nothing may cost what is there
         cube, stopped = _measured(system, job, names, n_map=number, settings=settings, **options)
         picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
-        end_with(cube, out, picture, lambda: Console().print(tables.summary(cube)))
+        end_with(cube, out, picture, lambda: terminal.tables().print(tables.summary(cube)))
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
     again = "; the same command again does what is missing" if options["journal"] else ""
@@ -274,7 +274,7 @@ def _measured(system: Topology, job: Job, names: list[str], **options: Any) -> t
 
     try:
         # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
-        with TerminalProgress(Console(stderr=True, quiet=options["engine"] == "closed")) as progress:
+        with TerminalProgress(terminal.bars(quiet=options["engine"] == "closed")) as progress:
             return api.run(system, job, names, observer=progress, **options), ""
     except JobIncomplete as stop:
         if stop.cube is None:

@@ -135,6 +135,7 @@ def _serve(host: str, port: int, max_bytes: int, root_path: str, spec: str, **op
             pages = f"   dashboard: {session.dashboard_link}" if session.dashboard_link else ""
             click.echo(f"{system.name} answers at {at}; Ctrl-C stops it{pages}")
 
-        click.echo(f"starting the devices of {system.name}", err=True)
+        begins = "starting" if options["address"] is None else "joining"
+        click.echo(f"{begins} the devices of {system.name}", err=True)
         limits = Limits(max_bytes, options["deadline_s"])
         asyncio.run(server.serve(session, listener, limits, ready, root_path))

@@ -27,9 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 
-from hddnn import cubes
+from hddnn import cubes, terminal
 from hddnn.bars import track
 from hddnn.checks import differences
 from hddnn.errors import HddnnError, InputError
@@ -94,7 +93,7 @@ def sweep(
     loops = list(order) + [name for name in dims if name not in order]
     every = (dict(zip(loops, p, strict=True)) for p in itertools.product(*(dims[n].values for n in loops)))
     missing = [point for point in every if where(point) and journal.key(point) not in journal.done]
-    for point in track(missing, str(constants.get("scenario", "points")), Console(stderr=True)):
+    for point in track(missing, str(constants.get("scenario", "points")), terminal.bars()):
         journal.add(point, dict(measure(**point)))
     return grid.cube(journal)
 

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any
 
 import click
-from rich.console import Console
 
+from hddnn import terminal
 from hddnn.console import Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobIncomplete
 
@@ -181,7 +181,7 @@ def _train(
     course = Course(network, chosen, seed, start, device, threads, workers, precision)
     began = monotonic()
     try:
-        with TrainingBars(Console(stderr=True)) as bars:
+        with TrainingBars(terminal.bars()) as bars:
             made = train(course, out, data_root, resume=resume, download=download, observer=bars)
     except KeyboardInterrupt:
         interrupts.hold()
@@ -189,5 +189,5 @@ def _train(
             raise
         after = f" after epoch {bars.done}" if bars.done else ""
         fail(f"stopped{after}; go on with the same command and --resume", JobIncomplete.exit_code)
-    Console().print(tables.networks([made]))
+    terminal.tables().print(tables.networks([made]))
     click.echo(f"bundle: {out}   ({(monotonic() - began) / 60:.1f} min)")

@@ -19,9 +19,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Console
 
-from hddnn import load_dataset, plots, runtimes, zoo
+from hddnn import load_dataset, plots, runtimes, terminal, zoo
 from hddnn.bars import track
 from hddnn.data import Dataset
 from hddnn.privacy.codec import DEFAULT, NAMES, codec
@@ -62,7 +61,7 @@ def measure(network: Runtime, data: Dataset, images: int, rounds: int) -> dict[s
     batches = [network.stem(data.images[i : i + BATCH]) for i in range(0, images, BATCH)]
     truth, plain = grader.truth[:images], np.array([])
     values = {name: np.zeros(len(NAMES)) for name in VARIABLES}
-    for row, name in enumerate(track(NAMES, f"answers of {card.name}", Console(stderr=True))):
+    for row, name in enumerate(track(NAMES, f"answers of {card.name}", terminal.bars())):
         it = codec(name)
         payloads = [it.encode(features) for features in batches]
         back = [it.decode(data, features.shape) for data, features in zip(payloads, batches, strict=True)]
@@ -72,7 +71,7 @@ def measure(network: Runtime, data: Dataset, images: int, rounds: int) -> dict[s
         values["accuracy"][row] = (labels == truth).mean()
         values["same"][row] = (labels == plain).mean()
     spent = {"encode_s": np.zeros((rounds, len(NAMES))), "decode_s": np.zeros((rounds, len(NAMES)))}
-    for repeat in track(range(rounds), f"times of {card.name}", Console(stderr=True)):
+    for repeat in track(range(rounds), f"times of {card.name}", terminal.bars()):
         features = batches[repeat % len(batches)]
         for row, name in enumerate(NAMES):
             it, payload = codec(name), codec(name).encode(features)

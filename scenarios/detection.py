@@ -19,9 +19,8 @@ from contextlib import contextmanager
 import click
 import numpy as np
 import xarray as xr
-from rich.console import Console
 
-from hddnn import Job, Topology, load_dataset
+from hddnn import Job, Topology, load_dataset, terminal
 from hddnn.bars import track
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.faults import Fault, FaultSchedule, Kind
@@ -98,7 +97,7 @@ def main(settings: Settings, heartbeat: float, n_trials: int, minutes: float) ->
     first_s, last_s = 0.5, 0.5 + 4 * heartbeat
     with engine_for(heartbeat, last_s + 6 * heartbeat) as engine:
         cells = [(row, kind, job) for row, kind in enumerate(TARGETS) for job in range(jobs)]
-        for row, kind, job in track(cells, "jobs", Console(stderr=True)):
+        for row, kind, job in track(cells, "jobs", terminal.bars()):
             found_s = trials(engine, kind, first_s, last_s, seed=job)
             times_s[row, job * VICTIMS : (job + 1) * VICTIMS] = found_s
     with engine_for(heartbeat, 60 * minutes) as engine, busy_cores():

@@ -20,9 +20,8 @@ import psutil
 import xarray as xr
 from detection import VICTIMS, engine_for, trials
 from matplotlib.figure import Figure
-from rich.console import Console
 
-from hddnn import Job, Topology, load_dataset
+from hddnn import Job, Topology, load_dataset, terminal
 from hddnn.bars import track
 from hddnn.engines.dask.engine import DaskEngine
 from hddnn.scenario import Settings, command
@@ -94,7 +93,7 @@ def main(settings: Settings, intervals: str, batches: int, idle: float) -> None:
     slowdown, share = np.zeros((len(values), repeats)), np.zeros(len(values))
     detected_s = np.zeros((len(values), VICTIMS))
     with worker(NEVER_S, batches) as silent:
-        for row, interval_s in enumerate(track(values, "intervals", Console(stderr=True))):
+        for row, interval_s in enumerate(track(values, "intervals", terminal.bars())):
             with worker(interval_s, batches) as beating:
                 share[row] = idle_share(beating, idle)
                 for repeat in range(repeats):

@@ -22,9 +22,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.console import Console
 
-from hddnn import zoo
+from hddnn import terminal, zoo
 from hddnn.bars import track
 from hddnn.console import fail
 from hddnn.errors import InputError
@@ -112,7 +111,7 @@ def main(
     }
     depth = np.array([[*DEPTHS[name], "", ""][: len(sizes["level"])] for name in names])
     cells = [(n, i) for n, i in np.ndindex(*depth.shape) if depth[n, i]]
-    for n, i in track(cells, "splits", Console(stderr=True)):
+    for n, i in track(cells, "splits", terminal.bars()):
         bundle = zoo.bundle(names[n])
         auditor = Auditor(bundle, depth[n, i])
         for k, noise in enumerate(sizes["noise"]):

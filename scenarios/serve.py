@@ -15,7 +15,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -34,7 +33,7 @@ from soak import growth_mb
 from throughput import bare_loops, run_bare
 from tsung import Generator, Seen
 
-from hddnn import Topology
+from hddnn import Topology, children
 from hddnn.errors import InputError
 from hddnn.scenario import Settings, command
 
@@ -60,7 +59,7 @@ MEANING = {
 def served(queue: int) -> Iterator[tuple[int, psutil.Process]]:
     """Run `hddnn serve`; yield its port and process."""
     words = ["serve", "--topology", TOPOLOGY, "--port", "0", "--queue", str(queue)]
-    process = subprocess.Popen([sys.executable, "-m", "hddnn", *words], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(children.command("hddnn", *words), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         found = re.search(r":(\d+);", process.stdout.readline())

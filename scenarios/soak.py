@@ -15,9 +15,8 @@ import click
 import numpy as np
 import psutil
 import xarray as xr
-from rich.console import Console
 
-from hddnn import Topology, paper, zoo
+from hddnn import Topology, paper, terminal, zoo
 from hddnn.bars import track
 from hddnn.bounds import lower_bound_s
 from hddnn.engines.dask.engine import DaskEngine
@@ -83,7 +82,7 @@ def main(settings: Settings, n_faults: int, policy: str) -> None:
         runs = {
             name: run(engine, faults)
             for name, faults in track(
-                [("without", FaultSchedule()), ("with", schedule)], "runs", Console(stderr=True)
+                [("without", FaultSchedule()), ("with", schedule)], "runs", terminal.bars()
             )
         }
     (right, _), (record, witness) = runs["without"], runs["with"]

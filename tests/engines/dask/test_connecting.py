@@ -93,7 +93,7 @@ def test_every_command_that_connects_says_so_and_ends(
     assert done.exit_code == 2, done.stderr
     *before, said = done.stderr.splitlines()
     assert said.startswith(f"hddnn: no Dask scheduler answers at {address} (")
-    assert before == (["starting the devices of laptop"] if command == "serve" else [])
+    assert before == (["joining the devices of laptop"] if command == "serve" else [])
     assert capfd.readouterr() == ("", "")
 
 
