@@ -55,7 +55,7 @@ class _DeviceFields(StrictModel):
     tier: Tier
     network: Text
     threads: Threads = 1
-    runtime: Literal["openvino", "torch"] = "openvino"
+    runtime: Literal["openvino", "onnxruntime", "torch"] | None = None
 
     @field_validator("name")
     @classmethod
@@ -103,7 +103,8 @@ class CheckedModel(StrictModel):
 class Device(CheckedModel, _DeviceFields):
     """One device: its place, its network, and whether it may see raw images.
 
-    network: a packaged network's name or a bundle's path; runtime: what computes it;
+    network: a packaged network's name or a bundle's path; runtime: what computes it, None for what the
+    network's card says;
     dependable: may receive raw images; every end device of a topology is (the topology sees to that);
     seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with that
     network's stem; a device without one runs at its own speed.
@@ -210,7 +211,7 @@ def entries_of(devices: Iterable[Device]) -> list[dict[str, Any]]:
             entry |= {} if first == 1 else {"first": first}
         entry["network"] = one.network
         entry |= {} if one.threads == 1 else {"threads": one.threads}
-        entry |= {} if one.runtime == "openvino" else {"runtime": one.runtime}
+        entry |= {} if one.runtime is None else {"runtime": one.runtime}
         entry["trust"] = "dependable" if one.dependable else "undependable"
         if one.seconds_per_image:
             own = list(one.seconds_per_image) == [one.network]

@@ -80,6 +80,13 @@ FILE = click.Path(path_type=Path)
     "--mean", type=Channels(), help="Taken from pixels that are scaled to 0..1.  [default: ImageNet's]"
 )
 @click.option("--std", type=Channels(), help="What they are then divided by.  [default: ImageNet's]")
+@click.option(
+    "--runtime",
+    type=click.Choice(["openvino", "onnxruntime"]),
+    default="openvino",
+    show_default=True,
+    help="What devices run it in; onnxruntime, of the extra bench, where OpenVINO answers otherwise.",
+)
 @click.option("--data", metavar="sample|cifar100|DIR", help="Measure the accuracy on these images.")
 @click.option(
     "--data-root",
@@ -92,7 +99,8 @@ FILE = click.Path(path_type=Path)
 def add(name: str, file: Path, data: str | None, data_root: Path | None, **options: Any) -> None:
     """Add a network of your own from an ONNX file, to be used by NAME in topologies.
 
-    It is checked, split in two, compared with the file's own answers and timed. Needs: pip install 'hddnn[onnx]'.
+    It is checked, split in two, timed, and compared with what onnxruntime, or else ONNX's reference evaluator,
+    makes of the file as it is. Needs: pip install 'hddnn[onnx]'.
 
     \b
     Example:
@@ -125,6 +133,7 @@ def _add(name: str, file: Path, data: str | None, data_root: Path | None, **opti
     )
     if origin["ending"]:
         click.echo(f"logits: {origin['ending']}")
+    click.echo(f"answers: as {origin['reference']} answers, run in {card.runtime}")
     click.echo(f"time: {card.seconds_per_image * 1e3:.3f} ms an image, one thread")
     click.echo(f"kept in: {bundle.path}; use it in a topology as network: {name}")
 

@@ -18,6 +18,16 @@ ENDS: dict[str, tuple[str, Sequence[str], dict[str, int]]] = {
     "log-softmax": ("LogSoftmax", (), {"axis": 1}),
     "flatten": ("Flatten", (), {}),
     "argmax": ("ArgMax", (), {"axis": 1}),
+    "sigmoid": ("Sigmoid", (), {}),
+    "hard-sigmoid": ("HardSigmoid", (), {}),
+    "tanh": ("Tanh", (), {}),
+    "last relu": ("Relu", (), {}),
+    "log": ("Log", (), {}),
+    "softmax over images": ("Softmax", (), {"axis": 0}),
+    "percent": ("Mul", ("hundred",), {}),
+    "cool": ("Div", ("hundred",), {}),
+    "and one": ("Add", ("unit",), {}),
+    "inverse": ("Reciprocal", (), {}),
     "sqrt": ("Sqrt", (), {}),  # NaN for what is below 0
     "exp": ("Exp", (), {}),
     "share": ("Div", ("sum",), {}),
@@ -31,6 +41,7 @@ def network(
     channels_last: bool = False,
     dtype: type = np.float32,
     skip: bool = False,
+    antialias: bool = False,
     flatten: str = "flatten",
     ends: Sequence[str] = (),
     outputs: Sequence[str] = (),
@@ -43,6 +54,7 @@ def network(
     """Make a network of two convolutions, images "x" to 10 scores.
 
     Its tensors: x -> first -> relu -> second -> mean -> flat -> scores. skip: a second road from x to relu.
+    antialias: between relu and second it is made smaller (small) as OpenVINO does not know how to; opset 18.
     flatten: "flatten", "reshape" (to a batch of 1), "shape" (to the batch that x has), "no" (scores are
     (B, 10, 1, 1)).
     ends: keys of ENDS, put behind the scores; outputs, inputs: more of them.
@@ -66,6 +78,10 @@ def network(
         nodes.append(helper.make_node("Conv", [images, "ws"], ["side"], strides=[2, 2]))
         nodes.append(helper.make_node("Add", ["relu", "side"], ["joined"]))
         last = "joined"
+    if antialias:
+        held.append(numpy_helper.from_array(np.array([1, 1, 0.4, 0.4], np.float32), "scales"))
+        nodes.append(helper.make_node("Resize", [last, "", "scales"], ["small"], mode="linear", antialias=1))
+        last = "small"
     nodes.append(helper.make_node("Conv", [last, "w2"], ["second"], strides=[2, 2]))
     nodes.append(helper.make_node("GlobalAveragePool", ["second"], ["mean"]))
     if flatten == "no":
@@ -81,6 +97,8 @@ def network(
         if end == "share":
             held.append(numpy_helper.from_array(np.array([1], np.int64), "one"))
             nodes.append(helper.make_node("ReduceSum", [last, "one"], ["sum"], keepdims=1))
+        numbers = {"hundred": 100, "unit": 1}
+        held += [numpy_helper.from_array(np.array(numbers[n], dtype), n) for n in more if n in numbers]
         nodes.append(helper.make_node(kind, [last, *more], [end], **attributes))
         last, rank = end, 2 if end == "flatten" else rank
     made = TensorProto.INT64 if last == "argmax" else TYPES[dtype]

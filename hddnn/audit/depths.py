@@ -48,7 +48,7 @@ def split(bundle: Bundle, depth: str) -> Split:
             raise InputError(
                 f"{unknown('depth', depth, (STEM,))}, as {bundle.card.name} has no torch definition"
             )
-        runtime = runtimes.load("openvino", bundle, parts=("stem", "body"))
+        runtime = runtimes.load(bundle.card.runtime, bundle, parts=("stem", "body"))
         return Split(STEM, _Called(runtime.stem), _Called(runtime.body), known=False)
     stages, head = stages_of(bundle)
     names = [name for name, _ in stages]
@@ -65,7 +65,7 @@ def answering(bundle: Bundle, part: Split) -> nn.Module:
     if part.depth != STEM:
         return part.suffix
     threads = torch.get_num_threads()
-    return _Called(runtimes.load("openvino", bundle, threads=threads, parts=("body",)).body)
+    return _Called(runtimes.load(bundle.card.runtime, bundle, threads=threads, parts=("body",)).body)
 
 
 def blank(bundle: Bundle, depth: str, seed: int) -> nn.Module:
@@ -150,13 +150,13 @@ class _Called(nn.Module):
 def seconds_per_image(bundle: Bundle, part: Split, images: np.ndarray, runs: int = 5) -> tuple[float, str]:
     """Return what an end device takes for an image, in s, and in which runtime; one thread, one batch of `images`.
 
-    At the stem that is OpenVINO, as devices run it; deeper parts are no ONNX file of their own and run in torch.
+    At the stem that is the card's, as devices run it; deeper parts are no ONNX file of their own and run in torch.
     """
     from hddnn.runtimes.base import seconds_per_image
 
     if part.depth == STEM:
-        runtime: Runtime = runtimes.load("openvino", bundle, parts=("stem",))
-        return seconds_per_image(runtime.stem, images, runs), "openvino"
+        runtime: Runtime = runtimes.load(bundle.card.runtime, bundle, parts=("stem",))
+        return seconds_per_image(runtime.stem, images, runs), bundle.card.runtime
     threads = torch.get_num_threads()
     batch = torch.from_numpy(images.copy())  # which torch could write to
     try:

@@ -1,29 +1,35 @@
-"""See that a network runs, and that its bundle answers what it answers itself."""
+"""See that a network runs, and that its bundle answers what the network itself answers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from hddnn.calibration import probabilities
+from hddnn import runtimes
 from hddnn.data import Dataset
 from hddnn.errors import BundleError, DataError
+from hddnn.own.endings import Kind, kind_of, scores
 from hddnn.own.facts import Facts
+from hddnn.own.pictures import telling
 from hddnn.own.reading import Network
+from hddnn.own.references import OPENVINO, Reference, backend, bounded
 from hddnn.records import Grader
-from hddnn.runtimes.known import known_answer
-from hddnn.runtimes.openvino import OpenVINO, as_given
+from hddnn.runtimes import Runtime
 from hddnn.zoo import Bundle
 
-#: The network as it was given: images as it takes them, in a batch of any size, to each of its outputs.
-Original = Callable[[np.ndarray], list[np.ndarray]]
-
-_SIZES = (3, 1)  # of the batches that are tried
-#: Of the largest answer: far above the rounding of the network's type, far below what a wrong pixel does.
-_TOLERANCE = {np.float16: 2e-2, np.float32: 1e-3, np.float64: 1e-3}
+_SIZES = (3, 1)  # of the first batches that are tried; the last one has what is left
+#: Of the answers' largest distance from their mean: far above the rounding of the network's type, far below what a
+#: wrong pixel does.
+_TOLERANCE = {np.float16: 2e-2, np.float32: 3e-4, np.float64: 3e-4}
+#: Of the largest answer, where all are so much alike that their distances are rounding themselves.
+_ROUNDING = {np.float16: 5e-3, np.float32: 1e-5, np.float64: 1e-5}
+#: A number between two steps may be rounded to either, and what follows makes more of it: networks of few bits
+#: answer in no two programs alike.
+_QUANTIZED, _STEPS = re.compile("Quantize|QLinear|Integer"), 0.1
 _TIMED_BATCH = 50
 _TIMED_S = 2.0  # longest time that the timing should take
 _NOISE = re.compile(
@@ -35,35 +41,40 @@ ANY_BATCH = (
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A network that is tried, and with what; size: (height, width) of the images that it takes."""
+
+    network: Network
+    facts: Facts
+    size: tuple[int, int]
+    threads: int
+
+    def inputs(self, images: np.ndarray) -> np.ndarray:
+        """Turn images, uint8 (N, h, w, 3), into what the network takes."""
+        return self.network.laid_out(prepared(images, self.facts, self.size))
+
+
+@dataclass(frozen=True)
 class Answers:
     """What the network itself answers to some images.
 
-    images: uint8 (N, H, W, 3); output: number of the output; values: what comes out there, float64 (N, classes).
+    images: uint8 (N, H, W, 3); output: number of the output; values: what comes out there, float64 (N, classes);
+    by: who answered.
     """
 
     images: np.ndarray
     output: int
     values: np.ndarray
-    are_probabilities: bool
+    kind: Kind
+    by: Reference
 
 
-def original(network: Network, threads: int) -> Original:
-    """Return the network itself, run by OpenVINO. Raises BundleError with OpenVINO's reason when it cannot."""
-    try:
-        run = as_given(network.model.SerializeToString(), threads)
-    except RuntimeError as error:
-        raise BundleError(f"{network.where} cannot be run by OpenVINO: {_reason(error)}") from error
+class Differs(BundleError):
+    """A bundle does not run, or does not answer what its network answers to `images`, uint8 (n, H, W, 3)."""
 
-    def answer(images: np.ndarray) -> list[np.ndarray]:
-        if network.batch is None:
-            return run(images)
-        # Made for one batch size: each image fills a batch of its own.
-        each = [run(np.repeat(image[None], network.batch, axis=0)) for image in images]
-        return [
-            np.concatenate([np.atleast_1d(one)[:1] for one in outputs]) for outputs in zip(*each, strict=True)
-        ]
-
-    return answer
+    def __init__(self, text: str, images: np.ndarray) -> None:
+        super().__init__(text)
+        self.images = images
 
 
 def prepared(images: np.ndarray, facts: Facts, size: tuple[int, int]) -> np.ndarray:
@@ -73,16 +84,17 @@ def prepared(images: np.ndarray, facts: Facts, size: tuple[int, int]) -> np.ndar
     return np.einsum("Hh,nhwc,Ww->ncHW", rows, x, columns, optimize=True).astype(np.float32)
 
 
-def ask(network: Network, run: Original, facts: Facts, size: tuple[int, int]) -> Answers:
-    """Let the network answer random images, and find its output for the labels.
+def ask(trial: Trial, reference: Reference) -> Answers:
+    """Let the network answer images, and find its output for the labels.
 
     Raises BundleError when it does not run, has no such output, or answers NaN or infinity.
     """
-    images = np.random.default_rng(0).integers(0, 256, (sum(_SIZES), *facts.image_size, 3), np.uint8)
+    network, facts = trial.network, trial.facts
+    images = telling(facts.image_size)
     try:
-        outputs = run(network.laid_out(prepared(images, facts, size)))
+        count, outputs = reference.run(trial.inputs(images))
     except RuntimeError as error:
-        raise BundleError(_cannot_run(network, run, facts, size, images, error)) from error
+        raise BundleError(_cannot_run(trial, reference, images, error)) from error
     shapes = [np.shape(output) for output in outputs]
     fits = [i for i, shape in enumerate(shapes) if _classes(shape) == len(facts.labels)]
     if len(outputs) > 1 and len(fits) != 1:
@@ -98,7 +110,7 @@ def ask(network: Network, run: Original, facts: Facts, size: tuple[int, int]) ->
     name = network.model.graph.output[number].name
     if _classes(values.shape) is None or values.dtype.kind != "f":
         raise BundleError(
-            f"{network.where}: output {name} is {values.dtype} {values.shape} for a batch of {len(images)}; "
+            f"{network.where}: output {name} is {values.dtype} {values.shape} for a batch of {count}; "
             "it must be a float score for each class: (batch, classes)"
         )
     values = values.reshape(len(values), -1).astype(np.float64)
@@ -106,83 +118,111 @@ def ask(network: Network, run: Original, facts: Facts, size: tuple[int, int]) ->
         raise BundleError(
             f"{network.where} answers {values.shape[1]} classes, but there are {len(facts.labels)} labels"
         )
-    if len(values) != len(images):
-        raise BundleError(
-            f"{network.where} answers a batch of {len(images)} with {len(values)} rows; {ANY_BATCH}"
-        )
+    if len(values) != count:
+        raise BundleError(f"{network.where} answers a batch of {count} with {len(values)} rows; {ANY_BATCH}")
     if not np.isfinite(values).all():
-        count = int((~np.isfinite(values).all(axis=1)).sum())
+        odd = int((~np.isfinite(values).all(axis=1)).sum())
         raise BundleError(
-            f"{network.where} answers {count} of {len(images)} random images with NaN or infinity; check its "
+            f"{network.where} answers {odd} of {count} images with NaN or infinity; check its "
             "weights, and that mean and std are what it was trained with"
         )
-    sums_to_one = bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3))
-    return Answers(images, number, values, sums_to_one)
+    kind = kind_of(network, name, values)
+    return Answers(images[:count], number, values, kind, reference)
 
 
-def _cannot_run(
-    network: Network,
-    run: Original,
-    facts: Facts,
-    size: tuple[int, int],
-    images: np.ndarray,
-    error: RuntimeError,
-) -> str:
-    """Say whether it is the batch that a network cannot take, or the images."""
+def _cannot_run(trial: Trial, reference: Reference, images: np.ndarray, error: RuntimeError) -> str:
+    """Say whether it is the batch that a network cannot take, or the images, or an operator that nobody knows."""
+    network, where = trial.network, trial.network.where
+    one = trial.inputs(images[:1])
+    with suppress(RuntimeError):
+        reference.run(one)
+        return f"{where} cannot answer a batch of {len(images)} ({reason(error)}); {ANY_BATCH}"
     try:
-        run(network.laid_out(prepared(images[:1], facts, size)))
+        run = backend(OPENVINO, network.model.SerializeToString(), trial.threads)
+    except RuntimeError as fault:
+        return f"{where} cannot be run by OpenVINO: {reason(fault)}; nor by {reference.name}: {reason(error)}"
+    try:
+        bounded(run, one, network.batch)
     except RuntimeError:
+        size = "x".join(map(str, trial.size))
         return (
-            f"{network.where} cannot take images of {'x'.join(map(str, size))} ({_reason(error)}); "
-            "give the size that it was made for: --input-size (input_size=)"
+            f"{where} cannot take images of {size} ({reason(error)}); give the size that it was made for: "
+            "--input-size (input_size=)"
         )
-    return f"{network.where} cannot answer a batch of {len(images)} ({_reason(error)}); {ANY_BATCH}"
+    doubts = f"{reference.doubts}; " if reference.doubts else ""
+    return f"{where} has nothing that its answers could be compared with: {doubts}{reason(error)}"
 
 
-def check(bundle: Bundle, answers: Answers, network: Network, threads: int) -> None:
-    """Raise BundleError unless the bundle, whole and in two parts, answers as the network does."""
-    where = network.where
+def check(bundle: Bundle, answers: Answers, trial: Trial) -> Runtime:
+    """Raise Differs unless the bundle, whole and in two parts, answers in its runtime as the network does.
+
+    Returns the whole one, loaded for one thread.
+    """
+    where, runtime, threads = trial.network.where, bundle.card.runtime, trial.threads
     try:
-        whole = OpenVINO(bundle, threads=threads)
-        parts = OpenVINO(bundle, threads=threads, parts=("stem", "body"))
+        whole = runtimes.load(runtime, bundle)
+        parts = runtimes.load(runtime, bundle, threads=threads, parts=("stem", "body"))
     except BundleError as error:
-        raise BundleError(f"{where}: a part of it cannot be run ({error}); {ANY_BATCH}") from error
-    first = 0
-    for size in _SIZES:
-        images, wanted = (array[first : first + size] for array in (answers.images, answers.values))
-        first += size
+        raise Differs(
+            f"{where}: a part of it cannot be run ({error}); {ANY_BATCH}", answers.images
+        ) from error
+    wanted, most = scores(answers.values, answers.kind), _allowed(answers, trial.network)
+    for some in _batches(len(answers.images)):
+        images, right, size = answers.images[some], wanted[some], len(some)
         try:
             features = parts.stem(images)
             given = (whole.run(images), parts.body(features))
         except RuntimeError as error:
-            raise BundleError(
-                f"{where} cannot answer a batch of {size} ({_reason(error)}); {ANY_BATCH}"
+            raise Differs(
+                f"{where} cannot answer a batch of {size} ({reason(error)}); {ANY_BATCH}", images
             ) from error
         if not np.isfinite(features).all():
-            raise BundleError(f"{where}: features of a random image are NaN or infinite; split it elsewhere")
+            raise BundleError(f"{where}: features of an image are NaN or infinite; split it elsewhere")
         for logits in given:
-            got = probabilities(logits) if answers.are_probabilities else logits
-            if got.shape != wanted.shape:
-                raise BundleError(f"{where} answers a batch of {size} with {len(got)} rows; {ANY_BATCH}")
-            apart = float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-12))
-            if not apart <= _TOLERANCE[network.dtype]:
-                raise BundleError(
-                    f"{where}: split in two it answers a batch of {size} otherwise than whole (by {apart:.1%} of "
-                    f"the largest answer); {ANY_BATCH}"
+            if logits.shape != right.shape:
+                raise Differs(
+                    f"{where} answers a batch of {size} with {len(logits)} rows; {ANY_BATCH}", images
                 )
+            got = scores(logits.astype(np.float64), answers.kind, from_logits=True)
+            apart = np.abs(got - right).max() / max(np.abs(wanted).max(), 1e-12)
+            if not np.abs(got - right).max() <= most:
+                raise Differs(
+                    f"{where}: split in two it answers a batch of {size} otherwise than whole (by {apart:.1%} of "
+                    f"the largest answer); {ANY_BATCH}",
+                    images,
+                )
+    return whole
 
 
-def known(bundle: Bundle) -> tuple[float, ...]:
-    """Return a bundle's known answer, by which a device sees that it runs it right."""
-    return known_answer(OpenVINO(bundle, threads=1))
+def _batches(count: int) -> list[np.ndarray]:
+    """Return the numbers of the images of each batch; where they are few, some come again."""
+    order = np.resize(np.arange(count), max(count, sum(_SIZES)))
+    return [batch for batch in np.split(order, np.cumsum(_SIZES)) if len(batch)]
 
 
-def seconds_per_image(bundle: Bundle) -> float:
-    """Return the median seconds that a bundle takes for an image, on one thread.
+def agree(output: np.ndarray, answers: Answers, network: Network) -> bool:
+    """Return whether an output of the network, run elsewhere, is what it answered to the first images."""
+    values, right = np.asarray(output, np.float64).reshape(len(output), -1), answers.values[: len(output)]
+    if values.shape != right.shape or not np.isfinite(values).all():
+        return False
+    apart = np.abs(scores(values, answers.kind) - scores(right, answers.kind)).max()
+    return bool(apart <= _allowed(answers, network))
 
-    In batches of 50, or smaller ones where those would take long.
-    """
-    runtime = OpenVINO(bundle, threads=1)
+
+def _allowed(answers: Answers, network: Network) -> float:
+    """Return how far a score may be off by rounding: a class that is likelier by twice that stays so."""
+    spread = np.abs(scores(answers.values, answers.kind)).max()
+    return float(tolerance(network) * spread + _ROUNDING[network.dtype] * np.abs(answers.values).max())
+
+
+def tolerance(network: Network) -> float:
+    """Return by what share of the largest the numbers of a network may be off."""
+    is_quantized = any(_QUANTIZED.search(node.op_type) for node in network.model.graph.node)
+    return _STEPS if is_quantized else _TOLERANCE[network.dtype]
+
+
+def seconds_per_image(runtime: Runtime) -> float:
+    """Return the median seconds that a bundle takes for an image, in batches of 50, or smaller ones where long."""
     alone_s = runtime.warm_up(1, runs=1)
     runs = 5
     batch = int(np.clip(_TIMED_S / (alone_s * (runs + 1)), 1, _TIMED_BATCH))
@@ -202,7 +242,7 @@ def grader(data: Dataset, facts: Facts, name: str) -> Grader:
 
 def accuracy(bundle: Bundle, data: Dataset, judge: Grader, threads: int) -> float:
     """Return a bundle's top-1 accuracy on a data set."""
-    runtime = OpenVINO(bundle, threads=threads)
+    runtime = runtimes.load(bundle.card.runtime, bundle, threads=threads)
     starts = range(0, len(data), _TIMED_BATCH)
     answers = [runtime.run(data.images[i : i + _TIMED_BATCH]).argmax(axis=1) for i in starts]
     return float(np.mean(judge.label_map[np.concatenate(answers)] == judge.truth))
@@ -219,7 +259,7 @@ def _interpolation(n: int, m: int) -> np.ndarray:
     return weights
 
 
-def _reason(error: RuntimeError) -> str:
+def reason(error: RuntimeError) -> str:
     """Return the line of an error of OpenVINO's that tells what the trouble is; it puts many round it."""
     lines = [" ".join(line.split()).removeprefix("-- ") for line in str(error).splitlines()]
     telling = [line for line in lines if line and not _NOISE.match(line)] or lines

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from hddnn.errors import BundleError
-from hddnn.own.checking import Original
+from hddnn.own import weights
 from hddnn.own.reading import reason
+from hddnn.own.references import TORCH, Reference, bounded
 from hddnn.zoo.onnx_files import OPSET
 
 
@@ -54,6 +55,8 @@ def export(module: nn.Module, size: tuple[int, int], stem: str | None) -> Export
     where = type(module).__name__
     if not isinstance(module, nn.Module):
         raise BundleError(f"{where} is no torch module; build the network, and load its weights into it")
+    held = (*module.parameters(), *module.buffers())
+    weights.check_size(sum(tensor.numel() * tensor.element_size() for tensor in held), where)
     images = _images(module, np.zeros((2, 3, *size), np.float32))
     with _evaluating(module):
         _try(module, images, stem, where)
@@ -78,8 +81,8 @@ def export(module: nn.Module, size: tuple[int, int], stem: str | None) -> Export
     return Exported(model, stem)
 
 
-def original(module: nn.Module) -> Original:
-    """Return the module itself as a function of arrays."""
+def original(module: nn.Module) -> Reference:
+    """Return the module itself as what its network is held against."""
 
     def answer(images: np.ndarray) -> list[np.ndarray]:
         # TF32, which a GPU takes for convolutions by default, is no float32.
@@ -87,7 +90,7 @@ def original(module: nn.Module) -> Original:
         with _evaluating(module), torch.inference_mode(), exact:
             return [leaf.float().cpu().numpy() for leaf in _leaves(module(_images(module, images)))]
 
-    return answer
+    return Reference(TORCH, lambda images: bounded(answer, images, None))
 
 
 def _try(module: nn.Module, images: Tensor, stem: str | None, where: str) -> None:

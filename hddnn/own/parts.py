@@ -21,18 +21,20 @@ _LEAST = 1e-30  # the probability that stands for 0 where its logarithm is taken
 _MOVES = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast")
 
 
-def without_softmax(graph: onnx.GraphProto, output: str) -> str | None:
-    """Take the Softmax at the end out of a graph; return what is its output now, None when there is no Softmax."""
+def last(graph: onnx.GraphProto, output: str) -> NodeProto | None:
+    """Return the node that makes the numbers of an output; None where they come with the network."""
     made_by = {name: node for node in graph.node for name in node.output}
-    name = output
-    while name in made_by and made_by[name].op_type in _MOVES:
-        name = made_by[name].input[0]
-    last = made_by.get(name)
-    if last is None or last.op_type != "Softmax":
-        return None
-    for node in graph.node:
-        node.input[:] = [last.input[0] if used == name else used for used in node.input]
-    return last.input[0] if name == output else output
+    while output in made_by and made_by[output].op_type in _MOVES:
+        output = made_by[output].input[0]
+    return made_by.get(output)
+
+
+def without(graph: onnx.GraphProto, node: NodeProto, output: str) -> str:
+    """Take the last node, of one input, out of a graph; return what is its output now."""
+    (made,) = node.output
+    for other in graph.node:
+        other.input[:] = [node.input[0] if used == made else used for used in other.input]
+    return node.input[0] if made == output else output
 
 
 def stem(

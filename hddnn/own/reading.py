@@ -12,9 +12,11 @@ import onnx.version_converter
 from onnx import TensorProto, helper, numpy_helper
 
 from hddnn.errors import BundleError
+from hddnn.own import weights
 
 #: The least opset in which all that is put before and behind a network can be said.
 LEAST_OPSET = 13
+_PLACES_SAID = 11
 #: Below 4, a constant's shape is known only when it is an input, too; 8 is read by all that reads opset 13.
 _LEAST_IR = 8
 FLOATS: dict[int, type[np.floating]] = {
@@ -32,12 +34,13 @@ _PICKLES = (b"\x80", b"PK")
 class Network:
     """An ONNX network of images, its graph without local functions and with every constant an initializer.
 
-    where: names it in errors. input: the tensor of its images, float of numpy type `dtype`, channels first or
-    last. size: their (height, width), None when any will do. batch: the only batch size that it is made for, None
-    for any.
+    given: the file as it came, before anything was changed. where: names it in errors. input: the tensor of its
+    images, float of numpy type `dtype`, channels first or last. size: their (height, width), None when any will
+    do. batch: the only batch size that it is made for, None for any.
     """
 
     model: onnx.ModelProto
+    given: bytes
     where: str
     input: str
     dtype: type[np.floating]
@@ -55,6 +58,7 @@ class Network:
 def read(file: Path) -> onnx.ModelProto:
     """Read an ONNX file, and the weights that it keeps in other files beside it. Raises BundleError."""
     try:
+        weights.check_size(file.stat().st_size, str(file))
         with file.open("rb") as stream:
             if stream.read(2).startswith(_PICKLES):
                 raise BundleError(
@@ -70,6 +74,7 @@ def read(file: Path) -> onnx.ModelProto:
         raise BundleError(
             f"{file} is no ONNX file, or not a whole one ({reason(error)}); get or export it again"
         ) from error
+    weights.check(model, str(file), file.parent)
     try:
         onnx.load_external_data_for_model(model, str(file.parent))
     except Exception as error:  # onnx raises a class of its own, OSError and ValueError
@@ -81,12 +86,12 @@ def understood(model: onnx.ModelProto, where: str) -> Network:
     """Check a model and find its images; changes the model. Raises BundleError."""
     if not model.graph.node or not model.graph.output:
         raise BundleError(f"{where} holds no network; get or export it again")
-    if model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:
-        raise BundleError(f"{where} has more than 2 GB of weights, the most that one ONNX file can hold")
+    weights.check_size(weights.size_bytes(model), where)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker's own class, or that of shape inference
         raise BundleError(f"{where} is no valid ONNX file ({reason(error)}); export it again") from error
+    given = model.SerializeToString()
     try:
         model = _plain(model, where)
         broken = [tensor.name for tensor in model.graph.initializer if _holds_nan(tensor)]
@@ -119,6 +124,7 @@ def understood(model: onnx.ModelProto, where: str) -> Network:
     height, width = shape[2:] if first else shape[1:3]
     return Network(
         model,
+        given,
         where,
         images.name,
         FLOATS[kind],
@@ -160,7 +166,7 @@ def _plain(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         if opset_of(model) < LEAST_OPSET:
-            model = onnx.version_converter.convert_version(model, LEAST_OPSET)
+            model = _converted(model)
     except Exception as error:  # a class of onnx's own, or RuntimeError
         raise BundleError(
             f"{where} cannot be brought to opset {LEAST_OPSET} ({reason(error)}); export it with that one"
@@ -183,6 +189,37 @@ def _plain(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     return model
 
 
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model in opset 13.
+
+    Before opset 11 nothing was said of the places between pixels that a Resize asks for: they were counted from
+    the corner, and the converter leaves them to what later opsets do by default, from the pixels' centres.
+    """
+    convert = onnx.version_converter.convert_version
+    if opset_of(model) < _PLACES_SAID:
+        model = convert(model, _PLACES_SAID - 1)  # where an Upsample is a Resize, too, and has its last name
+        unsaid = {name for node in model.graph.node if node.op_type == "Resize" for name in node.output}
+    else:
+        unsaid = set()
+    model = convert(model, LEAST_OPSET)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = node.attribute[0].t
+        if node.op_type != "Resize" or unsaid.isdisjoint(node.output):
+            continue
+        scales = constants.get(node.input[2])
+        shrinks = scales is not None and (numpy_helper.to_array(scales) <= 1).all()
+        told = {attribute.name for attribute in node.attribute}
+        for name, value in (
+            ("coordinate_transformation_mode", "asymmetric"),
+            ("nearest_mode", "ceil" if shrinks else "floor"),
+        ):
+            if name not in told:
+                node.attribute.append(helper.make_attribute(name, value))
+    return model
+
+
 def _value_of(node: onnx.NodeProto) -> np.ndarray | None:
     """Return a Constant node's array; None for one of text."""
     value = helper.get_attribute_value(node.attribute[0])
@@ -201,6 +238,11 @@ def _value_of(node: onnx.NodeProto) -> np.ndarray | None:
 def opset_of(model: onnx.ModelProto) -> int:
     """Return the version of ONNX's own operators that a model is written in."""
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def opset_given(network: Network) -> int:
+    """Return the opset of a network's file, as it was given."""
+    return opset_of(onnx.load_model_from_string(network.given))
 
 
 def _shown(shape: tuple[int | None, ...] | None) -> str:

@@ -46,7 +46,8 @@ def _mean_bytes(network: str, stem: str, codec_name: str, images: bytes, shape: 
     """Return the mean bytes an image of a payload of these images; stem: its stem_digest."""
     from hddnn import runtimes
 
-    loaded = runtimes.load("openvino", zoo.bundle(network), parts=("stem",))
+    bundle = zoo.bundle(network)
+    loaded = runtimes.load(bundle.card.runtime, bundle, parts=("stem",))
     pixels = np.frombuffer(images, np.uint8).reshape(shape)
     features = NoiseSource(loaded.bundle.card).over(loaded.stem(pixels), pixels)
     payload = seal(features, Header.of(codec_name, features, loaded.bundle.card))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_args
 
-from hddnn.errors import InputError
+from hddnn.errors import BundleError, InputError
 from hddnn.runtimes.base import PARTS, Part, Runtime
-from hddnn.zoo import Bundle
+from hddnn.zoo import Bundle, Card
+from hddnn.zoo.card import Own
 
-__all__ = ["EXTRAS", "PARTS", "RUNTIMES", "Part", "Runtime", "load", "missing"]
+__all__ = ["EXTRAS", "PARTS", "RUNTIMES", "Part", "Runtime", "chosen", "load", "missing"]
 
 # name -> module and class
 RUNTIMES = {
@@ -21,12 +22,14 @@ RUNTIMES = {
     "torch-compiled": ("hddnn.runtimes.torch_compiled", "TorchCompiled"),
     "replay": ("hddnn.runtimes.replay", "Replay"),
     "nothing": ("hddnn.runtimes.nothing", "Nothing"),
+    "evaluator": ("hddnn.runtimes.evaluator", "Evaluator"),
 }
 
 
 # name -> the extra that installs what it needs, and those libraries; the others need what the base install has
 EXTRAS = {
     "onnxruntime": ("bench", ("onnxruntime",)),
+    "evaluator": ("onnx", ("onnx",)),
     "torch": ("torch", ("torch", "torchvision", "onnx")),
     "torch-compiled": ("torch", ("torch", "torchvision", "onnx")),
 }
@@ -39,6 +42,19 @@ def missing(runtime: str) -> str | None:
         if importlib.util.find_spec(library) is None:
             return f"runtime {runtime} needs {library}: pip install 'hddnn[{extra}]'"
     return None
+
+
+def chosen(wanted: str | None, card: Card) -> str:
+    """Return the runtime that a device is to run a network in: the one it asks for, or the card's.
+
+    Raises BundleError for another one than that in which alone an own network was seen to answer right.
+    """
+    if wanted in get_args(Own) and wanted != card.runtime != "openvino":
+        raise BundleError(
+            f"network {card.name} was added for runtime {card.runtime}, and compared with its file there alone, "
+            f"not in {wanted}; leave the device's runtime out"
+        )
+    return wanted or card.runtime
 
 
 def load(

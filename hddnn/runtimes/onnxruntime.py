@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +68,32 @@ class OnnxRuntime:
                 raise not_loaded(self.bundle.card, part)
             session = self._sessions[part]
             given, answer = session.get_inputs()[0].name, session.get_outputs()[0].name
-            (value,) = session.run_with_ort_values([answer], {given: value})
+            try:
+                (value,) = session.run_with_ort_values([answer], {given: value})
+            except Exception as error:
+                raise RuntimeError(first_line(error)) from error
         logits: np.ndarray = value.numpy()
         return logits
+
+
+def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a function from the one input of any ONNX network to its outputs.
+
+    model: a whole ONNX file. Raises RuntimeError with ONNX Runtime's own reason, as the function does.
+    """
+    try:
+        session = ort.InferenceSession(model, _options(threads), providers=["CPUExecutionProvider"])
+        (given,) = [port.name for port in session.get_inputs()]
+    except Exception as error:  # its errors have no base class of their own
+        raise RuntimeError(first_line(error)) from error
+
+    def answer(batch: np.ndarray) -> list[np.ndarray]:
+        try:
+            return list(session.run(None, {given: batch}))
+        except Exception as error:
+            raise RuntimeError(first_line(error)) from error
+
+    return answer
 
 
 def _session(path: Path, threads: int, given: Port, answer: Port) -> ort.InferenceSession:

@@ -62,10 +62,11 @@ def prepare(
         if not len(missing):
             return path
         # Here, because replaying needs no network and so no OpenVINO.
-        from hddnn.runtimes.openvino import OpenVINO
+        from hddnn import runtimes
 
         parts = ("whole",) if bundle.card.noise is None else ("whole", "stem", "body")
-        network = OpenVINO(bundle, threads=threads or os.cpu_count() or 1, parts=parts)
+        threads = threads or os.cpu_count() or 1
+        network = runtimes.load(bundle.card.runtime, bundle, threads=threads, parts=parts)
         noise = NoiseSource(bundle.card)
         fresh = _rows(bundle, len(missing))
         for start in range(0, len(missing), _BATCH):

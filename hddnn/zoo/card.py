@@ -26,6 +26,8 @@ from hddnn.machine import processor
 FILES = {"stem": "stem.onnx", "body": "body.onnx"}
 ONNX_ONLY = "onnx"  # the architecture of a network that is defined by its ONNX files alone
 Precision = Literal["default", "f32", "bf16"]
+#: What an own network can be made for; a packaged one runs in every runtime.
+Own = Literal["openvino", "onnxruntime"]
 
 
 class PartPrecision(BaseModel):
@@ -76,6 +78,7 @@ class Card(BaseModel):
     """What a network is, needs and answers.
 
     stem_shape: features of one image (channels, height, width), float32.
+    runtime: what devices run it in unless their topology says otherwise: it was found to answer right there.
     precision: what reproduces the network well enough on a CPU; agreement: share of images with the torch
     network's top-1 answer, by precision of the body.
     accuracy: top-1 by level, of this bundle; seconds_per_image: of this bundle, one thread, batch 50; measured_on:
@@ -101,6 +104,7 @@ class Card(BaseModel):
     parameters: PositiveInt
     stem_parameters: PositiveInt
     seconds_per_image: PositiveFloat
+    runtime: Own = "openvino"
     precision: PartPrecision = PartPrecision()
     agreement: dict[str, float] = {}
     accuracy: dict[str, float] = {}
@@ -162,20 +166,25 @@ class Bundle:
 
     @property
     def stem_digest(self) -> str:
-        """Return a hash (hex) of what decides the features that are sent: the stem, and noise."""
+        """Return a hash (hex) of what decides the features that are sent: the stem, where it runs, and noise."""
         noise = "" if self.card.noise is None else self.card.noise.model_dump_json()
-        return hashlib.sha256(f"{self.card.files[FILES['stem']]}\n{noise}".encode()).hexdigest()
+        facts = [self.card.files[FILES["stem"]], noise, *self._runtime()]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
     @property
     def digest(self) -> str:
-        """Return a hash (hex) of what decides the logits: both files, the precision they are run in, and noise.
+        """Return a hash (hex) of what decides the logits: both files, the runtime and precision, and noise.
 
         The temperature is no part of it: it changes no logit and no answer, so stored logits outlive a new one.
         """
         facts = [*(self.card.files[name] for name in FILES.values()), self.card.precision.model_dump_json()]
         if self.card.noise is not None:
             facts.append(self.card.noise.model_dump_json())
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        return hashlib.sha256("\n".join([*facts, *self._runtime()]).encode()).hexdigest()
+
+    def _runtime(self) -> list[str]:
+        # None for the first one, so that what was stored and sent before there were two is still found.
+        return [] if self.card.runtime == "openvino" else [self.card.runtime]
 
     @classmethod
     def open(cls, path: str | Path, *, parts: Collection[str] = tuple(FILES)) -> Bundle:

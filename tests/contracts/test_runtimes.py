@@ -29,6 +29,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
         "onnxruntime",
         "torch",
         pytest.param("torch-compiled", marks=pytest.mark.slow),
+        pytest.param("evaluator", marks=pytest.mark.slow),
         "replay",
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import pytest
 
 pytest.importorskip("torch", reason="needs the extra torch")
@@ -12,16 +13,18 @@ pytest.importorskip("torch", reason="needs the extra torch")
 import timm
 import torch
 from torch import nn
-from torchvision.models import VisionTransformer, shufflenet_v2_x0_5
+from torchvision.models import VisionTransformer, mobilenet_v3_small, shufflenet_v2_x0_5
 
 from hddnn import runtimes, zoo
 from hddnn.data import Dataset
 from hddnn.errors import BundleError
 from hddnn.own import IMAGENET_MEAN, IMAGENET_STD
+from hddnn.runtimes.known import check_known_answer, known_image
 
 LABELS = [f"class {n}" for n in range(1000)]
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "torchvision": lambda: shufflenet_v2_x0_5(weights=None),
+    "logits near zero": lambda: mobilenet_v3_small(weights=None),
     "timm": lambda: timm.create_model("mobilenetv3_small_050", pretrained=False),
 }
 
@@ -42,6 +45,8 @@ def test_a_network_of_imagenets_size(origin: str, sample: Dataset) -> None:
         expected = module((x - mean) / std).numpy()
     runtime = runtimes.load("openvino", made, parts=("stem", "body"))
     assert np.abs(runtime.run(images) - expected).max() < 1e-2 * np.abs(expected).max()
+    check_known_answer(made, runtime.run(known_image(made.card)))  # as each device does
+    assert made.card.origin["reference"] == "the torch module"
     with pytest.raises(BundleError, match="runtime torch has no definition of network own"):
         runtimes.load("torch", made)
 
@@ -58,6 +63,13 @@ def test_a_module_that_answers_nan_is_refused() -> None:
     with pytest.raises(BundleError, match="NaN or infinity"):
         zoo.from_torch(Broken(), "own", labels=["a", "b", "c", "d"], input_size=(24, 24))
     assert "own" not in zoo.names()
+
+
+def test_a_module_with_more_weights_than_a_file_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx.checker, "MAXIMUM_PROTOBUF", 1000)
+    monkeypatch.setattr(torch.onnx, "export", None)  # which would take minutes and much memory
+    with pytest.raises(BundleError, match="Linear has more than 2 GB of weights"):
+        zoo.from_torch(nn.Linear(20, 20), "own", labels=["a", "b"], input_size=(24, 24))
 
 
 def test_what_is_no_module_or_cannot_take_the_images() -> None:

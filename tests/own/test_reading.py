@@ -95,6 +95,70 @@ def test_weights_outside_the_networks_folder_are_not_read(tmp_path: Path) -> Non
     assert "its weights in another file cannot be read" in refused(saved(folder, model))
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            {"location": "w.bin", "offset": "0", "length": "5_000_000_000"},
+            "w.bin has 40 bytes, and w1 ends at 5",
+        ),
+        ({"location": "w.bin", "offset": "36"}, None),  # there, but too few for its shape
+        ({"location": "w.bin", "offset": "41"}, "w1 is at 41, -1 bytes"),
+        ({"location": "w.bin", "offset": "-4", "length": "8"}, "w1 is at -4, 8 bytes"),
+        ({"location": "w.bin", "offset": "20", "length": "24"}, "w.bin has 40 bytes, and w1 ends at 44"),
+        ({"location": "w.bin", "offset": "x"}, "invalid literal for int()"),
+        ({"location": "gone.bin"}, "gone.bin is not there"),
+        ({"location": "."}, ". is no file"),
+        ({"location": ""}, "'' is no file in the network's folder"),
+        ({"location": "../own/w.bin/../../w.bin"}, "is no file in the network's folder"),
+        ({"location": "/etc/hostname"}, "is no file in the network's folder"),
+        ({"location": "link.bin"}, "is no file in the network's folder"),
+    ],
+)
+def test_where_weights_are_said_to_be(tmp_path: Path, told: dict[str, str], said: str | None) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "w.bin").write_bytes(bytes(40))
+    (tmp_path / "secret").write_bytes(bytes(40))
+    (folder / "link.bin").symlink_to(tmp_path / "secret")
+    model = network()
+    (tensor,) = [tensor for tensor in model.graph.initializer if tensor.name == "w1"]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in told.items():
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    text = refused(saved(folder, model))
+    assert (said or "own.onnx is no valid ONNX file") in text
+    assert "its weights in another file cannot be read" in text or said is None
+
+
+@pytest.mark.parametrize("place", ["initializer", "constant", "branch", "function"])
+def test_more_weights_than_a_file_can_hold_wherever_they_are(tmp_path: Path, place: str) -> None:
+    """In a sparse file beside, so that nothing is read: protobuf's own error came from the very check."""
+    with (tmp_path / "w.bin").open("wb") as stream:
+        stream.truncate(2_200_000_000)
+    large = onnx.TensorProto(name="large", data_type=onnx.TensorProto.FLOAT, dims=[550_000_000])
+    large.data_location = onnx.TensorProto.EXTERNAL
+    entry = large.external_data.add()
+    entry.key, entry.value = "location", "w.bin"
+    model = network()
+    constant = helper.make_node("Constant", [], ["large"], value=large)
+    inner = helper.make_graph([constant], "inner", [], [])
+    if place == "initializer":
+        model.graph.initializer.append(large)
+    elif place == "constant":
+        model.graph.node.append(constant)
+    elif place == "branch":
+        model.graph.node.append(helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner))
+    else:
+        opsets = [helper.make_opsetid("", 17)]
+        model.functions.append(helper.make_function("own", "Large", [], ["large"], [constant], opsets))
+    assert refused(saved(tmp_path, model)).endswith(
+        "own.onnx has more than 2 GB of weights, the most that one ONNX file can hold"
+    )
+
+
 def test_a_network_as_old_exporters_write_it(tmp_path: Path) -> None:
     file = saved(tmp_path, network(opset=9, ir_version=3, weights_as_inputs=True))
     found = understood(read(file), str(file))

@@ -104,10 +104,11 @@ class Device(WorkerPlugin):
         for stem in self._stems.values():
             stem.warm_up(spec.batch_size, runs=1)
 
-    def _load(self, runtime: str, bundle: Bundle, part: str) -> Runtime:
-        return runtimes.load(runtime, bundle, threads=self.spec.device.threads, parts=(part,))
+    def _load(self, runtime: str | None, bundle: Bundle, part: str) -> Runtime:
+        chosen = runtimes.chosen(runtime, bundle.card)
+        return runtimes.load(chosen, bundle, threads=self.spec.device.threads, parts=(part,))
 
-    def _check_answer(self, runtime: str, part: str) -> None:
+    def _check_answer(self, runtime: str | None, part: str) -> None:
         """Raise BundleError unless the network answers as it did when its bundle was made."""
         bundle = self._network.bundle
         image = known_image(bundle.card)
