@@ -7,7 +7,8 @@ import pytest
 
 from hddnn import runtimes, zoo
 from hddnn.errors import BundleError
-from hddnn.runtimes.known import check_known_answer, known_image
+from hddnn.runtimes.known import check_known_answer, known_answer, known_image
+from hddnn.runtimes.nothing import Nothing
 from hddnn.zoo import Bundle, PartPrecision
 
 
@@ -38,3 +39,20 @@ def test_a_network_without_one_only_has_to_answer_numbers() -> None:
     check_known_answer(old, np.zeros((1, 20), np.float32))
     with pytest.raises(BundleError, match="NaN or infinity"):
         check_known_answer(old, np.full((1, 20), np.inf, np.float32))
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-5])
+def test_logits_near_zero_are_what_they_are_on_another_day(size: float) -> None:
+    """As of a network that was never trained: it was added, and then refused by every device."""
+    bundle = zoo.bundle("mobilenet")
+
+    class Untrained(Nothing):
+        def run(self, images: np.ndarray) -> np.ndarray:
+            return np.linspace(-size, size, 20, dtype=np.float32)[None]
+
+    logits = Untrained(bundle).run(known_image(bundle.card))
+    card = bundle.card.model_copy(update={"known_answer": known_answer(Untrained(bundle))})
+    check_known_answer(Bundle(bundle.path, card), logits)
+    check_known_answer(Bundle(bundle.path, card), np.roll(logits, 3))  # as good as the same
+    with pytest.raises(BundleError, match="does not give its known answer on this device"):
+        check_known_answer(Bundle(bundle.path, card), logits + 0.01)
