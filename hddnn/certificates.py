@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hddnn import given
 from hddnn.errors import InputError
 from hddnn.places import store
 
@@ -87,10 +88,10 @@ def _authority(folder: Path, days: int) -> tuple[Certificate, Any]:
         _write_pair(path, certificate, key)
         return certificate, key
     try:
-        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        certificate = x509.load_pem_x509_certificate(_read(certificate_file))
         if _expired(certificate_file):
             raise InputError(f"the authority in {folder} has expired; begin a new folder")
-        return certificate, load_pem_private_key(key_file.read_bytes(), None)
+        return certificate, load_pem_private_key(_read(key_file), None)
     except ValueError as error:
         raise InputError(f"the authority in {folder} cannot be read ({error}); begin a new folder") from None
 
@@ -101,12 +102,17 @@ def _usable(path: Path) -> bool:
     return certificate.is_file() and key.is_file() and not _expired(certificate)
 
 
+def _read(file: Path) -> bytes:
+    with given.open_file(file) as stream:
+        return stream.read()
+
+
 def _expired(file: Path) -> bool:
     """Tell whether a certificate holds no longer; one that cannot be read is as good as none."""
     from cryptography import x509
 
     try:
-        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        certificate = x509.load_pem_x509_certificate(_read(file))
     except ValueError:
         return True
     return certificate.not_valid_after_utc <= datetime.datetime.now(datetime.UTC)

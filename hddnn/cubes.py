@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hddnn import machine
+from hddnn import given, machine
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError, first_line
 from hddnn.ledger import columns
@@ -273,6 +273,7 @@ def read(path: str | Path) -> xr.Dataset:
                 if not cube.attrs:
                     raise ValueError("it lacks its attributes")
                 return cube.load()
+        given.check_regular(path)
         with xr.open_dataset(path, engine="h5netcdf") as cube:
             return cube.load()
     except Exception as error:  # HDF5's and zarr's readers raise nearly anything for what is damaged

@@ -6,8 +6,8 @@ import errno
 import os
 import select
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 #: More is no text that somebody wrote, and takes YAML minutes.
 MOST_BYTES = 16 << 20
@@ -30,13 +30,20 @@ def odd_kind(path: Path) -> str:
     return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
 
 
-def open_file(path: Path) -> BinaryIO:
-    """Open a regular file to read its bytes. Raises OSError, also for a pipe, a socket or a device."""
+def check_regular(path: Path) -> None:
+    """Raise OSError for a pipe, a socket, a device or a folder; what is not there is left to who opens it."""
+    if not path.exists():
+        return
     kind = odd_kind(path)
     if kind:
         raise _refused(path, f"is {kind}, not a regular file")
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file to read its bytes. Raises OSError, also for a pipe, a socket or a device."""
+    check_regular(path)
     return os.fdopen(_opened(path), "rb")
 
 
@@ -44,7 +51,7 @@ def read_text(path: Path, *, silent_s: float | None = None) -> str:
     """Return the UTF-8 text of a file, or of a pipe such as <(...) or /dev/stdin that somebody writes to.
 
     Raises OSError for what is neither, for more than MOST_BYTES, and when a pipe is silent for silent_s
-    (SILENT_S);    UnicodeDecodeError for other bytes.
+    (SILENT_S); UnicodeDecodeError for other bytes.
     """
     if odd_kind(path) == "a pipe":
         content = _piped(path, SILENT_S if silent_s is None else silent_s)

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from hddnn import given
 from hddnn.checks import differences
 from hddnn.errors import HddnnError, InputError
 from hddnn.ledger import Transfer
@@ -62,6 +63,7 @@ class Journal:
         self._failure = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            given.check_regular(self.path)
             self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror or error}") from None

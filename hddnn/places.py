@@ -63,7 +63,7 @@ def beside(path: Path) -> Iterator[Path]:
     Makes the folders it needs. Raises OSError.
     """
     # Of its own, short for a long name, too, and with the suffix by which writers tell formats.
-    suffix = path.suffix if len(path.suffix) < 10 else ""
+    suffix = path.suffix if 0 < len(path.suffix) < 10 else ".part"
     half = path.with_name(f".{secrets.token_hex(6)}{suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hddnn import cubes, terminal
+from hddnn import cubes, given, terminal
 from hddnn.bars import track
 from hddnn.checks import differences
 from hddnn.errors import HddnnError, InputError
@@ -193,7 +193,12 @@ class _Journal:
 
     def _read(self, grid: _Grid) -> list[str]:
         """Return the lines that are whole; raises InputError when they are of another grid."""
-        *lines, rest = self.path.read_text().split("\n")  # what follows the last line's end was cut off
+        try:
+            with given.open_file(self.path) as file:
+                text = file.read().decode(errors="replace")
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from None
+        *lines, rest = text.split("\n")  # what follows the last line's end was cut off
         if not lines and json.dumps(grid.header).startswith(rest):
             return [json.dumps(grid.header)]
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from hddnn import given
 from hddnn.errors import BundleError
 
 Task = Literal["coarse", "fine"]
@@ -72,7 +73,7 @@ def read_labels(labels: str | Path | Sequence[str]) -> tuple[str, ...]:
     if isinstance(labels, str | Path):
         where = str(labels)
         try:
-            text = Path(labels).read_text(encoding="utf-8-sig").rstrip()
+            text = given.read_text(Path(labels)).removeprefix("\ufeff").rstrip()
         except UnicodeDecodeError:
             raise BundleError(f"{where}: is not UTF-8 text") from None
         except OSError as error:

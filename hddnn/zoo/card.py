@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from hddnn import given
 from hddnn.errors import BundleError
 from hddnn.machine import processor
 
@@ -220,7 +221,8 @@ class Bundle:
 
 def _read_card(file: Path) -> Card:
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        with given.open_file(file) as stream:
+            facts = json.loads(stream.read().decode())
     except OSError as error:
         raise BundleError(f"{file.parent} is no bundle: cannot read card.json ({error.strerror})") from error
     except ValueError as error:
@@ -249,7 +251,7 @@ def _checked(facts: Any, file: Path) -> Card:
 
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with given.open_file(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise BundleError(
