@@ -12,6 +12,7 @@ import pytest
 from hddnn import certificates, cubes, sweep, zoo
 from hddnn.errors import HddnnError
 from hddnn.journal import Journal
+from hddnn.own import reading
 from hddnn.own.facts import read_labels
 
 
@@ -27,6 +28,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "labels.txt": read_labels,
     "end.jsonl": lambda file: Journal(file.parent, "end", {}),
     "sweep.points.jsonl": points,
+    "net.onnx": lambda file: reading.read(file),
     "card.json": lambda file: zoo.bundle(file.parent),
     "authority.crt": lambda file: certificates.issue(file.parent, ["cam"]),
 }

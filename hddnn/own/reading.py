@@ -12,6 +12,7 @@ import onnx.version_converter
 from onnx import TensorProto, helper, numpy_helper
 
 from hddnn.errors import BundleError
+from hddnn.given import open_file
 from hddnn.own import weights
 
 #: The least opset in which all that is put before and behind a network can be said.
@@ -59,7 +60,7 @@ def read(file: Path) -> onnx.ModelProto:
     """Read an ONNX file, and the weights that it keeps in other files beside it. Raises BundleError."""
     try:
         weights.check_size(file.stat().st_size, str(file))
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             if stream.read(2).startswith(_PICKLES):
                 raise BundleError(
                     f"{file} is a torch checkpoint, which hddnn never unpickles; export the network to ONNX, or "
