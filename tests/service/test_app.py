@@ -125,6 +125,8 @@ CUT = picture()[:60]
          {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=y"}}),
         (422, "query.deadline_s: ", {"content": picture(), "headers": PNG, "params": {"deadline_s": "nan"}}),
         (422, "query.deadline_s: ", {"content": picture(), "headers": PNG, "params": {"deadline_s": 0}}),
+        (422, "query.scheme is not known; known: deadline_s",
+         {"content": picture(), "headers": PNG, "params": {"scheme": "mapping"}}),
         (413, "larger than 100,000 bytes", {"content": bytes(100_001), "headers": PNG}),
         (413, "9 images; at most 8", {"files": [("a", (f"{n}", picture())) for n in range(9)]}),
         (503, "the queue is full (8 images)",
