@@ -32,8 +32,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "torch-compiled": ("torch-compiled", {"device": "cpu"}),
     CUDA: ("torch", {"device": "cuda"}),
 }
-#: Whose answers are the right ones to reproduce: the first of these that can run a network.
-REFERENCES = ("torch", "onnxruntime", "openvino-f32")
+#: ONNX's own definition of its operators, in Python: right by another's code than any that is measured, and slow.
+EVALUATOR = "onnx-evaluator"
+#: Whose answers are the right ones to reproduce, by name: its runtime, and what that takes more.
+REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
+    "torch": VARIANTS["torch"],  # the definition that the packaged networks were trained in
+    "onnxruntime": VARIANTS["onnxruntime"],
+    EVALUATOR: ("evaluator", {}),
+}
+WAYS = {**VARIANTS, **REFERENCES}
 
 
 @dataclass(frozen=True)
@@ -133,9 +140,23 @@ def _here(precision: PartPrecision) -> PartPrecision:
     return PartPrecision(**{part: default_precision() if p == "default" else p for part, p in parts.items()})
 
 
-def reference(bundle: Bundle) -> str:
-    """Return the way whose answers are a network's right ones."""
-    for variant in REFERENCES:
-        if runtimes.missing(VARIANTS[variant][0]) is None and left_out(bundle, variant, ()) is None:
-            return variant
-    raise InputError(f"nothing installed can run network {bundle.card.name}")
+def references(bundle: Bundle, variants: Sequence[str]) -> list[str]:
+    """Return whose answers are a network's right ones, the best first; variants: what is measured.
+
+    What is measured is no reference of itself, so that onnxruntime comes last then. Raises InputError when there
+    is none: OpenVINO's own answers say nothing of OpenVINO's.
+    """
+    there = [name for name, (runtime, _) in REFERENCES.items() if runtimes.missing(runtime) is None]
+    if bundle.card.architecture != ONNX_ONLY and "torch" in there:
+        return ["torch"]
+    there = sorted((name for name in there if name != "torch"), key=lambda name: name in variants)
+    if not there:
+        raise InputError(
+            f"nothing here tells what network {bundle.card.name} should answer: pip install 'hddnn[onnx]'"
+        )
+    return there
+
+
+def is_itself(variant: str, reference: str) -> bool:
+    """Return whether a way compared with this reference would be compared with itself; torch is what is meant."""
+    return reference != "torch" and VARIANTS[variant] == REFERENCES[reference]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from hddnn import cubes
-from hddnn.bench.grid import Grid, left_out, on_card, reference
+from hddnn.bench.grid import EVALUATOR, Grid, is_itself, left_out, on_card, references
 from hddnn.bench.remote import Failed, Remote
 from hddnn.data import load_dataset
 from hddnn.errors import HddnnError
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DIMS = ("network", "runtime", "threads", "batch_size", "repeat")
+_EVALUATOR_S = 20.0  # for the slow reference, which answers as many images as it can
 _VARIABLES = {
     "seconds_per_image": (DIMS, "s", "wall time of an image, in batches"),
     "images_per_second": (DIMS, "s-1", "images a second, in batches"),
     "peak_memory": (DIMS[:3], "byte", "most resident memory of a process holding the network"),
     "load_s": (DIMS[:3], "s", "until the network is loaded, its library included"),
-    "agreement": (DIMS[:2], "1", "share of images answered as the reference answers them (top-1)"),
+    "agreement": (DIMS[:2], "1", "share of images answered as the reference does (top-1), NaN of itself"),
     "agreement_on_card": (DIMS[:2], "1", "that share by the network's card, NaN where it has none"),
 }
 
@@ -71,6 +72,7 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
         name: np.full([len(sizes[dim]) for dim in dims], np.nan) for name, (dims, _, _) in _VARIABLES.items()
     }
     reasons: dict[str, dict[str, str]] = {}
+    judges: dict[str, tuple[str, int]] = {}
     observer.began(_steps(grid))
     for n, bundle in enumerate(grid.bundles):
         name = bundle.card.name
@@ -83,7 +85,7 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
             one.load(stack)
             one.time()
             one.weigh()
-            reasons[name] = one.reasons
+            reasons[name], judges[name] = one.reasons, one.judge
     values["images_per_second"] = 1 / values["seconds_per_image"]
     data = {
         name: (dims, values[name], {"units": units, "long_name": text})
@@ -91,11 +93,15 @@ def run(grid: Grid, observer: BenchObserver | None = None) -> xr.Dataset:
     }
     attributes = {
         "processor": processor(),
-        "images_compared": grid.images,
         "left_out": json.dumps({name: why for name, why in reasons.items() if why}),
         "long_name": "networks in runtimes: time, memory, agreement",
     }
-    coords: dict[str, Any] = {**sizes, "reference": ("network", [reference(b) for b in grid.bundles])}
+    coords: dict[str, Any] = {
+        **sizes,
+        "reference": ("network", [by for by, _ in judges.values()]),
+        "images_compared": ("network", [count for _, count in judges.values()]),
+        "default": ("network", [bundle.card.runtime for bundle in grid.bundles]),
+    }
     return xr.Dataset(data, coords, {**cubes.environment(), **attributes})
 
 
@@ -123,6 +129,7 @@ class _Network:
         self, bundle: Bundle, grid: Grid, images: Path, rows: dict[str, np.ndarray], observer: BenchObserver
     ) -> None:
         self.reasons: dict[str, str] = {}
+        self.judge = ("", 0)  # whose answers are the right ones, and to how many images
         self._bundle, self._grid, self._images = bundle, grid, images
         self._rows, self._observer = rows, observer
         self._held: dict[tuple[int, int], Remote] = {}  # by the numbers of variant and threads
@@ -145,7 +152,8 @@ class _Network:
                     # All do the same, so that their memory can be compared; the threads change no answer.
                     classes = np.array(held.ask("answers", images=grid.images if t == 0 else 50))
                     if t == 0:
-                        self._rows["agreement"][v] = np.mean(classes == right)
+                        if not is_itself(variant, self.judge[0]):
+                            self._rows["agreement"][v] = np.mean(classes[: len(right)] == right)
                         self._rows["agreement_on_card"][v] = on_card(self._bundle, variant)
                     for batch_size in grid.batch_sizes:  # a runtime may prepare for each
                         held.ask("time", batch_size=batch_size, least_s=0.0)
@@ -178,15 +186,21 @@ class _Network:
                 self._leave_out(v, str(failed))
 
     def _right_answers(self) -> np.ndarray:
-        """Return the reference's classes of the images that are compared, int64 (N,)."""
-        variant, name = reference(self._bundle), self._bundle.card.name
-        self._observer.step(f"{name}: answers of {variant}")
-        with Remote(self._bundle, variant, max(self._grid.threads), self._images) as remote:
-            try:
-                remote.answer()
-                return np.array(remote.ask("answers", images=self._grid.images))
-            except Failed as failed:
-                raise HddnnError(f"{variant} cannot run network {name}: {failed}") from failed
+        """Return the classes of the images that are compared, int64 (N,), by the first reference that runs it."""
+        name, why = self._bundle.card.name, ""
+        for variant in references(self._bundle, self._grid.variants):
+            self._observer.step(f"{name}: answers of {variant}")
+            with Remote(self._bundle, variant, max(self._grid.threads), self._images) as remote:
+                try:
+                    remote.answer()
+                    within_s = _EVALUATOR_S if variant == EVALUATOR else None
+                    classes = np.array(remote.ask("answers", images=self._grid.images, within_s=within_s))
+                except Failed as failed:
+                    why = why or f"{variant} cannot run network {name}: {failed}"
+                    continue
+            self.judge = variant, len(classes)
+            return classes
+        raise HddnnError(why)
 
     def _leave_out(self, v: int, reason: str) -> None:
         variant = self._grid.variants[v]

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from hddnn import runtimes, zoo
-from hddnn.bench.grid import VARIANTS
+from hddnn.bench.grid import WAYS
 from hddnn.errors import HddnnError, first_line
 from hddnn.runtimes import Runtime
 
@@ -53,7 +53,7 @@ class Holder:
     """Answers what a bench asks of one loaded network."""
 
     def __init__(self, bundle: str, variant: str, threads: int, images: str) -> None:
-        runtime, options = VARIANTS[variant]
+        runtime, options = WAYS[variant]
         start = time.perf_counter()
         self._network = runtimes.load(runtime, zoo.bundle(bundle), threads=threads, **options)
         self._load_s = time.perf_counter() - start
@@ -63,10 +63,15 @@ class Holder:
         """Return how long loading took, library included."""
         return {"load_s": self._load_s}
 
-    def answers(self, images: int) -> dict[str, Any]:
-        """Return the likeliest class of each of the first so many images."""
-        batches = (self._images[i : min(i + _BATCH, images)] for i in range(0, images, _BATCH))
-        return {"classes": [int(c) for batch in batches for c in self._network.run(batch).argmax(1)]}
+    def answers(self, images: int, within_s: float | None = None) -> dict[str, Any]:
+        """Return the likeliest class of each of the first so many images, or of as many as there is time for."""
+        end, size = time.perf_counter() + (within_s or 0), 1 if within_s else _BATCH
+        classes: list[int] = []
+        for i in range(0, images, size):
+            classes += [int(c) for c in self._network.run(self._images[i : min(i + size, images)]).argmax(1)]
+            if within_s and time.perf_counter() > end:
+                break
+        return {"classes": classes}
 
     def time(self, batch_size: int, least_s: float) -> dict[str, Any]:
         """Return the seconds an image at a batch size."""

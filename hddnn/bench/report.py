@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hddnn.bench.grid import AGREES, CUDA, DEFAULT, VARIANTS
+from hddnn.bench.grid import AGREES, CUDA, VARIANTS
 from hddnn.tables import number, plain_table
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _of_network(one: xr.Dataset) -> Table:
                 f"{float(spread(at.seconds_per_image).max()) * 100:.0f}",
                 number(speedup(row, variant, largest), 1),
                 f"{float(at.peak_memory) / 1e6:.0f}",
-                f"{float(at.agreement) * 100:.2f}",
+                number(float(at.agreement) * 100, 2),
             )
     return made
 
@@ -119,13 +119,15 @@ def _notes(cube: xr.Dataset) -> Iterator[str]:
             continue
         factor = speedup(cube.sel(network=name, threads=threads), best, size)
         times = "" if np.isnan(factor) or best == BASE else f", {factor:.1f} times as fast as {BASE}"
-        choice = "the default, is" if best == DEFAULT else "not the default, is"
+        default = str(cube.default.sel(network=name).values)
+        choice = "the default, is" if best == default else "not the default, is"
         yield f"{name}: {best}, {choice} the fastest that agrees ({where}){times}"
         yield from _less_than_here(cube.sel(network=name))
-    yield (
-        f"agrees: same top-1 answer as {_names(cube.reference.values)} on {cube.attrs['images_compared']} images; "
-        f"{AGREES:.1%} is asked of a default"
+    judges = dict.fromkeys(
+        f"{by} on {count} images"
+        for by, count in zip(cube.reference.values, cube.images_compared.values, strict=True)
     )
+    yield f"agrees: same top-1 answer as {', '.join(judges)}; {AGREES:.1%} is asked of a default"
     yield (
         f"medians of {cube.sizes['repeat']} rounds; images/s: at the largest batch; spread: between the "
         "quartiles, at the batch size with most; memory: the process's peak"
@@ -143,10 +145,6 @@ def _less_than_here(one: xr.Dataset) -> Iterator[str]:
         here, card = (float(of.sel(runtime=variant)) for of in (one.agreement, one.agreement_on_card))
         if card < AGREES <= here:
             yield f"{one.network.values!s}: {variant} agrees on {card:.2%} only of all the images of its card"
-
-
-def _names(values: np.ndarray) -> str:
-    return ", ".join(dict.fromkeys(str(value) for value in values))
 
 
 def figure(cube: xr.Dataset) -> Figure:

@@ -57,7 +57,7 @@ def test_what_is_not_installed_is_refused_and_not_a_default(monkeypatch: pytest.
     assert grid.default_variants() == ("openvino", "openvino-f32", "openvino-bf16", "onnxruntime")
     with pytest.raises(InputError, match="no torch here"):
         Grid(("mobilenet",), ("torch",), (1,))
-    assert grid.reference(zoo.bundle("mobilenet")) == "onnxruntime"
+    assert grid.references(zoo.bundle("mobilenet"), ("openvino",)) == ["onnxruntime", "onnx-evaluator"]
 
 
 def test_cuda_is_a_default_only_where_there_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +84,22 @@ def test_no_arithmetic_is_measured_twice(default: str, monkeypatch: pytest.Monke
 def test_a_network_without_a_torch_definition() -> None:
     bundle = with_card("mobilenet", architecture=ONNX_ONLY)
     assert grid.left_out(bundle, "torch", ("torch",)) == "has no torch definition"
-    assert grid.reference(bundle) == "onnxruntime"
-    assert grid.reference(zoo.bundle("mobilenet")) == "torch"
+    assert grid.references(bundle, ("openvino",)) == ["onnxruntime", "onnx-evaluator"]
+    assert grid.references(zoo.bundle("mobilenet"), tuple(grid.VARIANTS)) == ["torch"]
+
+
+def test_nothing_is_compared_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO was the reference of OpenVINO where nothing else was installed: every network agreed."""
+    bundle = with_card("mobilenet", architecture=ONNX_ONLY)
+    measured = ("openvino", "onnxruntime")
+    assert grid.references(bundle, measured) == ["onnx-evaluator", "onnxruntime"]
+    assert [grid.is_itself(variant, "onnxruntime") for variant in measured] == [False, True]
+    assert not any(grid.is_itself(variant, "onnx-evaluator") for variant in grid.VARIANTS)
+    monkeypatch.setattr(runtimes, "missing", lambda name: None if name == "openvino" else f"no {name}")
+    with pytest.raises(
+        InputError, match="nothing here tells what network mobilenet should answer: pip install"
+    ):
+        grid.references(bundle, ("openvino",))
 
 
 def test_threads_and_batch_sizes_are_in_order() -> None:

@@ -69,7 +69,9 @@ def test_a_whole_cube(own: Path) -> None:
     assert (cube.agreement >= 0.98).all()
     assert np.allclose(cube.images_per_second * cube.seconds_per_image, 1)
     assert (cube.peak_memory > 50e6).all()
-    assert cube.reference.values.tolist() == ["onnxruntime"]
+    assert cube.reference.values.tolist() == ["onnx-evaluator"]  # the others are measured
+    assert 1 <= int(cube.images_compared[0]) <= 60
+    assert cube.default.values.tolist() == ["openvino"]
     assert json.loads(cube.attrs["left_out"]) == {}
     assert heard.steps == heard.total
     assert (heard.networks, heard.without) == (["gulls"], [])

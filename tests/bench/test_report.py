@@ -37,8 +37,14 @@ def made(ways: dict[str, tuple[float, float]] = WAYS, networks: tuple[str, ...] 
         "agreement": (DIMS[:2], agreement),
         "agreement_on_card": (DIMS[:2], np.full(agreement.shape, np.nan)),
     }
-    attributes = {"processor": "Abacus [1]", "images_compared": 100, "left_out": json.dumps({})}
-    coords = {**sizes, "repeat": range(3), "reference": ("network", ["torch"] * len(networks))}
+    attributes = {"processor": "Abacus [1]", "left_out": json.dumps({})}
+    coords = {
+        **sizes,
+        "repeat": range(3),
+        "reference": ("network", ["torch"] * len(networks)),
+        "images_compared": ("network", [100] * len(networks)),
+        "default": ("network", ["openvino"] * len(networks)),
+    }
     return xr.Dataset(data, coords, attributes)
 
 
