@@ -57,6 +57,27 @@ def network(case: Case, seed: int = 3) -> onnx.ModelProto:
     return _model([first, *nodes, *last], held, given, made, opset)
 
 
+def together(cases: list[Case]) -> onnx.ModelProto:
+    """Return a network of several cases of one opset side by side: images "x" to scores "y" (B, 5 a case)."""
+    models = [network(case) for case in cases]
+    graph = models[0].graph
+    nodes = [graph.node[0]]
+    held = [tensor for tensor in graph.initializer if tensor.name in ("cw", "cb")]
+    for i, model in enumerate(models):
+        for node in model.graph.node[1:]:
+            node.input[:] = [name if name in ("", "c") else f"{name}{i}" for name in node.input]
+            node.output[:] = [f"{name}{i}" for name in node.output]
+            nodes.append(node)
+        for tensor in model.graph.initializer:
+            if tensor.name not in ("cw", "cb"):
+                tensor.name = f"{tensor.name}{i}"
+                held.append(tensor)
+    nodes.append(helper.make_node("Concat", [f"y{i}" for i in range(len(cases))], ["y"], axis=1))
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", len(LABELS) * len(cases)])
+    whole = helper.make_graph(nodes, "g", list(graph.input), [made], held)
+    return helper.make_model(whole, opset_imports=models[0].opset_import, ir_version=models[0].ir_version)
+
+
 def _features(
     nodes: list[NodeProto], held: dict[str, np.ndarray], given: onnx.ValueInfoProto, opset: int
 ) -> int:
