@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,9 +27,10 @@ _SIZES = (3, 1)  # of the first batches that are tried; the last one has what is
 _TOLERANCE = {np.float16: 2e-2, np.float32: 3e-4, np.float64: 3e-4}
 #: Of the largest answer, where all are so much alike that their distances are rounding themselves.
 _ROUNDING = {np.float16: 5e-3, np.float32: 1e-5, np.float64: 1e-5}
-#: A number between two steps may be rounded to either, and what follows makes more of it: networks of few bits
-#: answer in no two programs alike.
-_QUANTIZED, _STEPS = re.compile("Quantize|QLinear|Integer"), 0.1
+#: A number between two steps may be rounded to either, and what follows makes more of it, so that networks of few
+#: bits answer in no two programs alike: by several times what the reference itself does when pixels are nudged.
+_QUANTIZED = re.compile("Quantize|QLinear|Integer")
+_NUDGE, _TIMES, _MOST = 1e-3, 5, 0.25
 _TIMED_BATCH = 50
 _TIMED_S = 2.0  # longest time that the timing should take
 _NOISE = re.compile(
@@ -59,7 +60,7 @@ class Answers:
     """What the network itself answers to some images.
 
     images: uint8 (N, H, W, 3); output: number of the output; values: what comes out there, float64 (N, classes);
-    by: who answered.
+    by: who answered; tolerance: by what share of the largest score others may be off.
     """
 
     images: np.ndarray
@@ -67,6 +68,7 @@ class Answers:
     values: np.ndarray
     kind: Kind
     by: Reference
+    tolerance: float
 
 
 class Differs(BundleError):
@@ -127,7 +129,21 @@ def ask(trial: Trial, reference: Reference) -> Answers:
             "weights, and that mean and std are what it was trained with"
         )
     kind = kind_of(network, name, values)
-    return Answers(images[:count], number, values, kind, reference)
+    answers = Answers(images[:count], number, values, kind, reference, _TOLERANCE[network.dtype])
+    if any(_QUANTIZED.search(node.op_type) for node in network.model.graph.node):
+        answers = replace(answers, tolerance=max(answers.tolerance, _steps(trial, answers)))
+    return answers
+
+
+def _steps(trial: Trial, answers: Answers) -> float:
+    """Return by what share of the largest score a network of few bits may be off; see _QUANTIZED."""
+    inputs = trial.inputs(answers.images)
+    nudged = inputs + _NUDGE * np.random.default_rng(0).standard_normal(inputs.shape)
+    _, outputs = answers.by.run(nudged.astype(inputs.dtype))
+    values = np.asarray(outputs[answers.output], np.float64)
+    right = scores(answers.values[: len(values)], answers.kind)
+    apart = np.abs(scores(values.reshape(len(values), -1), answers.kind) - right).max()
+    return float(min(_TIMES * apart / max(np.abs(right).max(), 1e-12), _MOST))
 
 
 def _cannot_run(trial: Trial, reference: Reference, images: np.ndarray, error: RuntimeError) -> str:
@@ -212,13 +228,7 @@ def agree(output: np.ndarray, answers: Answers, network: Network) -> bool:
 def _allowed(answers: Answers, network: Network) -> float:
     """Return how far a score may be off by rounding: a class that is likelier by twice that stays so."""
     spread = np.abs(scores(answers.values, answers.kind)).max()
-    return float(tolerance(network) * spread + _ROUNDING[network.dtype] * np.abs(answers.values).max())
-
-
-def tolerance(network: Network) -> float:
-    """Return by what share of the largest the numbers of a network may be off."""
-    is_quantized = any(_QUANTIZED.search(node.op_type) for node in network.model.graph.node)
-    return _STEPS if is_quantized else _TOLERANCE[network.dtype]
+    return float(answers.tolerance * spread + _ROUNDING[network.dtype] * np.abs(answers.values).max())
 
 
 def seconds_per_image(runtime: Runtime) -> float:

@@ -90,7 +90,7 @@ def _cause(fault: Differs, bundle: Bundle, answers: Answers, trial: Trial) -> Ca
                 "write what it does otherwise, or take another version of torch",
             )
     images = trial.inputs(fault.images[:3])
-    cause = explaining.why(network, images, by.name, runtime, trial.threads, checking.tolerance(network))
+    cause = explaining.why(network, images, by.name, runtime, trial.threads, answers.tolerance)
     return Cause(str(fault)) if cause is None else Cause(f"{network.where}: {cause.clause}", cause.advice)
 
 

@@ -29,7 +29,7 @@ def main() -> None:
         (name,) = [name for name in session.input_names if name not in held]
         with np.errstate(all="ignore"):
             count, outputs = bounded(
-                lambda batch: session.run(None, {name: batch}), images, batch or None, budget_s
+                lambda batch: session.run(None, {name: batch}), images, batch or None, budget_s, least=1
             )
     except Exception as error:  # written in Python, it raises anything
         sys.exit(reason(error))

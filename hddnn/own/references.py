@@ -32,6 +32,7 @@ OPENVINO = "OpenVINO"
 TORCH = "the torch module"
 #: What a runtime is called here and in messages.
 NAMES = {"openvino": OPENVINO, "onnxruntime": ONNXRUNTIME}
+_LEAST = 4  # images
 _LONGEST_S = 60.0  # for the evaluator, start included: some operators take it a millisecond a pixel
 
 
@@ -77,21 +78,24 @@ def backend(name: str, model: bytes, threads: int) -> Run:
     return openvino.as_given(model, threads)
 
 
-def bounded(run: Run, images: np.ndarray, batch: int | None, budget_s: float | None = None) -> Answered:
+def bounded(
+    run: Run, images: np.ndarray, batch: int | None, budget_s: float | None = None, least: int = _LEAST
+) -> Answered:
     """Let a network answer images, (N, ...): all in one batch, or as many of the first as the time allows.
 
     batch: the only one that it is made for, which each image then fills alone; None for any. budget_s: BUDGET_S
-    unless told otherwise.
+    unless told otherwise; least: how many are answered whatever time it takes.
     """
     start, budget_s = time.perf_counter(), BUDGET_S if budget_s is None else budget_s
     if batch is None:
         alone = run(images[:1])
         alone_s = time.perf_counter() - start
-        count = min(len(images), max(1, int(budget_s / max(alone_s, 1e-9))))
+        # The first call makes things ready as well, so that it says too little of the next.
+        count = min(len(images), max(least, int(budget_s / max(alone_s, 1e-9))))
         return count, run(images[:count]) if count > 1 else alone
     each: list[list[np.ndarray]] = []
     for image in images:
-        if each and time.perf_counter() - start > budget_s:
+        if len(each) >= least and time.perf_counter() - start > budget_s:
             break
         each.append(run(np.repeat(image[None], batch, axis=0)))
     joined = [

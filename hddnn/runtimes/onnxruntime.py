@@ -77,12 +77,15 @@ class OnnxRuntime:
 
 
 def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Return a function from the one input of any ONNX network to its outputs.
+    """Return a function from the one input of any ONNX network to its outputs, each operator as it stands.
 
-    model: a whole ONNX file. Raises RuntimeError with ONNX Runtime's own reason, as the function does.
+    Nothing is fused or optimized: in whole numbers it is not the same any more where a CPU's instructions for them
+    run over. model: a whole ONNX file. Raises RuntimeError with ONNX Runtime's own reason, as the function does.
     """
+    options = _options(threads)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(model, _options(threads), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         (given,) = [port.name for port in session.get_inputs()]
     except Exception as error:  # its errors have no base class of their own
         raise RuntimeError(first_line(error)) from error

@@ -17,6 +17,7 @@ from test_operators import expected, same
 from hddnn import runtimes
 from hddnn.errors import BundleError, InputError
 from hddnn.own import checking, from_onnx, references
+from hddnn.own.facts import Facts
 from hddnn.own.pictures import telling
 
 OTHER = "it answers as it should with --runtime onnxruntime (runtime='onnxruntime')"
@@ -144,7 +145,10 @@ def test_a_slow_reference_answers_few_images_and_batches_are_tried_all_the_same(
 
     monkeypatch.setattr(checking, "ask", heard)
     assert len(runtimes.load("openvino", add(tmp_path)).run(IMAGES)) == len(IMAGES)
-    assert seen == [1]
+    add(tmp_path, "again", batch=1)
+    monkeypatch.setattr(runtimes, "missing", lambda name: "no" if name == "onnxruntime" else None)
+    add(tmp_path, "slow")
+    assert seen == [4, 4, 1]
     assert [len(batch) for batch in checking._batches(1)] == [3, 1]
     assert [len(batch) for batch in checking._batches(12)] == [3, 1, 8]
 
@@ -168,3 +172,21 @@ def test_the_process_that_evaluates_runs_nothing_of_the_current_folder(
     )
     assert (count, scores.shape) == (2, (2, 10))
     assert not (tmp_path / "sprung").exists()
+
+
+def test_networks_of_few_bits_may_be_off_by_what_the_reference_is_itself(tmp_path: Path) -> None:
+    quantization = pytest.importorskip("onnxruntime.quantization", reason="needs the extra bench")
+
+    class Some(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{"x": checking.prepared(telling((24, 24)), Facts(LABELS), (24, 24))}]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return self.left.pop() if self.left else None
+
+    file = saved(tmp_path)
+    quantization.quantize_static(file, tmp_path / "few.onnx", Some())
+    made = from_onnx(tmp_path / "few.onnx", "few", labels=LABELS, image_size=(24, 24))
+    whole = from_onnx(file, "own", labels=LABELS, image_size=(24, 24))
+    few, all_bits = (runtimes.load("openvino", bundle).run(IMAGES) for bundle in (made, whole))
+    assert np.abs(few - all_bits).max() < 0.1 * np.abs(all_bits).max()
