@@ -65,7 +65,8 @@ async def copy(dask_scheduler: Scheduler, keys: list[Any], to: str) -> str:
 
 
 def _holders(scheduler: Scheduler, key: Any) -> Iterator[str]:
-    return (worker.address for worker in scheduler.tasks[key].who_has or ())
+    task = scheduler.tasks.get(key)  # a task that is over by now is nowhere
+    return (worker.address for worker in (task.who_has or () if task is not None else ()))
 
 
 async def outcome(answer: Awaitable[Any]) -> str:
