@@ -135,6 +135,7 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "size", f"{bundle.size_bytes / 1e6:.1f} MB in {bundle.path}"
     for level, share in card.accuracy.items():
         yield f"{level} accuracy", f"{share:.4f}"
+    yield "runtime", card.runtime
     yield "precision", f"stem {card.precision.stem}, body {card.precision.body}"
     for precision, share in card.agreement.items():
         yield f"answers in {precision}", f"{share:.2%} as the torch network's"

@@ -46,8 +46,8 @@ def _confirmed(bundle: Bundle, answers: Answers, trial: Trial) -> str:
     """
     if answers.by.name != NAMES[bundle.card.runtime]:
         return answers.by.name
-    why = ""
     for name in (OPENVINO, EVALUATOR):
+        why = ""
         try:
             _, outputs = _by(name, trial, trial.inputs(answers.images))
         except RuntimeError as error:
@@ -55,7 +55,7 @@ def _confirmed(bundle: Bundle, answers: Answers, trial: Trial) -> str:
             continue
         if agree(outputs[answers.output], answers, trial.network):
             return f"{answers.by.name} and {name}"
-    if why:  # that OpenVINO answers otherwise may be why the user wants this runtime
+    if why:  # of the evaluator; that OpenVINO answers otherwise may be why the user wants this runtime
         return f"{answers.by.name} alone ({why})"
     raise BundleError(
         f"{trial.network.where}: neither {OPENVINO} nor {EVALUATOR} answers as {ONNXRUNTIME}, so that nobody can "

@@ -82,6 +82,9 @@ def test_onnxruntime_is_no_reference_of_itself(tmp_path: Path) -> None:
     # Three that differ, or two that do from the third.
     text = refused(tmp_path, "LpPool 1 1", runtime="onnxruntime")
     assert "neither OpenVINO nor ONNX's reference evaluator answers as onnxruntime" in text
+    # OpenVINO does not know this one, and the evaluator answers otherwise.
+    text = refused(tmp_path, "Resize round_prefer_floor half_pixel_symmetric 0.6", runtime="onnxruntime")
+    assert "neither OpenVINO nor ONNX's reference evaluator answers as onnxruntime" in text
 
 
 def test_a_device_runs_a_network_where_it_was_found_right(tmp_path: Path) -> None:
