@@ -17,10 +17,10 @@ from hddnn._version import __version__
 
 if TYPE_CHECKING:
     from hddnn.api import Observer, run
-    from hddnn.data import Dataset, Job, load_dataset
-    from hddnn.labels import LabelHierarchy
+    from hddnn.data.datasets import Dataset, Job, load_dataset
+    from hddnn.data.labels import LabelHierarchy
     from hddnn.serving import AsyncSession, Session
-    from hddnn.topology import Device, Link, Topology
+    from hddnn.system.topology import Device, Link, Topology
 
 __all__ = [
     "AsyncSession",
@@ -39,15 +39,15 @@ __all__ = [
 
 _HOMES = {
     "AsyncSession": "serving",
-    "Dataset": "data",
-    "Device": "topology",
-    "Job": "data",
-    "LabelHierarchy": "labels",
-    "Link": "topology",
+    "Dataset": "data.datasets",
+    "Device": "system.topology",
+    "Job": "data.datasets",
+    "LabelHierarchy": "data.labels",
+    "Link": "system.topology",
     "Observer": "api",
     "Session": "serving",
-    "Topology": "topology",
-    "load_dataset": "data",
+    "Topology": "system.topology",
+    "load_dataset": "data.datasets",
     "run": "api",
 }
 

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hddnn import cubes, preflight, zoo
-from hddnn.data import Job
+from hddnn import preflight, zoo
+from hddnn._util.interrupts import held, let_through
+from hddnn._util.paths import cache_dir, spare_cache_dir
+from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine
-from hddnn.engines.dask.messages import HEARTBEAT_S
+from hddnn.engines.dask.wire.messages import HEARTBEAT_S
 from hddnn.errors import HddnnError, JobInterrupted, JobLost, first_line
-from hddnn.faults import FaultSchedule
-from hddnn.interrupts import held, let_through
-from hddnn.journal import Course, Journal
-from hddnn.places import cache_dir, spare_cache_dir
 from hddnn.policies import PolicySettings
 from hddnn.privacy.codec import DEFAULT
-from hddnn.records import Progress, Record, Stage
+from hddnn.results import cubes
+from hddnn.results.journal import Course, Journal
+from hddnn.results.records import Progress, Record, Stage
 from hddnn.schemes import SCHEMES
-from hddnn.topology import Topology
+from hddnn.system.faults import FaultSchedule
+from hddnn.system.topology import Topology
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,7 +88,7 @@ def run(
     journal: Path | None = None,
     observer: Observer | None = None,
 ) -> xr.Dataset:
-    """Run a job under each scheme in turn on the same devices, and return the cube (see hddnn.cubes).
+    """Run a job under each scheme in turn on the same devices, and return the cube (see hddnn.results.cubes).
 
     topology: an object, a packaged name or a file. schemes: all that there are by default.
     engine: "dask" runs real workers, "sim" simulates their course, "closed" evaluates the paper's equations.
@@ -97,7 +98,7 @@ def run(
     n_map: end devices for each edge device under Mapping, instead of the topology's or eq. 7's.
     policy: what is done about devices that fail: "none", "reassign", "monitor" or "hedge" (see hddnn.policies);
     settings: its numbers.
-    faults: what is made to go wrong, under each scheme anew, such as "crash:end-3@12" (see hddnn.faults).
+    faults: what is made to go wrong, under each scheme anew, such as "crash:end-3@12" (see hddnn.system.faults).
     heartbeat_s: wall seconds between two heartbeats of a device; under "sim", seconds of the scenario.
     codec: how features are written down for devices that may not see images (see hddnn.privacy.codec).
     encode_at: where that is done for an undependable cloud: at the "end", or at dependable "edge" devices.
@@ -105,8 +106,8 @@ def run(
     tls: a folder made by `hddnn certs`: every connection is encrypted, and nobody without a certificate of that
     authority takes part.
     dashboard: start Dask's dashboard with the local scheduler.
-    journal: a folder to write the job's course to (see hddnn.journal). The same job with the same folder goes on
-    where it was, even when it was killed: it does what is missing, and starts nothing when nothing is.
+    journal: a folder to write the job's course to (see hddnn.results.journal). The same job with the same folder
+    goes on where it was, even when it was killed: it does what is missing, and starts nothing when nothing is.
 
     Raises InputError for what cannot be run, before any device is started where that can be told; JobInterrupted,
     with the cube so far, on Ctrl-C, also where that came once all was answered; and JobLost, with the cube of the
@@ -249,7 +250,7 @@ def make_engine(
             on_change=observer.device_changed,
             **{name: options[name] for name in _SIMULATED if name in options},
         )
-    from hddnn.engines.dask.engine import DaskEngine
+    from hddnn.engines.dask.client.engine import DaskEngine
 
     return DaskEngine(
         topology,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from hddnn.checks import unknown
-from hddnn.clocks import check_time_scale
-from hddnn.data import Job
-from hddnn.engines.dask.messages import HEARTBEAT_S
+from hddnn._util.validation import unknown
+from hddnn.data.datasets import Job
+from hddnn.engines.clocks import check_time_scale
+from hddnn.engines.dask.wire.messages import HEARTBEAT_S
 from hddnn.errors import DataError, InputError, TopologyError
-from hddnn.faults import FaultSchedule
+from hddnn.planning.costs import CostTable
 from hddnn.policies import POLICIES
 from hddnn.privacy.codec import codec
-from hddnn.records import Grader
+from hddnn.results.records import Grader
 from hddnn.schemes import SCHEMES, make_plan
-from hddnn.timing import CostTable
-from hddnn.topology import Topology
+from hddnn.system.faults import FaultSchedule
+from hddnn.system.topology import Topology
 
 ENGINES = ("dask", "sim", "closed")
 COMPUTES = ("real", "replay")
@@ -94,7 +94,7 @@ def check_fit(
     topology: Topology, job: Job, schemes: list[str], n_map: int | None, codec_name: str, encode_at: str
 ) -> None:
     """Raise InputError when networks, tiers, data, schemes and codec do not fit together; starts nothing."""
-    from hddnn.engines.answers import network_cards
+    from hddnn.engines.common import network_cards
     from hddnn.privacy.sizes import plain_bytes
 
     codec(codec_name)

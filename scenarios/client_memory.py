@@ -15,9 +15,9 @@ import click
 
 from hddnn import Job, Topology, load_dataset, run, zoo
 from hddnn.bench.process import peak_bytes
+from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.runtimes import replay
-from hddnn.scenario import Settings, command
-from hddnn.sweep import Dim, Variable, repeats
 
 SCHEMES = ("end-cloud", "end-edge")
 IMAGES = (1000, 10_000)

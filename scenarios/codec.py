@@ -20,13 +20,15 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hddnn import load_dataset, plots, runtimes, terminal, zoo
-from hddnn.bars import track
-from hddnn.data import Dataset
+from hddnn import load_dataset, runtimes, zoo
+from hddnn._util import terminal
+from hddnn._util.bars import track
+from hddnn.data.datasets import Dataset
+from hddnn.experiments.script import Settings, command
 from hddnn.privacy.codec import DEFAULT, NAMES, codec
-from hddnn.records import Grader
+from hddnn.results import plots
+from hddnn.results.records import Grader
 from hddnn.runtimes import Runtime
-from hddnn.scenario import Settings, command
 
 NETWORKS = ("resnet34", "wrn16_4")
 BATCH = 50

@@ -34,14 +34,14 @@ from soak import growth_mb
 
 from hddnn import Topology
 from hddnn.dashboard.page import CHARTS
-from hddnn.engines.dask.heartbeat import Heart, Watch
-from hddnn.engines.dask.processes import CONFIG, LocalProcesses
-from hddnn.engines.dask.telemetry import Telemetry, system_message, tell
-from hddnn.ledger import Transfer
-from hddnn.plan import Plan
-from hddnn.scenario import Settings, command
-from hddnn.sweep import Dim, Variable, repeats
-from hddnn.topology import TIERS
+from hddnn.engines.dask.client.telemetry import Telemetry, system_message, tell
+from hddnn.engines.dask.cluster.processes import CONFIG, LocalProcesses
+from hddnn.engines.dask.wire.heartbeat import Heart, Watch
+from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
+from hddnn.planning.plan import Plan
+from hddnn.results.transfers import Transfer
+from hddnn.system.topology import TIERS
 
 SETTINGS = ("off", "served", "open")
 BATCH, RIGHT = 50, 37  # images, and right answers

@@ -20,13 +20,14 @@ import click
 import numpy as np
 import xarray as xr
 
-from hddnn import Job, Topology, load_dataset, terminal
-from hddnn.bars import track
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.faults import Fault, FaultSchedule, Kind
+from hddnn import Job, Topology, load_dataset
+from hddnn._util import terminal
+from hddnn._util.bars import track
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments.script import Settings, command
 from hddnn.policies import PolicySettings
-from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
+from hddnn.system.faults import Fault, FaultSchedule, Kind
 
 TARGETS: dict[Kind, float] = {"crash": 2, "hang": 4, "partition": 4}  # heartbeat intervals, at most
 DEVICES, TASK_S = 8, 0.1

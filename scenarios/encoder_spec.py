@@ -5,13 +5,14 @@ python scenarios/encoder_spec.py --out results/encoder_spec.nc
 
 from __future__ import annotations
 
-from hddnn import paper, zoo
-from hddnn.data import load_dataset
+from hddnn import zoo
+from hddnn.data.datasets import load_dataset
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, command, set_beside
+from hddnn.experiments.sweep import Dim, Variable
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
-from hddnn.scenario import Settings, command, set_beside
-from hddnn.sweep import Dim, Variable
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 VARIABLES = {
     "height": Variable("1", "rows of its output"),

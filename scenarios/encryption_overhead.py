@@ -15,13 +15,14 @@ import click
 import numpy as np
 import xarray as xr
 
-from hddnn import Topology, paper
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn import Topology
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.privacy.codec import DEFAULT
 from hddnn.report import figures
-from hddnn.scenario import Settings, Stand, command
 from hddnn.schemes import ENCODERS
-from hddnn.sweep import Dim, Variable, repeats
 
 BANDWIDTHS_BPS = {"unlimited": None, "100 Mbit/s": 100e6}
 CODECS = ("float32", "float16", DEFAULT)

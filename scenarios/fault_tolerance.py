@@ -13,13 +13,14 @@ import click
 import numpy as np
 import xarray as xr
 
-from hddnn import Topology, paper
+from hddnn import Topology
 from hddnn.errors import InputError
-from hddnn.faults import FaultSchedule
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.policies import POLICIES, PolicySettings
 from hddnn.report import figures
-from hddnn.scenario import Settings, Stand, command
-from hddnn.sweep import Dim, Variable, repeats
+from hddnn.system.faults import FaultSchedule
 
 TASK_S, AFTER_TASKS, TIMEOUT_S = 0.52, 12, 0.5
 VARIABLES = {

@@ -21,10 +21,11 @@ import xarray as xr
 from detection import VICTIMS, engine_for, trials
 from matplotlib.figure import Figure
 
-from hddnn import Job, Topology, load_dataset, terminal
-from hddnn.bars import track
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.scenario import Settings, command
+from hddnn import Job, Topology, load_dataset
+from hddnn._util import terminal
+from hddnn._util.bars import track
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments.script import Settings, command
 from hddnn.schemes import make_plan
 
 INTERVALS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)

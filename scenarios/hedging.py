@@ -13,10 +13,10 @@ from __future__ import annotations
 import numpy as np
 from fault_tolerance import system
 
-from hddnn import paper
-from hddnn.faults import FaultSchedule
-from hddnn.scenario import Settings, Stand, command
-from hddnn.sweep import Dim, Variable, repeats
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
+from hddnn.system.faults import FaultSchedule
 
 POLICIES = ("monitor", "hedge")
 SLOW = 10

@@ -15,11 +15,12 @@ from functools import cache
 
 import numpy as np
 
-from hddnn import paper, runtimes, zoo
+from hddnn import runtimes, zoo
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, command, stand_in
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.runtimes import Runtime
-from hddnn.scenario import Settings, command, stand_in
-from hddnn.sweep import Dim, Variable, repeats
-from hddnn.topology import TIERS
+from hddnn.system.topology import TIERS
 
 RUNS = 10  # batches a repeat: with 20 repeats the paper's 200 runs
 

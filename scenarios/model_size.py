@@ -8,9 +8,10 @@ Accuracies are those of the networks' cards, on the 10,000 test images; a test m
 
 from __future__ import annotations
 
-from hddnn import paper, zoo
-from hddnn.scenario import Settings, command, set_beside
-from hddnn.sweep import Dim, Variable
+from hddnn import zoo
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, command, set_beside
+from hddnn.experiments.sweep import Dim, Variable
 
 VARIABLES = {
     "parameters": Variable("1", "parameters"),

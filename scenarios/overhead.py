@@ -19,10 +19,10 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from distributed import Client
 
 from hddnn import Topology
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.scenario import Settings, command
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.schemes import make_plan
-from hddnn.sweep import Dim, Variable, repeats
 
 SENDERS = ("submit", "graph", "hddnn")
 DEVICES = {"end": 2, "edge": 2}

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import click
 
-from hddnn import children
-from hddnn.console import INCOMPLETE, fail
+from hddnn._util import children
+from hddnn.cli.console import INCOMPLETE, fail
 from hddnn.errors import InputError
 
 FOLDER = Path(__file__).parent

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hddnn import Topology, paper
-from hddnn.scenario import Settings, Stand, command
+from hddnn import Topology
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.schemes import SCHEMES
-from hddnn.sweep import Dim, Variable, repeats
 
 TARGET_FINISH = 1.10  # of each scheme, at most
 TARGET_RESPONSE = {"end-cloud": 0.1}  # at most

@@ -23,12 +23,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hddnn import terminal, zoo
-from hddnn.bars import track
-from hddnn.console import fail
+from hddnn import zoo
+from hddnn._util import terminal
+from hddnn._util.bars import track
+from hddnn.cli.console import fail
 from hddnn.errors import InputError
+from hddnn.experiments.script import Settings, command
 from hddnn.privacy.codec import DEFAULT
-from hddnn.scenario import Settings, command
 
 try:
     import torch

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import click
 
-from hddnn import __version__, children
-from hddnn.machine import description
+from hddnn import __version__
+from hddnn._util import children
+from hddnn._util.host import description
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = (

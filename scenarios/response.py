@@ -26,8 +26,9 @@ import xarray as xr
 from PIL import Image
 from serve import served
 
-from hddnn import images, load_dataset
-from hddnn.scenario import Settings, command
+from hddnn import load_dataset
+from hddnn.data import images
+from hddnn.experiments.script import Settings, command
 from hddnn.serving import Session
 
 TARGET_S = 0.1  # median of coarse answers, at most

@@ -10,11 +10,12 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from hddnn import Topology, paper
+from hddnn import Topology
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.report import figures
-from hddnn.scenario import Settings, Stand, command
 from hddnn.schemes import SCHEMES
-from hddnn.sweep import Dim, Variable, repeats
 
 VARIABLES = {
     "makespan_s": Variable(

@@ -33,9 +33,10 @@ from soak import growth_mb
 from throughput import bare_loops, run_bare
 from tsung import Generator, Seen
 
-from hddnn import Topology, children
+from hddnn import Topology
+from hddnn._util import children
 from hddnn.errors import InputError
-from hddnn.scenario import Settings, command
+from hddnn.experiments.script import Settings, command
 
 TOPOLOGY, TIERS = "laptop", ("end", "edge")  # under End-Edge, the service's default
 LOADS = (0.7, 1.5)

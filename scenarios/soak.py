@@ -16,16 +16,18 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from hddnn import Topology, paper, terminal, zoo
-from hddnn.bars import track
-from hddnn.bounds import lower_bound_s
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.faults import FaultSchedule
+from hddnn import Topology, zoo
+from hddnn._util import terminal
+from hddnn._util.bars import track
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, command
+from hddnn.planning.bounds import lower_bound_s
 from hddnn.policies import PolicySettings
-from hddnn.records import Record, Stage
+from hddnn.results.records import Record, Stage
 from hddnn.runtimes import replay
-from hddnn.scenario import Settings, command
 from hddnn.schemes import make_plan
+from hddnn.system.faults import FaultSchedule
 
 SCHEME = "mapping"
 TARGET_MB = 50.0  # growth of the client's memory over the job's second half, at most

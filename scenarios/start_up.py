@@ -17,8 +17,8 @@ import psutil
 import xarray as xr
 
 from hddnn import Job, Topology, load_dataset, zoo
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.scenario import Settings, command
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments.script import Settings, command
 
 TARGET_IMPORT_S = 0.3  # less
 BATCH = 50

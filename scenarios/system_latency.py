@@ -16,10 +16,11 @@ import time
 
 import numpy as np
 
-from hddnn import Topology, paper, runtimes, zoo
-from hddnn.scenario import Settings, Stand, command, stand_in
-from hddnn.sweep import Dim, Variable, repeats
-from hddnn.topology import TIERS
+from hddnn import Topology, runtimes, zoo
+from hddnn.experiments import paper
+from hddnn.experiments.script import Settings, Stand, command, stand_in
+from hddnn.experiments.sweep import Dim, Variable, repeats
+from hddnn.system.topology import TIERS
 
 NETWORKS = {"end": "mobilenet", "edge": "resnet34", "cloud": "wrn16_4"}
 SCHEMES = {"end": "end", "edge": "end-edge", "cloud": "end-cloud"}

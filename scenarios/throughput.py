@@ -20,11 +20,12 @@ from multiprocessing.connection import Connection
 import click
 import psutil
 
-from hddnn import Job, Topology, children, load_dataset, runtimes, zoo
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.scenario import Settings, command
+from hddnn import Job, Topology, load_dataset, runtimes, zoo
+from hddnn._util import children
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.schemes import make_plan
-from hddnn.sweep import Dim, Variable, repeats
 
 SENDERS = ("bare", "hddnn")
 NETWORK = "mobilenet"

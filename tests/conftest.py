@@ -14,7 +14,7 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from hddnn.data import Dataset, Job, load_dataset
+from hddnn.data.datasets import Dataset, Job, load_dataset
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "cifar100" / "unpack.py"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from hddnn.certificates import SCHEDULER, identity
+from hddnn.engines.dask.wire.certificates import SCHEDULER, identity
 
 Found = Callable[[Path], AbstractContextManager[str]]
 

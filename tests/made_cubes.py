@@ -5,8 +5,8 @@ from __future__ import annotations
 import xarray as xr
 
 from hddnn.api import run
-from hddnn.data import Job
-from hddnn.topology import Topology
+from hddnn.data.datasets import Job
+from hddnn.system.topology import Topology
 
 STAGES = ("coarse", "fine")
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from hddnn.timing import CostTable
-from hddnn.topology import Device, Link, Topology
+from hddnn.planning.costs import CostTable
+from hddnn.system.topology import Device, Link, Topology
 
 PAYLOAD = {"coarse-net": (3072, 3072), "edge-net": (3072, 65536), "cloud-net": (3072, 16384)}
 NETWORK = {"end": "coarse-net", "edge": "edge-net", "cloud": "cloud-net"}

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from systems import packaged_system
 
-from hddnn import Job, Observer, Topology, run, tables
+from hddnn import Job, Observer, Topology, run
 from hddnn.api import Compute
-from hddnn.engines.answers import make_recorder, network_cards
 from hddnn.engines.base import Engine
 from hddnn.engines.closed import ClosedEngine
+from hddnn.engines.common import make_recorder, network_cards
 from hddnn.errors import BundleError, DataError, InputError, JobInterrupted, PlanError, TopologyError
-from hddnn.plan import Plan
-from hddnn.records import Progress, Record, Stage
+from hddnn.planning.plan import Plan
+from hddnn.results import tables
+from hddnn.results.records import Progress, Record, Stage
 from hddnn.runtimes import replay
 from hddnn.schemes import SCHEMES
 

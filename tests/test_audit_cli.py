@@ -16,10 +16,11 @@ from click.testing import CliRunner, Result
 pytest.importorskip("torch", reason="needs the extra torch")
 pytest.importorskip("skimage", reason="needs the extra torch")
 
-from hddnn import cubes, zoo
+from hddnn import zoo
 from hddnn.audit import Setting, decoder
-from hddnn.audit_cli import audit, file_name
+from hddnn.cli.audit import audit, file_name
 from hddnn.privacy.codec import DEFAULT
+from hddnn.results import cubes
 from hddnn.zoo.card import ONNX_ONLY
 
 
@@ -118,7 +119,7 @@ def test_without_a_library_it_says_what_to_install(
 
 
 def test_the_command_is_light() -> None:
-    code = "import hddnn.audit_cli, sys; print(*sys.modules)"
+    code = "import hddnn.cli.audit, sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

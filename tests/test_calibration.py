@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hddnn.calibration import (
+from hddnn.errors import InputError
+from hddnn.tasks.calibration import (
     LEAST,
     MOST,
     calibrate,
@@ -19,7 +20,6 @@ from hddnn.calibration import (
     probabilities,
     top1,
 )
-from hddnn.errors import InputError
 from hddnn.zoo import Calibration
 
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from hddnn.certificates import identity, issue
-from hddnn.cli import main
+from hddnn.cli.main import main
+from hddnn.engines.dask.wire.certificates import identity, issue
 from hddnn.errors import InputError
 
 

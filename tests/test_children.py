@@ -12,7 +12,7 @@ from PIL import Image
 from traps import LATER, lay, sprung
 from waiting import wait_until_said
 
-from hddnn import children
+from hddnn._util import children
 
 ROOT = str(Path(children.__file__).parents[1])
 

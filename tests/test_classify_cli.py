@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from hddnn import given
-from hddnn.cli import main
-from hddnn.data import Dataset
+from hddnn._util import given
+from hddnn.cli.main import main
+from hddnn.data.datasets import Dataset
 
 SIZES = ((32, 32), (64, 48), (640, 480), (1920, 1080))
 

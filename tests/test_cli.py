@@ -25,10 +25,10 @@ from systems import packaged_system
 from waiting import wait_until
 
 from hddnn import zoo
-from hddnn.cli import main
-from hddnn.engines.dask.messages import DeviceSpec
-from hddnn.engines.dask.processes import LocalProcesses
-from hddnn.topology import Topology
+from hddnn.cli.main import main
+from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire.messages import DeviceSpec
+from hddnn.system.topology import Topology
 
 HDDNN = [sys.executable, "-m", "hddnn"]
 #: Two devices that answer at once, but for a link that holds each batch for half a minute.

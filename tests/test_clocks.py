@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hddnn.clocks import DeviceClock, LinkClock
+from hddnn.engines.clocks import DeviceClock, LinkClock
 from hddnn.errors import InputError
-from hddnn.topology import Link
+from hddnn.system.topology import Link
 
 NEVER = float("-inf")  # neither in hand late nor a busy receiver
 

@@ -10,15 +10,16 @@ import xarray as xr
 import yaml
 from systems import packaged_system
 
-from hddnn import __version__, cubes
+from hddnn import __version__
 from hddnn.api import run
-from hddnn.data import Job
-from hddnn.engines.answers import make_recorder, network_cards
+from hddnn.data.datasets import Job
 from hddnn.engines.closed import ClosedEngine
+from hddnn.engines.common import make_recorder, network_cards
 from hddnn.errors import InputError
-from hddnn.records import Answer, Record
+from hddnn.results import cubes
+from hddnn.results.records import Answer, Record
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 SYSTEM = packaged_system(2, 1, 1, seconds_per_image=1e-3, latency_s=0.5, edge_trust="undependable")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hddnn import children
+from hddnn._util import children
 
 SCENARIO = Path(children.__file__).parents[1] / "scenarios" / "codec.py"
 BROKEN = {

@@ -29,10 +29,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import hddnn
-from hddnn import cifar100, images, sample_tool
-from hddnn.data import Dataset, Job, load_dataset
+from hddnn.data import cifar100, images, make_sample
+from hddnn.data.datasets import Dataset, Job, load_dataset
+from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import DataError, PassedOver
-from hddnn.labels import LabelHierarchy
 
 SAMPLE = Path(hddnn.__file__).parent / "sample"
 
@@ -69,8 +69,8 @@ def test_sample_is_lossless_and_stays_the_same(sample: Dataset) -> None:
 
 def test_sample_tool_takes_the_first_of_each_class_in_order() -> None:
     fine = np.array([1, 0, 0, 1, 2, 2, 0, 1, 2])
-    assert sample_tool.choose(fine, 2).tolist() == [0, 1, 2, 3, 4, 5]
-    assert sample_tool.choose(fine, 1).tolist() == [0, 1, 4]
+    assert make_sample.choose(fine, 2).tolist() == [0, 1, 2, 3, 4, 5]
+    assert make_sample.choose(fine, 1).tolist() == [0, 1, 4]
 
 
 def test_a_data_set_is_read_only_and_its_digest_follows_its_content(sample: Dataset) -> None:

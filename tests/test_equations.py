@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hddnn import equations as eq
+from hddnn.planning import equations as eq
 
 
 def test_times_of_the_schemes_on_the_papers_system() -> None:

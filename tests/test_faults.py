@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from systems import tiers
 
 from hddnn.errors import FaultError
-from hddnn.faults import KINDS, Fault, FaultSchedule, dropped
+from hddnn.system.faults import KINDS, Fault, FaultSchedule, dropped
 
 SYSTEM = tiers(3, 2, 1)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hddnn import given
+from hddnn._util import given
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_text_may_come_through_a_pipe_in_pieces(pipe: Path) -> None:
 
 
 def test_standard_input_and_process_substitution_are_read() -> None:
-    code = "from hddnn.given import *; import sys; print(read_text(Path(sys.argv[1])), end='')"
+    code = "from hddnn._util.given import *; import sys; print(read_text(Path(sys.argv[1])), end='')"
     for path in ("<(echo hello)", "/dev/stdin"):
         command = ["bash", "-c", f'echo hello | {sys.executable} -c "$1" {path}', "bash", code]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)

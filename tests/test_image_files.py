@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hddnn import images
+from hddnn.data import images
 from hddnn.errors import DataError, FormatError
 
 #: Formats that Pillow writes from RGB and reads back, and how far colours may be off on the whole.

@@ -16,8 +16,8 @@ import pytest
 import xarray as xr
 from systems import packaged_system
 
-from hddnn.interrupts import SIGNALS, held, let_through
-from hddnn.records import Stage
+from hddnn._util.interrupts import SIGNALS, held, let_through
+from hddnn.results.records import Stage
 
 HERE = os.getpid()
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from systems import packaged_system
 
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
+from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import HddnnError, InputError
-from hddnn.journal import Course, Journal
-from hddnn.labels import LabelHierarchy
-from hddnn.ledger import CLIENT, Transfer
-from hddnn.plan import Plan
-from hddnn.records import Answer, Grader, Record, Recorder
+from hddnn.planning.plan import Plan
+from hddnn.results.journal import Course, Journal
+from hddnn.results.records import Answer, Grader, Record, Recorder
+from hddnn.results.transfers import CLIENT, Transfer
 
 LABELS = LabelHierarchy(("cat", "dog"), ("animal",), np.array([0, 0]))
 DATA = Dataset("two", np.full((4, 32, 32, 3), 77, np.uint8), np.zeros(4), np.array([0, 1, 0, 1]), LABELS)

@@ -10,17 +10,17 @@ import pytest
 from systems import packaged_system
 
 from hddnn import zoo
-from hddnn.data import Dataset
-from hddnn.engines.dask.messages import EncodeOrder, Target
-from hddnn.engines.dask.packing import Packer
+from hddnn.data.datasets import Dataset
+from hddnn.engines.dask.device.packing import Packer
+from hddnn.engines.dask.wire.messages import EncodeOrder, Target
 from hddnn.errors import BundleError
-from hddnn.noise import NoiseSource
 from hddnn.privacy.payload import unseal
 from hddnn.privacy.sizes import payload_bytes
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.runtimes.replay import Replay, prepare
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 from hddnn.zoo import Bundle, FeatureNoise
+from hddnn.zoo.noise import NoiseSource
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from doors import ipv6
 from PIL import Image
 
-from hddnn.cli import main
+from hddnn.cli.main import main
+from hddnn.cli.options import own_host, own_hosts
 from hddnn.errors import InputError
-from hddnn.options import own_host, own_hosts
 
 #: Of each command with --tls, what takes it as far as looking for certificates.
 COMMANDS = {

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from systems import packaged_system
 
-from hddnn.console import in_turn
+from hddnn.cli.console import in_turn
 from hddnn.errors import HddnnError
 
 HDDNN = [sys.executable, "-m", "hddnn"]

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from hddnn import certificates, cubes, sweep, zoo
+from hddnn import zoo
+from hddnn.engines.dask.wire import certificates
 from hddnn.errors import HddnnError
-from hddnn.journal import Journal
-from hddnn.own import reading
-from hddnn.own.facts import read_labels
+from hddnn.experiments import sweep
+from hddnn.importing import reading
+from hddnn.importing.facts import read_labels
+from hddnn.results import cubes
+from hddnn.results.journal import Journal
 
 
 def points(file: Path) -> None:
@@ -39,7 +42,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 def test_what_is_no_file_is_told(
     name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hddnn.given.SILENT_S", 0.1)
+    monkeypatch.setattr("hddnn._util.given.SILENT_S", 0.1)
     file = tmp_path / name
     listener = socket.socket(socket.AF_UNIX)
     if kind == "a pipe":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hddnn._util.paths import beside, written
 from hddnn.errors import HddnnError
-from hddnn.places import beside, written
 
 
 def half_write(out: Path, error: BaseException, text: str = "half") -> None:

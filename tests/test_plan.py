@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from systems import Shape, systems, tiers
 
 from hddnn.errors import PlanError, TrustViolation
-from hddnn.plan import NO_DEVICE, Plan, encoded_at_edge, make_routes
-from hddnn.topology import Topology
+from hddnn.planning.plan import NO_DEVICE, Plan, encoded_at_edge, make_routes
+from hddnn.system.topology import Topology
 
 # Devices 0, 1: end; 2: dependable edge; 3: undependable edge; 4: cloud.
 TOPOLOGY = tiers(2, 2, 1)

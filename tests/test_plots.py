@@ -10,8 +10,8 @@ import xarray as xr
 from made_cubes import predicted, stopped, with_lost
 from matplotlib.figure import Figure
 
-from hddnn import plots
-from hddnn.data import Job
+from hddnn.data.datasets import Job
+from hddnn.results import plots
 
 CASES: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "all": lambda cube: cube,

@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from systems import packaged_system
 from waiting import wait_until_said
 
-from hddnn.certificates import issue
-from hddnn.cli import main
-from hddnn.engines.dask.messages import DeviceSpec
-from hddnn.engines.dask.processes import LocalProcesses
-from hddnn.topology import Topology
+from hddnn.cli.main import main
+from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire.certificates import issue
+from hddnn.engines.dask.wire.messages import DeviceSpec
+from hddnn.system.topology import Topology
 
 #: Modelled times and links, so that the measured ones are seen to stand in their place.
 SYSTEM = packaged_system(2, 1, 1, seconds_per_image=5.0, latency_s=30.0)

@@ -13,17 +13,17 @@ from slow_link import slow_link
 from systems import Shape, costs_of, device, packaged_system, system
 
 from hddnn import profiling, zoo
-from hddnn.certificates import issue
-from hddnn.data import Job
-from hddnn.engines.dask.connecting import close, connect
-from hddnn.engines.dask.messages import PROBE, DeviceSpec
-from hddnn.engines.dask.processes import LocalProcesses
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire.certificates import issue
+from hddnn.engines.dask.wire.connecting import close, connect
+from hddnn.engines.dask.wire.messages import PROBE, DeviceSpec
 from hddnn.errors import ClusterError
 from hddnn.privacy.codec import DEFAULT
 from hddnn.profiling.comparing import Comparison, cores_s
 from hddnn.profiling.measuring import Measured, ProfileObserver, Spread, bandwidth
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 SYSTEM = packaged_system(1, 1, 1)
 

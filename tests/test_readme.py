@@ -11,8 +11,8 @@ import click
 import pytest
 
 from hddnn import zoo
-from hddnn.cli import main
-from hddnn.topology import Topology
+from hddnn.cli.main import main
+from hddnn.system.topology import Topology
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from systems import packaged_system
 
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
+from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import DataError
-from hddnn.labels import LabelHierarchy
-from hddnn.plan import Plan
-from hddnn.records import LOST, NO_ANSWER, OK, UNKNOWN_CLASS, Answer, Grader, Record, Recorder
+from hddnn.planning.plan import Plan
+from hddnn.results.records import LOST, NO_ANSWER, OK, UNKNOWN_CLASS, Answer, Grader, Record, Recorder
 
 LABELS = LabelHierarchy(("cat", "dog", "oak"), ("animal", "plant"), np.array([0, 0, 1]))
 DATA = Dataset("three", np.zeros((3, 32, 32, 3), np.uint8), np.array([0, 0, 1]), np.array([0, 1, 2]), LABELS)

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from systems import packaged_system
 
-from hddnn import cubes
-from hddnn.data import Job
-from hddnn.scenario import Settings, Stand, command, stand_in
-from hddnn.sweep import Dim, Variable
+from hddnn.data.datasets import Job
+from hddnn.experiments.script import Settings, Stand, command, stand_in
+from hddnn.experiments.sweep import Dim, Variable
+from hddnn.results import cubes
 
 
 def scenario(seen: list[Any], **options: Any) -> click.Command:

@@ -19,13 +19,13 @@ import xarray as xr
 from traps import lay, sprung
 from waiting import wait_until
 
-import hddnn.cli
-from hddnn import cubes
-from hddnn.equations import eq_8, eq_10
+import hddnn.cli.main
+from hddnn.planning.equations import eq_8, eq_10
+from hddnn.results import cubes
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
 
-#: Those that are a grid measured by hddnn.sweep.
+#: Those that are a grid measured by hddnn.experiments.sweep.
 SWEEPS = {path.stem for path in FOLDER.glob("*.py") if ".sweep(" in path.read_text()}
 UPPER = {"scheme": ["end-cloud", "end-edge", "mapping"]}  # under End there are no fine answers
 FINE_NETWORKS = {"network": ["resnet34", "wrn16_4"]}
@@ -267,7 +267,11 @@ def test_the_whole_evaluation_knows_its_scripts_options() -> None:
         whole = importlib.import_module("paper")
         for smoke, fresh in ((False, False), (False, True), (True, False)):
             for name, words in whole.commands(Path("folder"), ["--data", "sample"], smoke, fresh).items():
-                made = hddnn.cli.main.commands["run"] if name == "run" else importlib.import_module(name).main
+                made = (
+                    hddnn.cli.main.main.commands["run"]
+                    if name == "run"
+                    else importlib.import_module(name).main
+                )
                 known = {option for param in made.params for option in param.opts}
                 assert {word for word in words if word.startswith("--")} <= known, name
     finally:

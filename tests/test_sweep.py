@@ -16,9 +16,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hddnn import cubes
 from hddnn.errors import InputError
-from hddnn.sweep import Dim, Variable, concat, repeats, sweep
+from hddnn.experiments.sweep import Dim, Variable, concat, repeats, sweep
+from hddnn.results import cubes
 
 DIMS = {"scheme": Dim(["end", "mapping"], "1", "where"), "n_end": Dim([1, 2, 4]), "repeat": repeats(2)}
 VARIABLES = {"makespan_s": Variable("s", "finish time"), "lost": Variable("1", "batches")}
@@ -191,7 +191,7 @@ def test_more_end_devices_can_be_added_later(tmp_path: Path) -> None:
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from hddnn.sweep import Dim, Variable, sweep
+from hddnn.experiments.sweep import Dim, Variable, sweep
 
 def measure(at):
     if at == int(sys.argv[2]):

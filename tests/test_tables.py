@@ -10,10 +10,11 @@ from made_cubes import predicted, stopped, with_lost
 from rich.console import Console, RenderableType
 from systems import packaged_system
 
-from hddnn import tables, zoo
-from hddnn.calibration import Calibrated
-from hddnn.data import Job
-from hddnn.topology import Topology
+from hddnn import zoo
+from hddnn.data.datasets import Job
+from hddnn.results import tables
+from hddnn.system.topology import Topology
+from hddnn.tasks.calibration import Calibrated
 from hddnn.zoo import Bundle, Calibration, Card
 
 

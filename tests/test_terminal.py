@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from hddnn.cli import main
+from hddnn.cli.main import main
 
 WORDS = (["zoo", "list"], ["zoo", "show", "mobilenet"], ["topology", "show", "laptop"])
 TERMINALS: dict[str, dict[str, str]] = {

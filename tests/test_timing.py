@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from systems import PAYLOAD, Shape, costs_of, device, system, systems, tiers
 
-from hddnn.bounds import lower_bound_s
-from hddnn.clocks import DeviceClock, LinkClock
+from hddnn.engines.clocks import DeviceClock, LinkClock
 from hddnn.errors import PlanError
-from hddnn.plan import NO_DEVICE, Plan, make_routes
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.planning.costs import CostTable, closed_form_s, resolve_n_map, tier_means_s
+from hddnn.planning.plan import NO_DEVICE, Plan, make_routes
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
-from hddnn.timing import CostTable, closed_form_s, resolve_n_map, tier_means_s
-from hddnn.topology import Device, Link, Topology
+from hddnn.system.topology import Device, Link, Topology
 
 PAPER = Topology.load("paper")
 PAPER_COSTS = CostTable.of(PAPER)

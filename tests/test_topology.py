@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hddnn import given as given_files
-from hddnn import yaml12
+from hddnn._util import given as given_files
+from hddnn._util import yaml12
 from hddnn.errors import TopologyError
-from hddnn.topology import TIERS, Device, Link, Topology, packaged_topologies
+from hddnn.system.topology import TIERS, Device, Link, Topology, packaged_topologies
 
 NETWORKS = ("mobilenet", "resnet34", "wrn16_4")
 END = "{name: a, tier: end, network: mobilenet}"

@@ -15,8 +15,8 @@ pytest.importorskip("torch", reason="needs the extra torch")
 import numpy as np
 import torch
 
-from hddnn.cli import main
-from hddnn.data import Dataset
+from hddnn.cli.main import main
+from hddnn.data.datasets import Dataset
 from hddnn.training import train as course
 from hddnn.training.images import Images
 from hddnn.zoo import Bundle

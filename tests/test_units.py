@@ -15,7 +15,7 @@ import pytest
 from systems import packaged_system
 from waiting import wait_until_said
 
-from hddnn.certificates import issue
+from hddnn.engines.dask.wire.certificates import issue
 
 FOLDER = Path(__file__).parents[1] / "workers"
 UNITS = sorted(FOLDER.glob("*.service"))

@@ -19,8 +19,8 @@ from doors import ipv6, listening
 from systems import packaged_system
 from waiting import wait_until
 
-from hddnn.cli import main
-from hddnn.engines.dask.keeping import Pauses
+from hddnn.cli.main import main
+from hddnn.engines.dask.client.supervisor import Pauses
 
 SYSTEM = packaged_system(1, 1, 0)
 

@@ -18,9 +18,9 @@ from systems import packaged_system
 from traps import LATER, lay, sprung
 from waiting import wait_until, wait_until_said
 
-from hddnn.certificates import issue
-from hddnn.data import Job
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.wire.certificates import issue
 from hddnn.errors import ClusterError
 from hddnn.schemes import make_plan
 

@@ -15,13 +15,16 @@ import xarray as xr
 from full_disk import room_for
 from systems import packaged_system
 
-from hddnn import api, certificates, cubes, plots, sweep
-from hddnn.data import Job
+from hddnn import api
+from hddnn._util.paths import check_place, store
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.wire import certificates
 from hddnn.errors import HddnnError, InputError
-from hddnn.places import check_place, store
+from hddnn.experiments import sweep
 from hddnn.profiling import Measured
 from hddnn.profiling import write as write_profile
 from hddnn.report import gathering, page
+from hddnn.results import cubes, plots
 from hddnn.runtimes import replay
 from hddnn.zoo import bundle
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hddnn import yaml12
+from hddnn._util import yaml12
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hddnn import runtimes
-from hddnn.checks import unknown
+from hddnn._util.validation import unknown
 from hddnn.errors import InputError
 from hddnn.runtimes import Runtime
 from hddnn.zoo import Bundle

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hddnn._util.validation import unknown
 from hddnn.audit import quality
 from hddnn.audit.attacks import ATTACKS, steps
 from hddnn.audit.case import Case
@@ -17,13 +18,12 @@ from hddnn.audit.channel import BATCH, Channel, in_batches
 from hddnn.audit.depths import STEM, Split, answering, blank, seconds_per_image, split
 from hddnn.audit.effort import Effort
 from hddnn.bench.measure import images_of
-from hddnn.checks import unknown
-from hddnn.data import load_dataset
+from hddnn.data.datasets import load_dataset
 from hddnn.errors import InputError
-from hddnn.noise import check_times
 from hddnn.privacy.codec import DEFAULT, codec
 from hddnn.zoo import Bundle
 from hddnn.zoo.card import ONNX_ONLY
+from hddnn.zoo.noise import check_times
 
 #: At least so many images of the sample are left to the attacker.
 LEAST_OWN = 500

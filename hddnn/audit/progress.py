@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hddnn.bars import Bars
+from hddnn._util.bars import Bars
 
 
 class AuditBar(Bars):

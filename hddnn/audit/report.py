@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hddnn import cubes
 from hddnn.audit.measure import Audit, Defence
 from hddnn.audit.quality import UNRECOGNIZABLE
+from hddnn.results import cubes
 
 if TYPE_CHECKING:
     import xarray as xr

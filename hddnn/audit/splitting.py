@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from hddnn.audit.depths import split
-from hddnn.data import load_dataset
+from hddnn.data.datasets import load_dataset
 from hddnn.errors import BundleError
-from hddnn.noise import NoiseSource, check_times
-from hddnn.records import Grader
+from hddnn.results.records import Grader
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.zoo import Bundle, FeatureNoise, PartPrecision
 from hddnn.zoo.card import FILES, ONNX_ONLY
+from hddnn.zoo.noise import NoiseSource, check_times
 from hddnn.zoo.onnx_files import write_onnx
 from hddnn.zoo.store import folder_of, kept
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hddnn import runtimes, zoo
-from hddnn.checks import unknown
-from hddnn.data import load_dataset
+from hddnn._util.validation import unknown
+from hddnn.data.datasets import load_dataset
 from hddnn.errors import InputError
 from hddnn.zoo import Bundle, PartPrecision
 from hddnn.zoo.card import ONNX_ONLY

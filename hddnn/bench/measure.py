@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from hddnn import cubes
+from hddnn._util.host import processor
 from hddnn.bench.grid import EVALUATOR, Grid, is_itself, left_out, on_card, references
 from hddnn.bench.remote import Failed, Remote
-from hddnn.data import load_dataset
+from hddnn.data.datasets import load_dataset
 from hddnn.errors import HddnnError
-from hddnn.machine import processor
+from hddnn.results import cubes
 from hddnn.zoo import Bundle
 
 if TYPE_CHECKING:

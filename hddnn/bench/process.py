@@ -1,6 +1,6 @@
 """A process that holds one network in one runtime, and is told over its standard input what to measure.
 
-    hddnn.bench.process BUNDLE VARIANT THREADS IMAGES    (a module; see hddnn.children)
+    hddnn.bench.process BUNDLE VARIANT THREADS IMAGES    (a module; see hddnn._util.children)
 
 IMAGES is an .npy file, uint8 (N, H, W, 3). Each line in is a JSON object with `do`, each line out the JSON answer
 to it; it ends with its input. A process of its own, because memory and the number of threads are a process's: one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hddnn.bars import Bars
+from hddnn._util.bars import Bars
 from hddnn.bench.measure import BenchObserver
 
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from hddnn import children
+from hddnn._util import children
+from hddnn._util.paths import cache_dir
 from hddnn.errors import HddnnError
-from hddnn.places import cache_dir
 from hddnn.zoo import Bundle
 
 _END_S = 5.0  # for a process to end by itself when it is no longer needed

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hddnn.bench.grid import AGREES, CUDA, VARIANTS
-from hddnn.tables import number, plain_table
+from hddnn.results.tables import number, plain_table
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hddnn.dashboard.look import TIER_COLOURS, TIER_DASHES
 from hddnn.dashboard.meter import Meter
 from hddnn.dashboard.rates import Line, RatesChart
-from hddnn.topology import TIERS
+from hddnn.system.topology import TIERS
 
 
 class FlowChart(RatesChart):

@@ -14,9 +14,9 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from hddnn.dashboard.series import Flow, Histogram, Progress
-from hddnn.engines.dask.heartbeat import DEVICES
-from hddnn.engines.dask.telemetry import TELEMETRY
-from hddnn.topology import TIERS
+from hddnn.engines.dask.client.telemetry import TELEMETRY
+from hddnn.engines.dask.wire.heartbeat import DEVICES
+from hddnn.system.topology import TIERS
 
 State = Literal["live", "busy", "suspect", "dead"]
 What = Literal["fault", "left", "joined", "resent"]

@@ -11,7 +11,7 @@ from distributed.comm import get_address_host
 from hddnn.dashboard.meter import Meter
 from hddnn.dashboard.metrics import Metrics
 from hddnn.dashboard.page import add_pages
-from hddnn.engines.dask.heartbeat import Watch
+from hddnn.engines.dask.wire.heartbeat import Watch
 
 logger = logging.getLogger("distributed.hddnn")  # shown as Dask's own are
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hddnn.engines.dask.telemetry import BINS_PER_DECADE, FIRST_BIN, LAST_BIN
+from hddnn.engines.dask.client.telemetry import BINS_PER_DECADE, FIRST_BIN, LAST_BIN
 
 BIN_S = 0.5
 N_BINS = 240
@@ -56,7 +56,7 @@ class Flow:
 
 @dataclass
 class Histogram:
-    """Response times, counted in the bins of hddnn.engines.dask.telemetry; total_s: their sum, s."""
+    """Response times, counted in the bins of hddnn.engines.dask.client.telemetry; total_s: their sum, s."""
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros(LAST_BIN - FIRST_BIN + 1, np.int64))
     total_s: float = 0.0

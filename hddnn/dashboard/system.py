@@ -17,7 +17,7 @@ from hddnn.dashboard.links import PAIRS
 from hddnn.dashboard.look import GREY, STATES, chart, legend_above, put
 from hddnn.dashboard.meter import DeviceView, Meter
 from hddnn.dashboard.series import BIN_S
-from hddnn.topology import TIERS
+from hddnn.system.topology import TIERS
 
 #: Of a width of 100: the tiers' names, the devices, the links.
 DEVICES_FROM, DEVICES_TO = 17.0, 76.0

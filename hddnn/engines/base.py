@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
-from hddnn.data import Job
-from hddnn.plan import Plan
-from hddnn.records import Progress, Record
-from hddnn.timing import CostTable
-from hddnn.topology import Topology
+from hddnn.data.datasets import Job
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import Plan
+from hddnn.results.records import Progress, Record
+from hddnn.system.topology import Topology
 
 
 class Engine(Protocol):

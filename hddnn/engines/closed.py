@@ -7,16 +7,16 @@ from typing import Self
 
 import numpy as np
 
-from hddnn.data import Job
-from hddnn.engines.answers import card_costs, make_recorder, network_cards
-from hddnn.interrupts import let_through
-from hddnn.ledger import CLIENT, Transfer
-from hddnn.plan import NO_DEVICE, Plan
+from hddnn._util.interrupts import let_through
+from hddnn.data.datasets import Job
+from hddnn.engines.common import card_costs, make_recorder, network_cards
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
-from hddnn.records import Answer, Progress, Record, Recorder
-from hddnn.timing import CostTable
-from hddnn.topology import Device, Topology
+from hddnn.results.records import Answer, Progress, Record, Recorder
+from hddnn.results.transfers import CLIENT, Transfer
+from hddnn.system.topology import Device, Topology
 
 
 class ClosedEngine:

@@ -6,14 +6,14 @@ from typing import Any
 
 from hddnn import zoo
 from hddnn._version import __version__
-from hddnn.bounds import lower_bound_s
-from hddnn.data import Job
-from hddnn.engines.answers import make_recorder, network_cards
-from hddnn.journal import Course, Journal
-from hddnn.records import Progress, Record
+from hddnn.data.datasets import Job
+from hddnn.engines.common import make_recorder, network_cards
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.planning.costs import CostTable, closed_form_s
+from hddnn.results.journal import Course, Journal
+from hddnn.results.records import Progress, Record
 from hddnn.schemes import make_plan
-from hddnn.timing import CostTable, closed_form_s
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 
 def facts(topology: Topology, job: Job, **settings: Any) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from hddnn.bounds import lower_bound_s
-from hddnn.plan import NO_DEVICE, Plan
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import Work
-from hddnn.timing import CostTable
 
 #: Longest time that the batches of one task may take together. Above it, one batch a task: nothing is gained,
 #: since a task costs the engine about 1 ms, and the upper device would wait for the whole bundle.

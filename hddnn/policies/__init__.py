@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hddnn.checks import unknown
+from hddnn._util.validation import unknown
 from hddnn.errors import InputError
 from hddnn.policies.base import Policy, Work
 from hddnn.policies.hedge import Hedge

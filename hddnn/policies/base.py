@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hddnn.plan import NO_DEVICE, Plan
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies.settings import Action, Attempt, Cancel, End, PolicySettings, Send
-from hddnn.records import COARSE_ONLY, LOST, Stage
-from hddnn.timing import CostTable
+from hddnn.results.records import COARSE_ONLY, LOST, Stage
 
 NEVER_S = float("inf")
 #: A batch that is sent again ends all the same when so many attempts at it ended with an error of its network's.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 
-from hddnn.plan import NO_DEVICE
+from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.base import NEVER_S, Work
 from hddnn.policies.monitor import Monitor
 from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
-from hddnn.records import Stage
+from hddnn.results.records import Stage
 
 
 class Hedge(Monitor):

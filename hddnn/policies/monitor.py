@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from hddnn.plan import NO_DEVICE
+from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.base import Policy, Work
 from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
-from hddnn.records import COARSE_ONLY
+from hddnn.results.records import COARSE_ONLY
 
 
 class Pool:

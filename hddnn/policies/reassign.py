@@ -9,10 +9,10 @@ from itertools import cycle
 
 import numpy as np
 
-from hddnn.plan import NO_DEVICE
+from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.base import NEVER_S, Policy, Work
 from hddnn.policies.settings import Action, Attempt, PolicySettings, Send
-from hddnn.records import Stage
+from hddnn.results.records import Stage
 
 
 class Reassign(Policy):

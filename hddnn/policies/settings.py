@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hddnn.checks import unknown
+from hddnn._util.validation import unknown
 from hddnn.errors import InputError
-from hddnn.plan import NO_DEVICE
+from hddnn.planning.plan import NO_DEVICE
 
 Fallback = Literal["edge", "coarse", "fail"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hddnn.checks import unknown
+from hddnn._util.validation import unknown
 from hddnn.errors import InputError, PayloadError
 
 #: Fewest bytes an image at a loss of at most 0.5 points of accuracy, as scenarios/codec.py measures.

@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from hddnn import zoo
-from hddnn.noise import NoiseSource
 from hddnn.privacy.codec import codec
 from hddnn.privacy.payload import Header, seal
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
+from hddnn.zoo.noise import NoiseSource
 
 MOST_IMAGES = 100
 

@@ -9,15 +9,15 @@ from functools import partial
 from math import isnan, nan
 from statistics import median
 
-from hddnn.bounds import lower_bound_s
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.sim import SimEngine
-from hddnn.plan import NO_DEVICE, Plan
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.planning.costs import CostTable, closed_form_s
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.profiling.measuring import ProfileObserver, Spread
-from hddnn.records import Record
+from hddnn.results.records import Record
 from hddnn.schemes import make_plan
-from hddnn.timing import CostTable, closed_form_s
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 #: Times that a job is run under each scheme.
 RUNS = 3

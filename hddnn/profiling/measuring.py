@@ -13,13 +13,13 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn.api import Observer
-from hddnn.data import Job
-from hddnn.engines.dask.connecting import close, connect
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.messages import PROBE, TIME, DeviceSpec
-from hddnn.engines.dask.peers import Peer, by_machine
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.discovery import Peer, by_machine
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.wire.connecting import close, connect
+from hddnn.engines.dask.wire.messages import PROBE, TIME, DeviceSpec
 from hddnn.errors import ClusterError
-from hddnn.topology import STEM_SUFFIX, TIERS, Link, Tier, Topology
+from hddnn.system.topology import STEM_SUFFIX, TIERS, Link, Tier, Topology
 
 #: Pairs of devices that stand for a pair of tiers, at the most.
 MOST_PAIRS = 12

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hddnn.cli.progress import TerminalProgress
 from hddnn.profiling.measuring import ProfileObserver
-from hddnn.progress import TerminalProgress
 
 
 class ProfileProgress(TerminalProgress, ProfileObserver):

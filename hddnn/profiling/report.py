@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hddnn.profiling.comparing import RUNS, Comparison
 from hddnn.profiling.measuring import LinkTime, Measured, NetworkTime, Spread
-from hddnn.tables import NONE, plain_table, three_digits
+from hddnn.results.tables import NONE, plain_table, three_digits
 
 
 def network_cells(one: NetworkTime) -> tuple[str, str, str, str]:

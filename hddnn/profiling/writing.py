@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hddnn.devices import Device
+from hddnn._util.paths import check_place, store
 from hddnn.errors import InputError
-from hddnn.places import check_place, store
 from hddnn.profiling.measuring import Measured
 from hddnn.profiling.report import link_cells, network_cells
-from hddnn.topology import Topology, packaged_topologies
+from hddnn.system.devices import Device
+from hddnn.system.topology import Topology, packaged_topologies
 
 SUFFIXES = (".yaml", ".yml")
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from hddnn.report.gathering import topology_of
 from hddnn.report.spans import WORK, Spans, covered_s, link_name, places, spans_of
-from hddnn.topology import TIERS, Device, Topology
+from hddnn.system.topology import TIERS, Device, Topology
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hddnn import plots
 from hddnn.report.pareto import front
+from hddnn.results import plots
 
 if TYPE_CHECKING:
     import xarray as xr

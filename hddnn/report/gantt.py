@@ -9,7 +9,7 @@ import numpy as np
 
 from hddnn.report.gathering import topology_of
 from hddnn.report.spans import Spans, link_name, spans_of
-from hddnn.topology import TIERS, Topology
+from hddnn.system.topology import TIERS, Topology
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from hddnn import cubes, yaml12
+from hddnn._util import yaml12
 from hddnn.errors import InputError, TopologyError, first_line
-from hddnn.topology import Topology
+from hddnn.results import cubes
+from hddnn.system.topology import Topology
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hddnn._util.paths import check_place, store
 from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError
-from hddnn.places import check_place, store
 from hddnn.report.comparison import NONE, counted
 from hddnn.report.embedding import PAGE_BYTES, Album
 from hddnn.report.gathering import LAYOUTS, RUN, Found, Gathered

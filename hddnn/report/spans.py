@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hddnn.devices import Link
-from hddnn.ledger import CLIENT
-from hddnn.topology import Topology
+from hddnn.results.transfers import CLIENT
+from hddnn.system.devices import Link
+from hddnn.system.topology import Topology
 
 if TYPE_CHECKING:
     import xarray as xr

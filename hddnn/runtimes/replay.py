@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hddnn._util.paths import beside, cache_dir
 from hddnn.errors import BundleError
-from hddnn.noise import NoiseSource
-from hddnn.places import beside, cache_dir
 from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, seconds_per_image
 from hddnn.zoo import Bundle
+from hddnn.zoo.noise import NoiseSource
 
 DIGEST_BYTES = 16
 _BATCH = 50

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hddnn.checks import unknown
+from hddnn._util.validation import unknown
 from hddnn.errors import PlanError
-from hddnn.plan import JobShape, Plan, encoded_at_edge
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import JobShape, Plan, encoded_at_edge
 from hddnn.schemes import end, end_cloud, end_edge, mapping
-from hddnn.timing import CostTable
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 #: Where images for an undependable cloud are encoded.
 ENCODERS = ("end", "edge")

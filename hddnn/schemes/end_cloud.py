@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hddnn.plan import JobShape, Plan, make_routes
-from hddnn.schemes.tiers import in_turn, tier_indices
-from hddnn.timing import CostTable
-from hddnn.topology import Topology
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import JobShape, Plan, make_routes
+from hddnn.schemes.fixed import in_turn, tier_indices
+from hddnn.system.topology import Topology
 
 NAME = "end-cloud"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from hddnn.plan import JobShape, Plan, make_routes
-from hddnn.schemes.tiers import in_turn, tier_indices
-from hddnn.timing import CostTable, resolve_n_map
-from hddnn.topology import Topology
+from hddnn.planning.costs import CostTable, resolve_n_map
+from hddnn.planning.plan import JobShape, Plan, make_routes
+from hddnn.schemes.fixed import in_turn, tier_indices
+from hddnn.system.topology import Topology
 
 NAME = "mapping"
 

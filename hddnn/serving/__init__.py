@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from hddnn.serving.replies import Health, Reply
 from hddnn.serving.session import AsyncSession
-from hddnn.serving.waiting import Session
+from hddnn.serving.sync import Session
 
 __all__ = ["AsyncSession", "Health", "Reply", "Session"]

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from hddnn.serving.dispatch import Ticket
+from hddnn.serving.dispatcher import Ticket
 from hddnn.serving.replies import Reply
 
 

@@ -14,22 +14,22 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn import zoo
-from hddnn.engines.answers import network_cards
-from hddnn.engines.dask.connecting import ended
-from hddnn.engines.dask.keeping import Pauses, keep_devices
-from hddnn.engines.dask.lowering import Bundle
-from hddnn.engines.dask.messages import DeviceSpec
-from hddnn.engines.dask.sender import Sender
-from hddnn.engines.dask.system import System, open_system
-from hddnn.engines.dask.telemetry import Telemetry
+from hddnn.engines.common import network_cards
+from hddnn.engines.dask.client.lowering import Bundle
+from hddnn.engines.dask.client.sender import Sender
+from hddnn.engines.dask.client.supervisor import Pauses, keep_devices
+from hddnn.engines.dask.client.system import System, open_system
+from hddnn.engines.dask.client.telemetry import Telemetry
+from hddnn.engines.dask.wire.connecting import ended
+from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError, DataError, InputError
 from hddnn.privacy.codec import DEFAULT
-from hddnn.records import COARSE_ONLY, LOST, OK
+from hddnn.results.records import COARSE_ONLY, LOST, OK
 from hddnn.serving.calls import Call
-from hddnn.serving.dispatch import NEVER_S, Action, Cancel, Dispatcher, Send, Tell
+from hddnn.serving.dispatcher import NEVER_S, Action, Cancel, Dispatcher, Send, Tell
 from hddnn.serving.replies import Health, Reply
 from hddnn.serving.ways import features, image_shape, routes
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 #: How often to look whether the scheduler is still there, s.
 LOOK_S = 0.5

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hddnn import zoo
-from hddnn.engines.answers import card_costs, network_cards
-from hddnn.engines.dask.lowering import Features
+from hddnn.engines.common import card_costs, network_cards
+from hddnn.engines.dask.client.lowering import Features
 from hddnn.errors import InputError
-from hddnn.plan import NO_DEVICE
+from hddnn.planning.plan import NO_DEVICE
 from hddnn.privacy.codec import codec
 from hddnn.privacy.sizes import plain_bytes
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 
 @dataclass(frozen=True)

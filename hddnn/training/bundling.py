@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hddnn.calibration import calibrate
-from hddnn.data import Dataset
+from hddnn._util.paths import written
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
-from hddnn.places import written
 from hddnn.runtimes import Runtime
 from hddnn.runtimes.known import known_answer
 from hddnn.runtimes.openvino import OpenVINO, can_compute
+from hddnn.tasks.calibration import calibrate
 from hddnn.training.images import Images
 from hddnn.zoo import Bundle, PartPrecision
 from hddnn.zoo.card import Precision

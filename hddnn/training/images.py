@@ -14,8 +14,8 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import CIFAR100
 from torchvision.transforms import v2
 
+from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import DataError
-from hddnn.labels import LabelHierarchy
 from hddnn.training.recipes import Recipe
 
 # Of each fine class, so many images (the last in the file's order) are never trained on: what the temperature

@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.transforms import v2
 
+from hddnn._util.paths import beside
 from hddnn.errors import HddnnError, InputError, first_line
-from hddnn.places import beside
 from hddnn.training.images import Batches, Images
 from hddnn.training.objective import Objective, narrow_head, widen_head
 from hddnn.training.recipes import Recipe

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hddnn.labels import LabelHierarchy
+from hddnn.data.labels import LabelHierarchy
 from hddnn.training.recipes import Recipe
 from hddnn.zoo.networks import Network
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from hddnn.checks import first_problem
+from hddnn._util.validation import first_problem
 from hddnn.errors import InputError
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hddnn import machine, zoo
+from hddnn import zoo
+from hddnn._util import host
+from hddnn._util.paths import check_place
 from hddnn._version import __version__
-from hddnn.data import Dataset, load_dataset
+from hddnn.data.datasets import Dataset, load_dataset
 from hddnn.errors import InputError, first_line
-from hddnn.places import check_place
 from hddnn.training.bundling import make_bundle
 from hddnn.training.images import Images, load_training_images, split
 from hddnn.training.loop import Trainer
@@ -257,4 +258,4 @@ def hardware(device: str, threads: int) -> str:
     """Return what trained the network, in words."""
     if device == "cuda":
         return torch.cuda.get_device_name()
-    return f"{machine.processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{host.processor()}, {threads} thread{'s' if threads > 1 else ''}"

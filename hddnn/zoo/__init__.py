@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Adding a network runs it, so that lies above the runtimes, which need this package: fetched when first used.
-_ABOVE = {"from_onnx": "hddnn.own", "from_torch": "hddnn.own"}
+_ABOVE = {"from_onnx": "hddnn.importing", "from_torch": "hddnn.importing"}
 
 
 def names() -> tuple[str, ...]:

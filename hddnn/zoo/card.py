@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from hddnn import given
+from hddnn._util import given
+from hddnn._util.host import processor
 from hddnn.errors import BundleError
-from hddnn.machine import processor
 
 FILES = {"stem": "stem.onnx", "body": "body.onnx"}
 ONNX_ONLY = "onnx"  # the architecture of a network that is defined by its ONNX files alone
@@ -48,7 +48,7 @@ class Calibration(BaseModel):
 
     source: what the `images` are that it was fitted on, such as "held out of the CIFAR-100 training set".
     ece_*: expected calibration error of top-1 answers on `test_images`; nll_*: mean negative log likelihood, nats;
-    before: at temperature 1. See hddnn.calibration.calibrate.
+    before: at temperature 1. See hddnn.tasks.calibration.calibrate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hddnn.checks import unknown
+from hddnn._util.paths import networks_dir
+from hddnn._util.validation import unknown
 from hddnn.errors import BundleError
-from hddnn.places import networks_dir
 
 PACKAGED = Path(__file__).parent / "bundles"
 # A name becomes a folder, a part of task keys, and stands in topology files, where a "/" would make it a path.

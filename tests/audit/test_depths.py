@@ -11,7 +11,7 @@ import torch
 from hddnn import zoo
 from hddnn.audit import Auditor
 from hddnn.audit.depths import blank, depths, seconds_per_image, split
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import InputError
 from hddnn.runtimes.torch import Torch
 

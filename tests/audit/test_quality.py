@@ -12,7 +12,7 @@ import torch
 
 from hddnn.audit import quality
 from hddnn.audit.decoder import similarity
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 
 
 def test_the_original_itself(sample: Dataset) -> None:

@@ -8,13 +8,14 @@ import pytest
 from click.testing import CliRunner
 from systems import packaged_system
 
-from hddnn import cubes, zoo
-from hddnn.cli import main
-from hddnn.data import Job
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn import zoo
+from hddnn.cli.main import main
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.privacy.codec import DEFAULT
+from hddnn.results import cubes
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 
 def test_a_deeper_split_is_a_network_to_use(

@@ -19,12 +19,13 @@ from waiting import wait_until
 
 pytest.importorskip("onnxruntime", reason="needs the extra bench")
 
-from hddnn import cubes, zoo
+from hddnn import zoo
 from hddnn.bench import BenchObserver, Grid, measure, run
 from hddnn.bench.remote import Failed, Remote
-from hddnn.cli import main
-from hddnn.data import load_dataset
+from hddnn.cli.main import main
+from hddnn.data.datasets import load_dataset
 from hddnn.errors import HddnnError
+from hddnn.results import cubes
 from hddnn.zoo.card import ONNX_ONLY
 
 

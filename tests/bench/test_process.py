@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hddnn.bench import process
-from hddnn.data import load_dataset
+from hddnn.data.datasets import load_dataset
 
 
 class Clocked:

@@ -11,16 +11,16 @@ import pytest
 from systems import packaged_system
 
 from hddnn import runtimes, zoo
-from hddnn.calibration import top1
-from hddnn.data import Job
+from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine
 from hddnn.engines.closed import ClosedEngine
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.sim import SimEngine
 from hddnn.errors import PlanError
-from hddnn.records import Record
+from hddnn.results.records import Record
 from hddnn.runtimes import replay
 from hddnn.schemes import SCHEMES, make_plan
+from hddnn.tasks.calibration import top1
 
 SYSTEM = packaged_system(2, 2, 1, seconds_per_image=1e-3, latency_s=0.02, edge_trust="undependable")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hddnn import runtimes, zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
 from hddnn.runtimes import Runtime
 from hddnn.runtimes.replay import prepare

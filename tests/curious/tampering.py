@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hddnn.engines.dask import packing
+from hddnn.engines.dask.device import packing
 from hddnn.privacy.payload import Header, seal
 
 

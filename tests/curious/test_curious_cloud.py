@@ -20,13 +20,13 @@ import pytest
 from distributed import Client
 from distributed.worker import get_data_from_worker
 
-from hddnn.certificates import issue
-from hddnn.data import Dataset, Job
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.tls import security
-from hddnn.records import Record
+from hddnn.data.datasets import Dataset, Job
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.wire.certificates import issue
+from hddnn.engines.dask.wire.tls import security
+from hddnn.results.records import Record
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 SYSTEM = Topology.from_dict(
     {

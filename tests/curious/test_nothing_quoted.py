@@ -14,11 +14,11 @@ import tampering
 from distributed import Client
 from systems import packaged_system
 
-from hddnn import cubes
-from hddnn.data import Job
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.privacy.payload import IMAGES, MAGIC, Header, seal
-from hddnn.records import Record
+from hddnn.results import cubes
+from hddnn.results.records import Record
 from hddnn.schemes import make_plan
 
 SYSTEM = packaged_system(1, 1, 0)

@@ -10,9 +10,9 @@ import tampering
 from distributed import Client
 from systems import packaged_system
 
-from hddnn.data import Job
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.records import Record
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.results.records import Record
 from hddnn.schemes import make_plan
 
 REASONS = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from systems import packaged_system
 
-from hddnn.data import Dataset, Job
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.data.datasets import Dataset, Job
+from hddnn.engines.dask.client.engine import DaskEngine
 
 SYSTEM = packaged_system(3, 2, 1, seconds_per_image=2e-3, latency_s=0.01)
 

@@ -14,8 +14,8 @@ from systems import packaged_system
 from hddnn.dashboard.meter import MOST_HAPPENINGS, MOST_PROGRESS, Meter
 from hddnn.dashboard.system import link_text
 from hddnn.dashboard.timeline import in_words
-from hddnn.engines.dask.heartbeat import DEVICES
-from hddnn.engines.dask.telemetry import TELEMETRY, system_message
+from hddnn.engines.dask.client.telemetry import TELEMETRY, system_message
+from hddnn.engines.dask.wire.heartbeat import DEVICES
 
 SYSTEM = packaged_system(2, 1, 1)
 BEAT_S = 0.25

@@ -14,10 +14,10 @@ import pytest
 from browsing import chromium
 
 from hddnn.dashboard.page import CHARTS
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.faults import FaultSchedule
-from hddnn.records import Record
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.results.records import Record
 from hddnn.schemes import make_plan
+from hddnn.system.faults import FaultSchedule
 
 VICTIM = "edge-2"
 #: Sources of data on the overview, and the column whose values change while a job runs.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hddnn.dashboard.series import BIN_S, N_BINS, Flow, Histogram, Progress
-from hddnn.engines.dask.telemetry import FIRST_BIN, LAST_BIN, response_bin
+from hddnn.engines.dask.client.telemetry import FIRST_BIN, LAST_BIN, response_bin
 
 START_S = 1000.0
 steps = st.lists(st.tuples(st.floats(0.01, 3), st.integers(0, 1000)), min_size=1, max_size=30)

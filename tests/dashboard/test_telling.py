@@ -20,11 +20,11 @@ from distributed import Client, LocalCluster
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import wait_until
 
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.telemetry import INTERVAL_S, TELEMETRY
-from hddnn.faults import FaultSchedule
-from hddnn.records import Record
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.client.telemetry import INTERVAL_S, TELEMETRY
+from hddnn.results.records import Record
 from hddnn.schemes import make_plan
+from hddnn.system.faults import FaultSchedule
 
 
 @dataclass

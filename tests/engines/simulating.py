@@ -7,15 +7,15 @@ from typing import Any, cast
 import numpy as np
 from systems import Shape, costs_of, tiers
 
-from hddnn.data import Job
+from hddnn.data.datasets import Job
 from hddnn.engines.sim.simulation import Simulation
 from hddnn.engines.work import make_work
-from hddnn.faults import FaultSchedule
-from hddnn.plan import Plan
+from hddnn.planning.plan import Plan
 from hddnn.policies import PolicySettings, make_policy
-from hddnn.records import Progress, Record, Recorder
+from hddnn.results.records import Progress, Record, Recorder
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.faults import FaultSchedule
+from hddnn.system.topology import Topology
 
 BEAT_S = 0.1
 ONE = tiers(1, 1, 1)  # 1 ms an image, so 50 ms a batch

@@ -10,14 +10,14 @@ import pytest
 from systems import packaged_system
 
 from hddnn import zoo
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.base import Engine
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.sim import SimEngine
-from hddnn.faults import FaultSchedule
-from hddnn.records import Record
+from hddnn.results.records import Record
 from hddnn.runtimes import replay
 from hddnn.schemes import SCHEMES, make_plan
+from hddnn.system.faults import FaultSchedule
 
 SYSTEM = packaged_system(2, 2, 1, seconds_per_image=5e-3, latency_s=0.1, edge_trust="undependable")
 RUNS = 3

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from simulating import MANY, ONE, assert_same, plan_of, simulate
 from systems import costs_of, device, packaged_system, system, systems
 
-from hddnn.bounds import lower_bound_s
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.sim import SimEngine
 from hddnn.errors import FaultError, InputError
-from hddnn.faults import KINDS, Fault, FaultSchedule
+from hddnn.planning.bounds import lower_bound_s
 from hddnn.policies import FALLBACKS, POLICIES, PolicySettings
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
-from hddnn.topology import Link, Topology
+from hddnn.system.faults import KINDS, Fault, FaultSchedule
+from hddnn.system.topology import Link, Topology
 
 # ---- without faults
 

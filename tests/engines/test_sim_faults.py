@@ -7,11 +7,11 @@ import pytest
 from simulating import BEAT_S, ONE, plan_of, simulate
 from systems import costs_of, tiers
 
+from hddnn.engines.sim.faults import START_S
 from hddnn.engines.sim.simulation import NO_WORKER_S
-from hddnn.engines.sim.troubles import START_S
 from hddnn.engines.work import make_work
 from hddnn.policies import PolicySettings
-from hddnn.topology import Link
+from hddnn.system.topology import Link
 
 
 def coarse_s(faults: str, policy: str = "none", scheme: str = "end") -> np.ndarray:

@@ -15,7 +15,7 @@ import xarray as xr
 from hosts import Host, Network
 from waiting import wait_until
 
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "deployment.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="needs the extra onnx")
 
-from hddnn.own import checking
+from hddnn.importing import checking
 
 
 @pytest.fixture(autouse=True)

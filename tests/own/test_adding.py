@@ -14,12 +14,12 @@ import pytest
 from made_networks import LABELS, network, saved
 
 from hddnn import runtimes, zoo
-from hddnn.calibration import probabilities
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
+from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import BundleError, DataError, InputError
-from hddnn.labels import LabelHierarchy
-from hddnn.own import IMAGENET_MEAN, IMAGENET_STD, from_onnx
+from hddnn.importing import IMAGENET_MEAN, IMAGENET_STD, from_onnx
 from hddnn.runtimes.openvino import OpenVINO, as_given
+from hddnn.tasks.calibration import probabilities
 from hddnn.zoo import Bundle
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (5, 24, 24, 3), np.uint8)

@@ -11,9 +11,9 @@ from made_networks import network
 from onnx import TensorProto, helper, numpy_helper
 
 from hddnn.errors import BundleError
-from hddnn.own.batches import for_any_batch
-from hddnn.own.cutting import alive, choose, needed
-from hddnn.own.reading import understood
+from hddnn.importing.batches import for_any_batch
+from hddnn.importing.cutting import alive, choose, needed
+from hddnn.importing.reading import understood
 
 
 @st.composite

@@ -9,10 +9,10 @@ import pytest
 from made_networks import LABELS, network, saved
 from test_adding import IMAGES, add, expected
 
-from hddnn.calibration import probabilities
 from hddnn.errors import BundleError
-from hddnn.own import from_onnx
+from hddnn.importing import from_onnx
 from hddnn.runtimes.openvino import OpenVINO
+from hddnn.tasks.calibration import probabilities
 
 
 @pytest.mark.parametrize("flatten", ["flatten", "no"])

@@ -16,9 +16,9 @@ from torch import nn
 from torchvision.models import VisionTransformer, mobilenet_v3_small, shufflenet_v2_x0_5
 
 from hddnn import runtimes, zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
-from hddnn.own import IMAGENET_MEAN, IMAGENET_STD
+from hddnn.importing import IMAGENET_MEAN, IMAGENET_STD
 from hddnn.runtimes.known import check_known_answer, known_image
 
 LABELS = [f"class {n}" for n in range(1000)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hddnn.errors import BundleError
-from hddnn.own.facts import Facts, read_labels
+from hddnn.importing.facts import Facts, read_labels
 
 NAMES = st.text(st.characters(categories=("L", "N", "P")), min_size=1)
 

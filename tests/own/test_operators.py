@@ -14,7 +14,7 @@ from operators import CASES, MEAN, SIZE, STD, network, together
 
 from hddnn import runtimes
 from hddnn.errors import BundleError
-from hddnn.own import from_onnx
+from hddnn.importing import from_onnx
 
 ort = pytest.importorskip("onnxruntime", reason="needs the extra bench")
 

@@ -15,7 +15,7 @@ from made_networks import network, saved
 from onnx import helper, numpy_helper
 
 from hddnn.errors import BundleError
-from hddnn.own.reading import opset_of, read, understood
+from hddnn.importing.reading import opset_of, read, understood
 
 WHOLE = network().SerializeToString()
 

@@ -16,9 +16,9 @@ from test_operators import expected, same
 
 from hddnn import runtimes
 from hddnn.errors import BundleError, InputError
-from hddnn.own import checking, from_onnx, references
-from hddnn.own.facts import Facts
-from hddnn.own.pictures import telling
+from hddnn.importing import checking, from_onnx, references
+from hddnn.importing.facts import Facts
+from hddnn.importing.pictures import telling
 
 OTHER = "it answers as it should with --runtime onnxruntime (runtime='onnxruntime')"
 

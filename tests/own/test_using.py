@@ -13,14 +13,14 @@ from click.testing import CliRunner, Result
 from made_networks import network, saved
 
 from hddnn import zoo
-from hddnn.cli import main
-from hddnn.data import Dataset, Job
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.labels import LabelHierarchy
-from hddnn.own import checking
-from hddnn.own.facts import Facts
+from hddnn.cli.main import main
+from hddnn.data.datasets import Dataset, Job
+from hddnn.data.labels import LabelHierarchy
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.importing import checking
+from hddnn.importing.facts import Facts
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 FINE = [f"gull {i}" for i in range(10)]
 COARSE = [f"bird {i}" for i in range(10)]

@@ -12,10 +12,10 @@ from systems import Shape, costs_of, device, system, tiers
 from world import World
 
 from hddnn.errors import InputError
-from hddnn.plan import Plan
+from hddnn.planning.plan import Plan
 from hddnn.policies import POLICIES, PolicySettings, Send, make_policy
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 RESILIENT = [name for name in POLICIES if name != "none"]
 ALL_WAYS = [

@@ -8,15 +8,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from hddnn.bounds import lower_bound_s
-from hddnn.engines.dask.messages import PATIENCE
-from hddnn.engines.sim.machine import Machine
+from hddnn.engines.dask.wire.messages import PATIENCE
+from hddnn.engines.sim.device import Machine
 from hddnn.engines.sim.simulation import Simulation
-from hddnn.ledger import Transfer
-from hddnn.plan import NO_DEVICE, Plan
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import Attempt, PolicySettings, Work, make_policy
-from hddnn.records import Answer
-from hddnn.timing import CostTable
+from hddnn.results.records import Answer
+from hddnn.results.transfers import Transfer
 
 
 class Notes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hddnn import runtimes, zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import InputError, PayloadError
 from hddnn.privacy.codec import DEFAULT, NAMES, codec
 

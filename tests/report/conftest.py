@@ -8,7 +8,7 @@ import made
 import pytest
 import xarray as xr
 
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.report.gathering import Gathered, gather
 
 

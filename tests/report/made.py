@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hddnn import cubes, paper
 from hddnn.api import run
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
+from hddnn.experiments import paper
+from hddnn.results import cubes
 from hddnn.schemes import SCHEMES
-from hddnn.topology import TIERS, Topology
+from hddnn.system.topology import TIERS, Topology
 
 SPREAD = np.array([1.0, 0.98, 1.05])  # of three repeats: their median is 1
 OURS = 0.25  # our times over the paper's

@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.report.bottlenecks import bottlenecks
 from hddnn.report.gathering import topology_of
 from hddnn.report.spans import covered_s, spans_of

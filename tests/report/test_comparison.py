@@ -8,7 +8,8 @@ import made
 import pytest
 import xarray as xr
 
-from hddnn import paper, zoo
+from hddnn import zoo
+from hddnn.experiments import paper
 from hddnn.report.comparison import Cell, Comparison, span_of, written
 from hddnn.report.sections import TABLES
 

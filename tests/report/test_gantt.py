@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.report import gantt
 from hddnn.report.gathering import topology_of
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 
-from hddnn import cubes
-from hddnn.cli import main
-from hddnn.data import Dataset
+from hddnn.cli.main import main
+from hddnn.data.datasets import Dataset
 from hddnn.report.embedding import PAGE_BYTES
 from hddnn.report.gathering import LAYOUTS, Gathered, gather, recognise
 from hddnn.report.page import page
+from hddnn.results import cubes
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hddnn import runtimes, zoo
-from hddnn.calibration import BINS, expected_calibration_error, negative_log_likelihood, probabilities
-from hddnn.data import Dataset
-from hddnn.records import Grader
+from hddnn.data.datasets import Dataset
+from hddnn.results.records import Grader
+from hddnn.tasks.calibration import BINS, expected_calibration_error, negative_log_likelihood, probabilities
 from hddnn.zoo import Bundle
 
 #: Standard errors that a share measured on a sample may lie from the true one.

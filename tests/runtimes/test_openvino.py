@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hddnn import runtimes, zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
 from hddnn.runtimes import openvino
 from hddnn.runtimes.openvino import OpenVINO, can_compute, default_precision

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hddnn import runtimes, zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
 from hddnn.runtimes.replay import Replay, prepare, store_path
 from hddnn.zoo import Bundle
@@ -75,7 +75,7 @@ def test_other_precision_is_another_store(bundle: Bundle) -> None:
 
 
 def _prepare(start: int) -> None:
-    from hddnn.data import load_dataset
+    from hddnn.data.datasets import load_dataset
 
     prepare(zoo.bundle("mobilenet"), load_dataset("sample").images[start : start + 100], threads=1)
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from systems import Shape, costs_of, device, system, tiers
 
-from hddnn.equations import eq_8
 from hddnn.errors import PlanError
-from hddnn.plan import NO_DEVICE, Plan
+from hddnn.planning.equations import eq_8
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.schemes import SCHEMES, make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
 
 UPPER_TIERS = {"end": set(), "end-cloud": {"cloud"}, "end-edge": {"edge"}, "mapping": {"edge", "cloud"}}
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fake_session import FakeSession, client_of
 
-from hddnn.service.app import make_app
-from hddnn.service.intake import Limits
+from hddnn.serving.http.app import make_app
+from hddnn.serving.http.requests import Limits
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from fake_session import FakeSession, picture
 from waiting import wait_until
 
-from hddnn.service.app import make_app
-from hddnn.service.connections import Bounds
-from hddnn.service.intake import Limits
-from hddnn.service.server import Server, bound
+from hddnn.serving.http.app import make_app
+from hddnn.serving.http.connections import Bounds
+from hddnn.serving.http.requests import Limits
+from hddnn.serving.http.server import Server, bound
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 

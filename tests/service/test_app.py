@@ -12,8 +12,8 @@ import pytest
 from fake_session import FakeSession, client_of, picture
 
 from hddnn.errors import ClusterError
-from hddnn.service.app import make_app
-from hddnn.service.intake import Limits
+from hddnn.serving.http.app import make_app
+from hddnn.serving.http.requests import Limits
 
 PNG = {"content-type": "image/png"}
 JSON = {"accept": "application/json"}

@@ -16,7 +16,7 @@ from fake_session import picture
 from served import HEALTH, one_image, posted, rest, served, statuses
 from waiting import wait_until
 
-from hddnn.service.connections import Bounds
+from hddnn.serving.http.connections import Bounds
 
 #: Long enough for what has to come first, short enough to be waited for.
 SHORT = Bounds(head_s=0.3, idle_s=0.3, rest_s=0.3, unread_s=0.3)
@@ -76,7 +76,7 @@ def test_who_says_no_more_is_disconnected(said: bytes, statuses_wanted: list[int
     ],
 )
 def test_dripping_prolongs_nothing(said: bytes, drop: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hddnn.service.intake._BODY_S", 0.3)
+    monkeypatch.setattr("hddnn.serving.http.requests._BODY_S", 0.3)
     with served(SHORT) as service, service.connect(said) as client:
         client.settimeout(0.02)
         while True:  # until the service has enough of it; the test's own time limit is the only other end
@@ -215,7 +215,7 @@ BAD = [
 def test_a_body_that_is_not_as_it_says_is_no_image(
     said: bytes, leaves: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hddnn.service.intake._BODY_S", 0.3)
+    monkeypatch.setattr("hddnn.serving.http.requests._BODY_S", 0.3)
     with served(SHORT) as service:
         with service.connect(said) as client:
             if leaves:
@@ -261,11 +261,11 @@ def test_where_all_wait_for_the_service_one_more_is_told_so() -> None:
 WITHOUT_DESCRIPTORS = """
 import asyncio, os, resource, socket, sys
 from fake_session import FakeSession
-from hddnn.service.app import make_app
-from hddnn.service.connections import Bounds
-from hddnn.service.intake import Limits
-from hddnn.service.log import keep_short, say_in_one_line
-from hddnn.service.server import Server, bound
+from hddnn.serving.http.app import make_app
+from hddnn.serving.http.connections import Bounds
+from hddnn.serving.http.requests import Limits
+from hddnn.serving.http.log import keep_short, say_in_one_line
+from hddnn.serving.http.server import Server, bound
 
 def told(loop, context):
     print("told", flush=True)

@@ -12,7 +12,7 @@ from fastapi import HTTPException, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hddnn.service.forms import files_of
+from hddnn.serving.http.forms import files_of
 
 BOUNDARY = b"----a-Boundary7"
 KIND = b"multipart/form-data; boundary=" + BOUNDARY

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from fake_session import FakeSession, client_of, picture
 
-from hddnn.service import intake
-from hddnn.service.app import make_app
-from hddnn.service.intake import Limits
+from hddnn.serving.http import requests
+from hddnn.serving.http.app import make_app
+from hddnn.serving.http.requests import Limits
 
 PNG = {"content-type": "image/png"}
 
@@ -65,7 +65,7 @@ def test_what_is_refused_is_not_read(
 
 
 def test_requests_that_are_being_read_take_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "_BODY_S", 2.0)
+    monkeypatch.setattr(requests, "_BODY_S", 2.0)
 
     async def main() -> list[int]:
         session = FakeSession()

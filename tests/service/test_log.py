@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from served import served, statuses
 
-from hddnn.service.log import Sparing, keep_short
+from hddnn.serving.http.log import Sparing, keep_short
 
 
 class Clock:

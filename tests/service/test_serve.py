@@ -26,7 +26,7 @@ from PIL import Image
 from waiting import wait_until
 
 from hddnn import zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 
 SYSTEM = """
 name: tiny
@@ -340,7 +340,7 @@ def test_wrong_options_are_said(tmp_path: Path) -> None:
 
 
 def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['fastapi'] = None; from hddnn.cli import main; main(['serve'])"
+    code = "import sys; sys.modules['fastapi'] = None; from hddnn.cli.main import main; main(['serve'])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )

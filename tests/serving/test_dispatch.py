@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hddnn.errors import ClusterError, QueueFull
-from hddnn.serving.dispatch import MOST_TRIES, SHUN_S, WINDOW, Action, Cancel, Dispatcher, Send, Tell, Ticket
+from hddnn.serving.dispatcher import (
+    MOST_TRIES,
+    SHUN_S,
+    WINDOW,
+    Action,
+    Cancel,
+    Dispatcher,
+    Send,
+    Tell,
+    Ticket,
+)
 
 UPPERS = {0: [3], 1: [4], 2: [5]}  # three end devices, as under Mapping
 

@@ -14,10 +14,10 @@ from systems import packaged_system
 from waiting import wait_until
 
 from hddnn import runtimes, zoo
-from hddnn.calibration import top1
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import ClusterError, DataError, InputError, QueueFull
 from hddnn.serving import AsyncSession, Reply, Session
+from hddnn.tasks.calibration import top1
 
 SYSTEM = packaged_system(2, 2, 0)
 

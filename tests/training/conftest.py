@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="needs the extra torch")
 
 import torch
 
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.training.images import Images
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from full_disk import room_for
 
-from hddnn.calibration import calibrate
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
+from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import BundleError, HddnnError
-from hddnn.labels import LabelHierarchy
 from hddnn.runtimes.openvino import OpenVINO
+from hddnn.tasks.calibration import calibrate
 from hddnn.training import bundling
 from hddnn.training.bundling import accuracies, in_batches, make_bundle
 from hddnn.training.images import Images

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import DataError
 from hddnn.training.images import Batches, Images, load_training_images, split
 from hddnn.training.recipes import RECIPES

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hddnn import runtimes, zoo
-from hddnn.data import Dataset
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError, InputError
 from hddnn.runtimes import replay
 from hddnn.training import train as course

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hddnn import zoo
-from hddnn.data import Dataset
+from hddnn._util.host import processor
+from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
-from hddnn.machine import processor
 from hddnn.zoo import Bundle, Calibration
 
 

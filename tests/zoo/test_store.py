@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from hddnn import zoo
-from hddnn.cli import main
+from hddnn._util.paths import networks_dir
+from hddnn.cli.main import main
 from hddnn.errors import BundleError, InputError
-from hddnn.places import networks_dir
 from hddnn.zoo import store
 
 

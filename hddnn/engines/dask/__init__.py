@@ -1,0 +1,1 @@
+"""The engine of real workers: Dask, one worker a device."""

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hddnn.engines.dask.peers import Peer
-from hddnn.ledger import Transfer
+from hddnn.engines.dask.client.discovery import Peer
 from hddnn.policies import Action, Policy
-from hddnn.records import Answer, Recorder
+from hddnn.results.records import Answer, Recorder
+from hddnn.results.transfers import Transfer
 
 Event = Callable[[float], list[Action]]
 

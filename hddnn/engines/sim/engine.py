@@ -9,24 +9,24 @@ from typing import Literal, Self, get_args
 import numpy as np
 
 from hddnn import zoo
-from hddnn.calibration import top1
-from hddnn.checks import unknown
-from hddnn.data import Job
-from hddnn.engines.answers import card_costs, make_recorder, network_cards
-from hddnn.engines.dask.messages import HEARTBEAT_S
+from hddnn._util.interrupts import let_through
+from hddnn._util.validation import unknown
+from hddnn.data.datasets import Job
+from hddnn.engines.common import card_costs, make_recorder, network_cards
+from hddnn.engines.dask.wire.messages import HEARTBEAT_S
 from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.engines.work import make_work
 from hddnn.errors import InputError
-from hddnn.faults import FaultSchedule
-from hddnn.interrupts import let_through
-from hddnn.plan import Plan
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import Plan
 from hddnn.policies import PolicySettings, make_policy
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
-from hddnn.records import Progress, Record
+from hddnn.results.records import Progress, Record
 from hddnn.runtimes.replay import Replay
-from hddnn.timing import CostTable
-from hddnn.topology import Device, Topology
+from hddnn.system.faults import FaultSchedule
+from hddnn.system.topology import Device, Topology
+from hddnn.tasks.calibration import top1
 
 Compute = Literal["none", "replay"]
 

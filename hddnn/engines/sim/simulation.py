@@ -7,17 +7,17 @@ from typing import Protocol
 
 import numpy as np
 
-from hddnn.engines.dask.messages import HEARTBEAT_S
-from hddnn.engines.sim.agenda import NEVER_S, Agenda
-from hddnn.engines.sim.machine import Machine
-from hddnn.engines.sim.pieces import Answered, Flight, Payload, Step, Task
-from hddnn.engines.sim.troubles import Troubles
-from hddnn.faults import FaultSchedule
-from hddnn.ledger import CLIENT, Transfer
-from hddnn.plan import NO_DEVICE
+from hddnn.engines.dask.wire.messages import HEARTBEAT_S
+from hddnn.engines.sim.device import Machine
+from hddnn.engines.sim.event_queue import NEVER_S, Agenda
+from hddnn.engines.sim.faults import Troubles
+from hddnn.engines.sim.state import Answered, Flight, Payload, Step, Task
+from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
-from hddnn.records import Answer
-from hddnn.topology import Device
+from hddnn.results.records import Answer
+from hddnn.results.transfers import CLIENT, Transfer
+from hddnn.system.faults import FaultSchedule
+from hddnn.system.topology import Device
 
 #: What a message from the client to a device takes, s of the scenario: next to nothing, so that a job's time is
 #: the devices' and links', but more than nothing, so that a cause comes before its effect.
@@ -30,7 +30,7 @@ Verdict = tuple[np.ndarray | None, np.ndarray | None, float]
 
 
 class Book(Protocol):
-    """Who notes what happens; a hddnn.records.Recorder does."""
+    """Who notes what happens; a hddnn.results.records.Recorder does."""
 
     def submitted(self, batch: int, at_s: float) -> None: ...
 

@@ -17,16 +17,16 @@ from listeners import LISTENERS, TLS_LISTENERS, web_server
 from PIL import Image
 from systems import packaged_system
 
-from hddnn.certificates import issue
-from hddnn.cli import main
-from hddnn.data import Job
-from hddnn.engines.dask import connecting
-from hddnn.engines.dask.connecting import answered, close, connect, leave_when_silent
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.keeping import silence
-from hddnn.engines.dask.messages import DeviceSpec
-from hddnn.engines.dask.processes import LocalProcesses
-from hddnn.engines.dask.status import statuses
+from hddnn.cli.main import main
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client import connecting
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.client.status import statuses
+from hddnn.engines.dask.client.supervisor import silence
+from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire.certificates import issue
+from hddnn.engines.dask.wire.connecting import answered, close, connect, leave_when_silent
+from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError
 from hddnn.schemes import make_plan
 

@@ -17,15 +17,15 @@ import pytest
 from systems import packaged_system
 from waiting import wait_until
 
-from hddnn import cubes
 from hddnn.api import Observer, run
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.base import Engine
-from hddnn.engines.dask import processes
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.messages import DeviceSpec
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.cluster import processes
+from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError, JobLost
-from hddnn.records import Stage
+from hddnn.results import cubes
+from hddnn.results.records import Stage
 from hddnn.schemes import make_plan
 
 

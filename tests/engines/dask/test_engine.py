@@ -18,16 +18,16 @@ from systems import packaged_system
 from waiting import wait_until
 
 from hddnn import runtimes, zoo
-from hddnn.bounds import lower_bound_s
-from hddnn.calibration import Calibrated, probabilities
-from hddnn.data import Dataset, Job
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.data.datasets import Dataset, Job
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.work import WINDOW
 from hddnn.errors import BundleError, ClusterError
-from hddnn.records import Record
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.results.records import Record
 from hddnn.runtimes import replay
 from hddnn.schemes import make_plan
-from hddnn.topology import Topology
+from hddnn.system.topology import Topology
+from hddnn.tasks.calibration import Calibrated, probabilities
 from hddnn.zoo import Bundle
 
 
@@ -256,7 +256,7 @@ def test_devices_end_when_the_client_is_killed(tmp_path: Path) -> None:
             """
             import time
             from hddnn import Job, Topology, load_dataset
-            from hddnn.engines.dask.engine import DaskEngine
+            from hddnn.engines.dask.client.engine import DaskEngine
 
             devices = [{"name": "end", "tier": "end", "count": 2, "network": "mobilenet"}]
             topology = Topology.from_dict({"name": "t", "devices": devices})

@@ -12,13 +12,13 @@ import pytest
 from systems import packaged_system
 
 from hddnn import zoo
-from hddnn.data import Dataset, Job
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.faults import KINDS, FaultSchedule
+from hddnn.data.datasets import Dataset, Job
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.policies import POLICIES, PolicySettings
-from hddnn.records import Record
+from hddnn.results.records import Record
 from hddnn.runtimes import replay
 from hddnn.schemes import SCHEMES, make_plan
+from hddnn.system.faults import KINDS, FaultSchedule
 
 SYSTEM = packaged_system(2, 2, 2, seconds_per_image=1e-3, latency_s=0.01)
 BEAT_S = 0.1

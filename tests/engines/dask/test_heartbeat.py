@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hddnn.engines.dask.heartbeat import BEAT, DEVICES, Watch
+from hddnn.engines.dask.wire.heartbeat import BEAT, DEVICES, Watch
 
 INTERVAL_S = 0.05
 ADDRESS = "tcp://127.0.0.1:1"

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from hddnn.engines.dask.keeping import LOOK_S, Pauses, keep_devices
-from hddnn.engines.dask.processes import LocalProcesses
+from hddnn.engines.dask.client.supervisor import LOOK_S, Pauses, keep_devices
+from hddnn.engines.dask.cluster.processes import LocalProcesses
 
 HUNG_S = 3 * LOOK_S
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from systems import packaged_system
 
-from hddnn.engines.dask.device import run_encode, run_end, run_upper
-from hddnn.engines.dask.lowering import Bundle, Features, lower
-from hddnn.engines.dask.messages import Payload, Target
+from hddnn.engines.dask.client.lowering import Bundle, Features, lower
+from hddnn.engines.dask.device.device import run_encode, run_end, run_upper
+from hddnn.engines.dask.wire.messages import Payload, Target
 from hddnn.engines.work import BUNDLE_ALONE_S, BUNDLE_BATCHES, BUNDLE_S, bundle_size
 
 SYSTEM = packaged_system()

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from hddnn import zoo
-from hddnn.engines.dask import memory
-from hddnn.engines.dask.memory import check_memory, free_bytes, needed_bytes
+from hddnn.engines.dask.device import memory
+from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_bytes
 from hddnn.errors import ClusterError
 
 TAKES = """

@@ -19,8 +19,8 @@ from systems import packaged_system
 from waiting import wait_until, wait_until_said
 
 from hddnn import zoo
-from hddnn.data import Job
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.policies import PolicySettings
 from hddnn.schemes import make_plan
 from hddnn.zoo import Bundle

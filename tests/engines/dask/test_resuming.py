@@ -19,13 +19,13 @@ import xarray as xr
 from systems import packaged_system
 from waiting import wait_until
 
-from hddnn import cubes
 from hddnn.api import Observer, run
-from hddnn.data import Dataset, Job
+from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.base import Engine
-from hddnn.engines.dask.engine import DaskEngine
+from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.errors import InputError
 from hddnn.policies import PolicySettings
+from hddnn.results import cubes
 
 SYSTEM = packaged_system(2, 1, 0, seconds_per_image=2e-3)
 SCHEMES = ["end", "end-edge"]

@@ -15,10 +15,10 @@ from distributed.security import Security
 from doors import Door, listening, told, told_by_http
 from systems import packaged_system
 
-from hddnn.certificates import identity, issue
-from hddnn.data import Job
-from hddnn.engines.dask.engine import DaskEngine
-from hddnn.engines.dask.tls import security
+from hddnn.data.datasets import Job
+from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.wire.certificates import identity, issue
+from hddnn.engines.dask.wire.tls import security
 from hddnn.errors import ClusterError, InputError
 from hddnn.policies import PolicySettings
 from hddnn.schemes import make_plan

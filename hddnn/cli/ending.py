@@ -1,0 +1,54 @@
+"""The end of a command that has measured something: results are kept first, then shown, whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hddnn.cli.console import in_turn
+from hddnn.errors import HddnnError
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+
+def end_with(
+    cube: xr.Dataset, out: Path, figures: Mapping[Path, Callable[[], Figure]], *shown: Callable[[], object]
+) -> None:
+    """Write a cube, show what there is to show, draw the figures, and say where all that lies.
+
+    figures: by place, how each is drawn; shown: what is printed. Raises HddnnError with all that went wrong, once
+    everything was tried. A cube that cannot be written to `out` goes to the temporary folder; the error says so.
+    """
+    from hddnn.results import plots
+
+    there: list[str] = []
+
+    def keep() -> None:
+        keep_cube(cube, out)
+        there.append(f"cube: {out}")
+
+    def draw(place: Path) -> None:
+        plots.save(figures[place](), place)
+        there.append(f"figure: {place}")
+
+    def say() -> None:
+        if there:
+            click.echo("   ".join(there))
+
+    in_turn(keep, *shown, *(partial(draw, place) for place in figures), say)
+
+
+def keep_cube(cube: xr.Dataset, out: Path) -> None:
+    """Write a cube, elsewhere when it cannot be written there; raises HddnnError, which then says where it is."""
+    from hddnn.results import cubes
+
+    try:
+        cubes.write(cube, out)
+    except HddnnError as error:
+        raise cubes.rescue(cube, error) from error

@@ -1,0 +1,88 @@
+"""Show a run's course in the terminal: bars where there is one, else a line for each step that has ended."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from hddnn._util.bars import Bars
+from hddnn.api import Observer
+from hddnn.engines.base import Engine
+from hddnn.results.records import Stage
+
+
+class TerminalProgress(Bars, Observer):
+    """One bar for the start of the devices, and one for each scheme's batches; enter it around the run.
+
+    On a console that is no terminal (a file, a pipe) there are no bars, but one line when a step has ended.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            console,
+            TextColumn("{task.description:<22}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._began_s: dict[str, float] = {}
+        self._coarse: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+
+    def preparing(self, network: str, done: int, total: int) -> None:
+        name = f"answers of {network}"
+        self._bar(name, total)
+        self._progress.update(self._bars[name], completed=done)
+        if done == total:
+            self._end(name, f"{total} images")
+
+    def starting(self, n_devices: int) -> None:
+        self._bar("devices", n_devices)
+
+    def device_ready(self, name: str) -> None:
+        self._progress.advance(self._bars["devices"])
+
+    def started(self, engine: Engine) -> None:
+        n_devices = len(engine.topology.devices)
+        self._progress.update(self._bars["devices"], completed=n_devices, note="ready")
+        self._end("devices", f"{n_devices} ready")
+        link = getattr(engine, "dashboard_link", None)
+        if link:
+            self._console.print(f"dashboard: {link}", soft_wrap=True)
+
+    def scheme_started(self, scheme: str, n_batches: int) -> None:
+        self._bar(scheme, n_batches)
+        self._coarse[scheme] = self._ended[scheme] = self._failed[scheme] = 0
+
+    def resumed(self, scheme: str, n_batches: int) -> None:
+        self.say(f"{scheme}: {n_batches} batches from the journal")
+
+    def device_changed(self, name: str, live: bool, why: str) -> None:
+        change = "is back" if live else "left"
+        self._console.print(f"{name} {change}: {why}", soft_wrap=True, markup=False, highlight=False)
+
+    def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
+        self._coarse[scheme] += stage == "coarse"
+        self._failed[scheme] += stage == "failed"
+        self._ended[scheme] += ended
+        done, failed = self._ended[scheme], self._failed[scheme]
+        note = f"{self._coarse[scheme]} coarse" + (f", {failed} failed" if failed else "")
+        bar = self._bars[scheme]
+        self._progress.update(bar, completed=done, note=note)
+        total = int(self._progress.tasks[bar].total or 0)
+        if done == total:
+            self._end(scheme, f"{done - failed} of {total} batches")
+
+    def _bar(self, name: str, total: int) -> None:
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=total, note="")
+            self._began_s[name] = monotonic()
+
+    def _end(self, name: str, text: str) -> None:
+        self._progress.stop_task(self._bars[name])
+        self.say(f"{name}: {text}, {monotonic() - self._began_s[name]:.1f} s")

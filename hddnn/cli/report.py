@@ -1,0 +1,41 @@
+"""`hddnn report`: cubes as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hddnn.cli.console import one_line_errors
+
+
+@click.command()
+@click.argument("cubes", metavar="DIR|CUBE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    metavar="FILE",
+    help="The page: one HTML file that needs no other.",
+)
+@one_line_errors
+def report(cubes: tuple[Path, ...], out: Path) -> None:
+    """Write a page of what was measured: the paper's tables beside ours, figures, and what limited each run.
+
+    From the cubes of the scenario scripts and of `hddnn run`, named one by one or by their folder. The page says
+    which scenarios are missing.
+
+    \b
+    Examples:
+      hddnn report results/ --out report.html
+      hddnn report results/scaling.nc results/run.nc
+    """
+    from hddnn.report import gathering, page
+
+    page.check_out(out)
+    gathered = gathering.gather(cubes)
+    page.write(gathered, out)
+    for name, why in gathered.left_out:
+        click.echo(f"left out {name}: {why}", err=True)
+    click.echo(f"page: {out}   cubes: {len(gathered.found)}   scenarios missing: {len(gathered.missing)}")

@@ -1,0 +1,291 @@
+"""`hddnn run`: classify images under each scheme."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hddnn._util import terminal
+from hddnn._util.interrupts import held
+from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
+from hddnn.cli.ending import end_with
+from hddnn.cli.options import ADDRESS, FOLDER, TLS, from_environment, topology_option
+from hddnn.errors import InputError, JobIncomplete
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from hddnn.data.datasets import Job
+    from hddnn.system.topology import Topology
+
+POSITIVE = click.IntRange(min=1)
+
+
+@click.command()
+@topology_option("The devices and links; see `hddnn topology show paper`.", default="paper")
+@click.option(
+    "--schemes",
+    default="end,end-cloud,end-edge,mapping",
+    show_default=True,
+    metavar="A,B,...",
+    help="Where images go; each scheme is run in turn.",
+)
+@click.option(
+    "--images",
+    type=POSITIVE,
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Images to classify: the data set in order, repeated when it has fewer.",
+)
+@click.option(
+    "--batch",
+    type=POSITIVE,
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Images in a batch; the last one may be smaller.",
+)
+@click.option(
+    "--data",
+    default="sample",
+    show_default=True,
+    metavar="sample|cifar100|DIR",
+    help="The images: 2,000 packaged ones, CIFAR-100's test split, or a folder COARSE/FINE/IMAGE.",
+)
+@click.option("--data-root", type=FOLDER, metavar="DIR", help="For cifar100: folder with cifar-100-python/.")
+@click.option("--download", is_flag=True, help="For cifar100: get it (169 MB) when it is not in --data-root.")
+@click.option(
+    "--engine",
+    type=click.Choice(["dask", "sim", "closed"]),
+    default="dask",
+    show_default=True,
+    help="dask: run real workers; sim: simulate them, faults and policies included; closed: evaluate the paper's "
+    "equations, at once.",
+)
+@click.option(
+    "--compute",
+    type=click.Choice(["real", "replay"]),
+    default="real",
+    show_default=True,
+    help="real: run the networks (engine dask); replay: return their stored answers (made first where missing).",
+)
+@click.option(
+    "--time-scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="X",
+    help="Wall seconds for a second of the scenario: 0.2 emulates five times as fast.",
+)
+@click.option(
+    "--end-devices", type=POSITIVE, metavar="N", help="Size of the end tier.  [default: the topology's]"
+)
+@click.option(
+    "--n-map",
+    metavar="N|auto",
+    help="End devices that feed one edge device under mapping; auto: by equation 7.  "
+    "[default: the topology's]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="For the jitter of links.",
+)
+@click.option(
+    "--faults",
+    default="",
+    metavar="TEXT|FILE.yaml",
+    help="Make devices fail, under each scheme anew: crash:end-3@12 (after 12 tasks), hang:end-4@5s+2s, "
+    "slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
+)
+@click.option(
+    "--policy",
+    default="monitor",
+    show_default=True,
+    metavar="none|reassign|monitor|hedge",
+    help="What is done about that: nothing, the paper's two ways, or monitor and second copies of what is late.",
+)
+@click.option(
+    "--fallback",
+    default="coarse",
+    show_default=True,
+    metavar="edge|coarse|fail",
+    help="When no device of an upper tier is left: an edge device answers, the coarse answer has to do, or "
+    "the batch fails.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="S",
+    help="Seconds of the scenario after which a try at a dead device is given up.",
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=float,
+    metavar="S",
+    help="End the job after so many seconds of the scenario.  [default: three times the predicted time with "
+    "policy none]",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    type=float,
+    default=10.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds of the scenario to wait for a device to come back when its tier has none left.",
+)
+@click.option(
+    "--heartbeat",
+    "heartbeat_s",
+    type=float,
+    default=0.25,
+    show_default=True,
+    metavar="S",
+    help="Wall seconds between two heartbeats of a device; with engine sim, seconds of the scenario.",
+)
+@ADDRESS
+@click.option(
+    "--codec",
+    default="uint6+zstd",
+    show_default=True,
+    metavar="NAME",
+    help="How features are written down for devices that may not see images: float32, float16, uint8, uint6 or "
+    "uint4, and +zstd, +lz4 or +blosc2.",
+)
+@click.option(
+    "--encode-at",
+    default="end",
+    show_default=True,
+    metavar="end|edge",
+    help="Where images for an undependable cloud are encoded: on the end device, or on a dependable edge device.",
+)
+@TLS
+@click.option(
+    "--journal",
+    type=FOLDER,
+    metavar="DIR",
+    help="Write down there what is answered; the same command again, after a kill, too, does what is missing.",
+)
+@click.option(
+    "--dashboard/--no-dashboard", default=False, help="Serve live pages, and Dask's own, while running."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results/run.nc"),
+    show_default=True,
+    metavar="FILE",
+    help="The cube, .nc (netCDF) or .zarr; the figure lies beside it as .png.",
+)
+@one_line_errors
+def run(out: Path, **options: Any) -> None:  # fmt: skip
+    """Classify images under each scheme; print a table, write a results cube and a figure.
+
+    Ctrl-C stops every process that was started, and writes what has finished.
+
+    Exit code 0: all answered; 1: some batches have no answer; 2: wrong usage or input, nothing was run.
+
+    \b
+    Examples:
+      hddnn run --engine closed
+      hddnn run --topology laptop --images 200
+      hddnn run --engine sim --images 1000000 --faults crash:end-3@12
+      hddnn run --schemes end-edge,mapping --compute replay --time-scale 0.2 --images 10000
+    """
+    if options["engine"] != "dask" and from_environment("tls"):
+        options["tls"] = None  # set for this machine, not asked for: there is nobody to connect to
+    with Interrupts():
+        _run(out, **options)
+
+
+def _run(
+    out: Path,
+    spec: str,
+    schemes: str,
+    images: int,
+    batch: int,
+    data: str,
+    data_root: Path | None,
+    download: bool,
+    end_devices: int | None,
+    n_map: str | None,
+    seed: int,
+    fallback: Any,
+    timeout_s: float,
+    deadline_s: float | None,
+    patience_s: float,
+    **options: Any,
+) -> None:
+    from hddnn import zoo
+    from hddnn.data.datasets import Job, load_dataset
+    from hddnn.policies import PolicySettings
+    from hddnn.results import cubes, plots, tables
+    from hddnn.system.topology import Topology
+
+    cubes.check_path(out)
+    system = Topology.load(spec, networks=zoo.names())
+    if end_devices is not None:
+        system = system.with_end_devices(end_devices)
+    if n_map == "auto":
+        system, number = system.model_copy(update={"n_map": None}), None
+    else:
+        number = _whole(n_map, "--n-map")
+    job = Job(load_dataset(data, data_root, download=download), images=images, batch_size=batch, seed=seed)
+    names = [name.strip() for name in schemes.split(",")]
+    settings = PolicySettings(
+        fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s
+    )
+    with held(SHORTLY):  # from the last answer on nothing may cost what is there
+        cube, stopped = _measured(system, job, names, n_map=number, settings=settings, **options)
+        picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
+        end_with(cube, out, picture, lambda: terminal.tables().print(tables.summary(cube)))
+    # A coarse answer alone is one, where the user asked for that.
+    unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
+    again = "; the same command again does what is missing" if options["journal"] else ""
+    if stopped and (unanswered or cube.sizes["scheme"] < len(names)):
+        ran = ", ".join(str(name) for name in cube.scheme.values)
+        fail(
+            f"{stopped}; what finished of {ran} is in {out} ({unanswered} batches without answer){again}",
+            INCOMPLETE,
+        )
+    if unanswered:
+        reasons = sorted({str(reason) for reason in cube.outcome.values.ravel()} - {"ok", "coarse-only"})
+        fail(
+            f"{unanswered} of {cube.outcome.size} batches have no answer ({'; '.join(reasons[:3])}){again}",
+            INCOMPLETE,
+        )
+
+
+def _measured(system: Topology, job: Job, names: list[str], **options: Any) -> tuple[xr.Dataset, str]:
+    """Run the job; return the cube of what was run, and why it was stopped, empty when it was not."""
+    from hddnn import api
+    from hddnn.cli.progress import TerminalProgress
+
+    try:
+        # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
+        with TerminalProgress(terminal.bars(quiet=options["engine"] == "closed")) as progress:
+            return api.run(system, job, names, observer=progress, **options), ""
+    except JobIncomplete as stop:
+        if stop.cube is None:
+            raise KeyboardInterrupt from None
+        return stop.cube, str(stop)
+
+
+def _whole(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"{option} is {text!r}; give a whole number of at least 1, or auto")
+    return int(text)

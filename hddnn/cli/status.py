@@ -1,0 +1,114 @@
+"""`hddnn status`: what the devices behind a scheduler do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hddnn._util import terminal
+from hddnn.cli.console import INCOMPLETE, fail, one_line_errors
+from hddnn.cli.options import TLS, topology_option
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hddnn.engines.dask.client.status import DeviceStatus
+    from hddnn.system.topology import Topology
+
+AGAIN_S = 0.5
+
+
+@click.command()
+@click.option(
+    "--address",
+    envvar="DASK_SCHEDULER_ADDRESS",
+    required=True,
+    metavar="tcp://HOST:PORT",
+    help="The scheduler; tls://HOST:PORT with --tls.  [DASK_SCHEDULER_ADDRESS]",
+)
+@TLS
+@topology_option("Show the devices of this system that are missing, too.", envvar=True)
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, metavar="S",
+              help="Wait at most so many seconds until all are live.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Write JSON, with addresses, instead of a table.")
+@one_line_errors
+def status(address: str, tls: Path | None, spec: str | None, wait_s: float, as_json: bool) -> None:
+    """Show each device: tier, state, queue, network, trust, round-trip time from here, and memory.
+
+    Exit code 0: all devices (of the topology, if there is one) are live; 1: some are not; 2: no scheduler answers.
+
+    \b
+    Examples:
+      hddnn status --address tcp://10.0.0.1:8786
+      hddnn status --address tcp://10.0.0.1:8786 --topology shop.yaml --wait 60
+    """
+    from hddnn import preflight, zoo
+    from hddnn.system.topology import Topology
+
+    preflight.check_address(address, tls=tls is not None)
+    system = None if spec is None else Topology.load(spec, networks=zoo.names())
+    found = asyncio.run(_awaited(address, tls, system, wait_s))
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        terminal.tables().print(_table(found))
+    away = [f"{one.name} ({one.state})" for one in _away(found, system)]
+    if away:
+        fail(f"not live: {', '.join(away)}", INCOMPLETE)
+
+
+async def _awaited(
+    address: str, tls: Path | None, system: Topology | None, wait_s: float
+) -> Sequence[DeviceStatus]:
+    """Return what there is, at once or when all are live."""
+    from hddnn.engines.dask.client.status import statuses
+    from hddnn.errors import ClusterError
+
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            found = await statuses(address, tls, system)
+            if not _away(found, system) or time.monotonic() > deadline_s:
+                return found
+        except ClusterError:  # no scheduler yet
+            if time.monotonic() > deadline_s:
+                raise
+        await asyncio.sleep(AGAIN_S)
+
+
+def _away(found: Sequence[DeviceStatus], system: Topology | None) -> list[DeviceStatus]:
+    """Return the devices that should be live and are not; a worker that the topology does not know may be."""
+    from hddnn.engines.dask.client.status import LIVE
+
+    expected = {device.name for device in system.devices} if system else {one.name for one in found}
+    return [one for one in found if one.name in expected and one.state != LIVE]
+
+
+def _table(found: Sequence[DeviceStatus]) -> Table:
+    from hddnn.results.tables import NONE, plain_table
+
+    table = plain_table()
+    table.collapse_padding = True
+    for heading in ("device", "tier", "state", "network", "trust"):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("device", "network"))
+    for heading in ("queue", "round\ntrip ms", "memory\nMB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        table.add_row(
+            one.name,
+            one.tier or NONE,
+            one.state,
+            one.network or NONE,
+            NONE if one.dependable is None else "dependable" if one.dependable else "undependable",
+            NONE if one.queue is None else str(one.queue),
+            NONE if one.round_trip_s is None else f"{one.round_trip_s * 1e3:.1f}",
+            NONE if one.memory_bytes is None else f"{one.memory_bytes / 1e6:.0f}",
+        )
+    return table

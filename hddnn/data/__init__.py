@@ -1,0 +1,1 @@
+"""Data sets, label hierarchies and images: what is classified."""

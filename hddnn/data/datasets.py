@@ -1,0 +1,179 @@
+"""Data sets as plain arrays, and the job that walks through one of them in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from hddnn.data.labels import LabelHierarchy
+from hddnn.errors import DataError
+
+#: A hundred times what the simulator takes five minutes for.
+MOST_BATCHES = 100_000_000
+_SAMPLE = Path(__file__).parent / "sample"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with both levels of their labels.
+
+    images: uint8 (N, 32, 32, 3) RGB; coarse, fine: int64 (N,), indices into labels.coarse and labels.fine.
+    The arrays are read-only views. Raises DataError when they do not fit each other, or are empty.
+    """
+
+    name: str
+    images: np.ndarray
+    coarse: np.ndarray
+    fine: np.ndarray
+    labels: LabelHierarchy
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if not n:
+            raise DataError(f"data set {self.name} has no images; it needs at least one")
+        if self.images.dtype != np.uint8 or self.images.shape != (n, 32, 32, 3):
+            raise DataError(
+                f"data set {self.name}: images are {self.images.dtype} {self.images.shape}; "
+                "they must be uint8 (N, 32, 32, 3)"
+            )
+        for level in ("coarse", "fine"):
+            answers, classes = (
+                np.asarray(getattr(self, level), dtype=np.int64),
+                len(self.labels.levels[level]),
+            )
+            if answers.shape != (n,):
+                raise DataError(
+                    f"data set {self.name}: {n} images need as many {level} labels, not {answers.shape}"
+                )
+            if not (answers.min() >= 0 and answers.max() < classes):
+                raise DataError(f"data set {self.name}: a {level} label is outside 0..{classes - 1}")
+            object.__setattr__(self, level, _read_only(answers))
+        object.__setattr__(self, "images", _read_only(self.images))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def digest(self) -> str:
+        """Return a hash (hex) of the images, their labels and the class names, whatever the set is called."""
+        digest = hashlib.sha256()
+        names = [self.labels.fine, self.labels.coarse, self.labels.fine_to_coarse.tolist()]
+        digest.update(json.dumps([len(self), *names]).encode())
+        for array in (self.images, self.coarse, self.fine):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """So many images of a data set, in order and repeated when there are fewer, cut into batches.
+
+    Raises DataError when images or batch_size are below 1, the data set is smaller than a batch, or there are more
+    batches than MOST_BATCHES.
+    """
+
+    data: Dataset
+    images: int
+    batch_size: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for what, value in (("images", self.images), ("batch size", self.batch_size)):
+            if value < 1:
+                raise DataError(f"{what} {value} is not allowed; it must be at least 1")
+        if len(self.data) < self.batch_size:
+            raise DataError(
+                f"data set {self.data.name} has {len(self.data)} images, "
+                f"fewer than a batch of {self.batch_size}; "
+                f"take a larger data set, or a batch size of at most {len(self.data)}"
+            )
+        if self.n_batches > MOST_BATCHES:
+            raise DataError(
+                f"{self.images:,} images make more than {MOST_BATCHES:,} batches; take fewer images"
+            )
+
+    @cached_property
+    def n_batches(self) -> int:
+        """Return the number of batches; the last one may be smaller."""
+        return -(-self.images // self.batch_size)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Return the images in each batch, int64 (n_batches,), read-only."""
+        sizes = np.full(self.n_batches, self.batch_size, dtype=np.int64)
+        sizes[-1] = self.images - self.batch_size * (self.n_batches - 1)
+        return _read_only(sizes)
+
+    def rows(self, batch: int) -> np.ndarray:
+        """Return which images of the data set make up a batch: int64 (B,), in order."""
+        if not 0 <= batch < self.n_batches:
+            raise IndexError(f"batch {batch} of {self.n_batches}")
+        start = batch * self.batch_size
+        return np.arange(start, min(start + self.batch_size, self.images), dtype=np.int64) % len(self.data)
+
+    def batch_images(self, batch: int) -> np.ndarray:
+        """Return the images of a batch: uint8 (B, 32, 32, 3), a copy of just these."""
+        return self.data.images[self.rows(batch)]
+
+
+def load_dataset(spec: str | Path = "sample", root: Path | None = None, *, download: bool = False) -> Dataset:
+    """Load a data set.
+
+    spec: "sample" (packaged: 2,000 test images of CIFAR-100), "cifar100" (its whole test split, from
+    root/cifar-100-python/), or a folder COARSE/FINE/IMAGE. root: for "cifar100" only. download: get CIFAR-100
+    (169 MB) into root when it is not there. Raises DataError.
+    """
+    if spec == "cifar100":
+        from hddnn.data import cifar100
+
+        if root is None:
+            raise DataError(f"data set cifar100 needs a data root, the folder that holds {cifar100.FOLDER}/")
+        if download:
+            cifar100.download(Path(root))
+        return Dataset("cifar100", *cifar100.read(Path(root)))
+    if root is not None or download:
+        raise DataError(f"a data root, or a download, is for data set cifar100 only, not for '{spec}'")
+    if spec == "sample":
+        return _read_sample()
+    if not Path(spec).is_dir():
+        raise DataError(
+            f"unknown data set '{spec}'; known: sample, cifar100, or a folder with COARSE/FINE/IMAGE"
+        )
+    from hddnn.data import folders
+
+    return Dataset(str(spec), *folders.read(Path(spec)))
+
+
+def _read_sample() -> Dataset:
+    """Read what `python -m hddnn.data.make_sample` wrote: one lossless picture, and the labels of its tiles."""
+    from PIL import Image
+
+    try:
+        about = json.loads((_SAMPLE / "labels.json").read_text(encoding="utf-8"))
+        with Image.open(_SAMPLE / "images.webp") as file:
+            sheet = np.asarray(file.convert("RGB"))
+    except (OSError, ValueError) as fault:
+        raise DataError(f"{_SAMPLE}: the packaged sample is damaged, install hddnn again: {fault}") from None
+    fine = np.array(about["fine"], dtype=np.int64)
+    labels = LabelHierarchy(
+        tuple(about["fine_names"]), tuple(about["coarse_names"]), np.array(about["fine_to_coarse"])
+    )
+    return Dataset("sample", tiles(sheet), labels.fine_to_coarse[fine], fine, labels)
+
+
+def tiles(sheet: np.ndarray) -> np.ndarray:
+    """Cut a sheet, uint8 (R * 32, C * 32, 3), into its images, row by row: (R * C, 32, 32, 3)."""
+    height, width, _ = sheet.shape
+    grid = sheet.reshape(height // 32, 32, width // 32, 32, 3)  # (row, y, column, x, channel)
+    return np.ascontiguousarray(grid.transpose(0, 2, 1, 3, 4)).reshape(-1, 32, 32, 3)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,232 @@
+"""The dask engine: real workers, real networks, real or emulated links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from distributed import Client
+
+from hddnn.data.datasets import Job
+from hddnn.engines.common import make_recorder, network_cards
+from hddnn.engines.dask.client.discovery import Peer, rehearse_chain
+from hddnn.engines.dask.client.driver import JobRun
+from hddnn.engines.dask.client.fault_injector import Injector
+from hddnn.engines.dask.client.loop_thread import LoopThread
+from hddnn.engines.dask.client.lowering import Features
+from hddnn.engines.dask.client.system import open_system
+from hddnn.engines.dask.client.telemetry import MeteredRecorder, Telemetry
+from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire.certificates import CLIENT, SCHEDULER, identity
+from hddnn.engines.dask.wire.messages import HEARTBEAT_S, Compute, DeviceSpec
+from hddnn.engines.work import make_work
+from hddnn.errors import ClusterError
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import Plan
+from hddnn.policies import PolicySettings, make_policy
+from hddnn.privacy.codec import DEFAULT
+from hddnn.privacy.sizes import payload_bytes
+from hddnn.results.journal import Journal
+from hddnn.results.records import Progress, Record, Recorder
+from hddnn.system.faults import FaultSchedule
+from hddnn.system.topology import Topology
+
+
+class DaskEngine:
+    """Execute plans on Dask workers, one a device: started here, or found behind a scheduler's address.
+
+    compute: "real" runs the networks; "replay" returns answers that the true networks gave before, stored by
+    content; "nothing" answers at once, which leaves the engine's own cost.
+    time_scale: factor on every modelled time; records are in scenario time, wall time divided by it.
+    policy, settings: what is done about devices that fail; see hddnn.policies.
+    faults: what is made to go wrong with the devices, under each plan anew; only with devices that are started
+    here. codec: how features are written down on their way to devices that may not see images. These four may be
+    changed between two plans.
+    heartbeat_s: wall seconds between two heartbeats of a device that is started here.
+    address: a scheduler to join; None starts every device of the topology on this machine.
+    tls: a folder of certificates (see hddnn.engines.dask.wire.certificates), by which every side shows who it is.
+    journals: by scheme; plans of these go on from what theirs holds, and write down there what comes.
+    on_ready: called with the name of each device as it becomes ready; on_change: as one leaves or comes back
+    during a job, with its name, whether it is live, and why.
+
+    Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
+    """
+
+    name = "dask"
+
+    def __init__(
+        self,
+        topology: Topology,
+        job: Job,
+        *,
+        compute: Compute = "real",
+        time_scale: float = 1.0,
+        policy: str = "monitor",
+        settings: PolicySettings | None = None,
+        faults: FaultSchedule | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        codec: str = DEFAULT,
+        address: str | None = None,
+        tls: Path | None = None,
+        dashboard: bool = False,
+        journals: Mapping[str, Journal] | None = None,
+        on_ready: Callable[[str], None] | None = None,
+        on_change: Callable[[str, bool, str], None] | None = None,
+    ) -> None:
+        self.topology, self.job = topology, job
+        self.compute, self.time_scale, self.address = compute, time_scale, address
+        self.policy, self.settings, self.codec = policy, settings or PolicySettings(), codec
+        self.faults = (faults or FaultSchedule()).check(topology)
+        self.dashboard_link: str | None = None
+        self._heartbeat_s, self._dashboard, self._tls = heartbeat_s, dashboard, tls
+        if tls is not None:  # all that will be needed here
+            local = () if address else (SCHEDULER, *(device.name for device in topology.devices))
+            for name in (CLIENT, *local):
+                identity(tls, name)
+        self._on_ready, self._on_change = on_ready, on_change
+        self._journals = journals or {}
+        self._cards = network_cards(topology)
+        self._sizes: dict[str, dict[str, tuple[int, int]]] = {}  # by codec
+        self._processes: LocalProcesses | None = None
+        self._run: JobRun | None = None
+        self._struck: set[str] = set()  # devices that the last job's faults were made on
+
+    def __enter__(self) -> Self:
+        self._thread = LoopThread.opened("hddnn-client", self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.finish(self._stack.aclose())
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the process of each device that was started here, and of the scheduler, by name."""
+        return {} if self._processes is None else dict(self._processes.pids)
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """Return the devices as they were found, or started anew, by name."""
+        return dict(self._roster.peers)
+
+    def costs(self) -> CostTable:
+        """Return what devices at their own speed measured, and the modelled times of those that keep to them."""
+        measured = {
+            name: peer.seconds_per_image / self.time_scale
+            for name, peer in self.peers.items()
+            if peer.seconds_per_image is not None
+        }
+        table = CostTable.of(self.topology, measured, self._payload_bytes())
+        # A real device may have a modelled time in the topology, and does not keep to it.
+        return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
+
+    def _payload_bytes(self) -> dict[str, tuple[int, int]]:
+        if self.codec not in self._sizes:  # it reads and hashes the networks' files
+            self._sizes[self.codec] = payload_bytes(self.topology, self.codec, self.job.data.images)
+        return self._sizes[self.codec]
+
+    def execute(self, plan: Plan, progress: Progress | None = None) -> Record:
+        """Execute a plan, with all devices in order at its beginning.
+
+        Ctrl-C ends it early: the record then holds what was answered, marked interrupted. Raises ClusterError when
+        the scheduler is gone, or a device that had died does not start again.
+        """
+        telemetry = Telemetry(plan.topology, plan.scheme, plan.n_batches)
+        counting = partial(MeteredRecorder, telemetry=telemetry)
+        recorder = make_recorder(plan, self.job, self._cards, progress, counting)
+        if (journal := self._journals.get(plan.scheme)) is not None:
+            journal.restore(recorder)
+        try:
+            self._thread.call(self._execute(plan, recorder, telemetry))
+        except KeyboardInterrupt:
+            return recorder.finish(interrupted=True)
+        return recorder.finish()
+
+    async def _execute(self, plan: Plan, recorder: Recorder, telemetry: Telemetry) -> None:
+        if self.client.status != "running":
+            raise ClusterError("the scheduler left; start again")
+        if self._processes is not None:
+            struck, self._struck = self._struck, {fault.device for fault in self.faults}
+            await self._roster.repair(self._processes, struck)
+            if struck:
+                # A slow device may still be at what it was told of before; and all connections are made anew.
+                await rehearse_chain(self.client, self._roster.peers)
+        work = make_work(plan, self.costs(), self.time_scale, own_speed=self._roster.own_speed)
+        policy = make_policy(self.policy, work, self.settings)
+        policy.resume(*recorder.there())
+        journal = self._journals.get(plan.scheme)
+        peers = self._roster.peers
+        run = JobRun(
+            self.client,
+            peers,
+            plan,
+            self.job,
+            policy,
+            recorder,
+            topic=self._topic,
+            time_scale=self.time_scale,
+            features=Features(self.codec, {name: size for name, (_, size) in self._payload_bytes().items()}),
+            begin_s=0.0 if journal is None else journal.begun_s,
+        )
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._roster.followed_by(run))
+            for name in self._roster.gone:
+                run.left(name)
+            if self._processes is not None:
+                injector = Injector(
+                    self.faults, self._processes, self.client, peers, self.time_scale, run.fault
+                )
+                stack.push_async_callback(injector.stop)
+                await injector.prepare()
+                run.on_start = injector.start
+                run.call_on_answer(injector.answered)
+            await stack.enter_async_context(telemetry.published(self.client))
+            self._run = run
+            try:
+                await run.run()
+            finally:
+                self._run = None
+
+    def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Pass what a device logged to the run that it is meant for; what comes after its end is dropped."""
+        _, message = event
+        if self._run is not None and message["job"] == self._run.name:
+            self._run.heard(message)
+
+    async def _open(self) -> None:
+        specs = [
+            DeviceSpec.of(
+                self.topology,
+                device.name,
+                compute=self.compute,
+                time_scale=self.time_scale,
+                batch_size=self.job.batch_size,
+                seed=self.job.seed,
+                heartbeat_s=self._heartbeat_s,
+            )
+            for device in self.topology.devices
+        ]
+        async with AsyncExitStack() as stack:
+            opening = open_system(
+                self.topology,
+                address=self.address,
+                specs=specs,
+                compute=self.compute,
+                time_scale=self.time_scale,
+                tls=self._tls,
+                dashboard=self._dashboard,
+                on_ready=self._on_ready,
+                on_change=self._on_change,
+            )
+            system = await stack.enter_async_context(opening)
+            self._processes, self._roster, self._topic = system.processes, system.roster, system.topic
+            self.scheduler_address, self.dashboard_link = system.address, system.dashboard_link
+            self.client: Client = system.client
+            self.client.subscribe_topic(self._topic, self._on_event)
+            self._stack = stack.pop_all()

@@ -1,0 +1,97 @@
+"""From orders to a Dask graph: each upper device's task depends on the end device's task. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dask._task_spec import Task, TaskRef
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from hddnn.engines.dask.device.device import run_encode, run_end, run_upper
+from hddnn.engines.dask.wire.messages import EncodeOrder, EndOrder, Target, UpperOrder
+from hddnn.system.topology import Device
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Some batches of one end device that go the same way, sent as one chain of tasks.
+
+    number: counts the bundles of a job, retries included, so that every task has a key of its own. coarse: whether
+    the end device is to answer the batches, too. encoder: the edge device that encodes them, where the end device
+    does not.
+    """
+
+    number: int
+    end: Device
+    upper: Device | None
+    batches: tuple[int, ...]
+    sizes: tuple[int, ...]
+    coarse: bool = True
+    encoder: Device | None = None
+
+    def parcel(self, job: str) -> str:
+        """Return the name under which the images are pushed to the end device; job: CLIENT/JOB."""
+        return f"{job}/{self.number}."  # no name begins as another one does
+
+
+@dataclass(frozen=True)
+class Features:
+    """How features are written down: the codec, and what an image of a network's then takes, by network."""
+
+    codec: str
+    bytes_per_image: Mapping[str, int]
+
+
+def lower(
+    bundles: Iterable[Bundle], job: str, topic: str, addresses: Mapping[str, str], features: Features
+) -> tuple[HighLevelGraph, list[tuple[Any, ...]]]:
+    """Return the graph of some bundles and, in their order, the key of each one's last task.
+
+    Every task is pinned to its device's address and asks for its tier's resource, so a worker that is not of
+    that tier never runs it. Keys are named by stage and network: Dask averages durations by that prefix; then come
+    the job and the bundle's number.
+    """
+    graph: dict[tuple[Any, ...], Task] = {}
+    workers: dict[tuple[Any, ...], list[str]] = {}
+    resources: dict[tuple[Any, ...], dict[str, int]] = {}
+    last = []
+
+    def add(device: Device, function: Callable[..., Any], order: Any, below: list[Any]) -> list[Any]:
+        key = order.key
+        graph[key] = Task(key, function, order, *below)
+        workers[key], resources[key] = [addresses[device.name]], {device.tier: 1}
+        return [TaskRef(key)]
+
+    for bundle in bundles:
+        end, encoder, upper = bundle.end, bundle.encoder, bundle.upper
+        chain = [end, *(device for device in (encoder, upper) if device is not None)]
+        targets = [Target(device.name, addresses[device.name]) for device in chain[1:]]
+        encoded = upper.network if upper is not None and not upper.dependable else None
+        stand_in_bytes = features.bytes_per_image.get(encoded or "", 0)
+        order: Any = EndOrder(
+            job=job,
+            topic=topic,
+            key=(f"end-{end.network}", job, bundle.number),
+            parcel=bundle.parcel(job),
+            batches=bundle.batches,
+            sizes=bundle.sizes,
+            target=targets[0] if targets else None,
+            stem=None if encoder is not None else encoded,
+            codec=features.codec,
+            coarse=bundle.coarse,
+            stand_in_bytes=stand_in_bytes,
+        )
+        below = add(end, run_end, order, [])
+        if encoder is not None and encoded is not None:
+            key = (f"encode-{encoded}", job, bundle.number)
+            order = EncodeOrder(job, topic, key, targets[1], encoded, features.codec, stand_in_bytes)
+            below = add(encoder, run_encode, order, below)
+        if upper is not None:
+            order = UpperOrder(job, topic, (f"{upper.tier}-{upper.network}", job, bundle.number))
+            add(upper, run_upper, order, below)
+        last.append(order.key)
+    annotations = {"workers": workers.get, "resources": resources.get}
+    layer = MaterializedLayer(graph, annotations=annotations)
+    return HighLevelGraph({"hddnn": layer}, {"hddnn": set()}), last

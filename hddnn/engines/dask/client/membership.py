@@ -1,0 +1,179 @@
+"""Who is there: a topology's devices as the client knows them, kept right as they leave and return."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+from distributed import Client
+
+from hddnn import zoo
+from hddnn.engines.dask.client.discovery import Peer, find_peers, meet
+from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire.connecting import answered, scheduler_of
+from hddnn.engines.dask.wire.heartbeat import DEVICES, keep_list
+from hddnn.engines.dask.wire.messages import HELLO, Compute
+from hddnn.errors import ClusterError
+from hddnn.system.topology import Topology
+
+ANSWER_TIMEOUT_S = 1.0
+REGISTER_TIMEOUT_S = 10.0
+
+
+class Listener(Protocol):
+    """Who wants to hear of devices that leave and join."""
+
+    def left(self, device: str) -> None: ...
+
+    def joined(self, device: str) -> None: ...
+
+
+class Roster:
+    """The devices by name (`peers`), and those of them that do not answer now (`gone`).
+
+    What it knows comes from the scheduler's list of live devices, kept by heartbeats. on_change: called while a
+    job runs, with a device's name, whether it is live now, and why.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        topology: Topology,
+        *,
+        compute: Compute,
+        time_scale: float,
+        on_change: Callable[[str, bool, str], None] | None = None,
+    ) -> None:
+        self._client, self._topology = client, topology
+        self._compute, self._time_scale, self._on_change = compute, time_scale, on_change
+        self._bundles = {network: zoo.bundle(network) for network in topology.networks}
+        self._meeting: dict[str, asyncio.Task[None]] = {}  # by address
+        self._news = asyncio.Event()
+        self.peers: dict[str, Peer] = {}
+        self.gone: set[str] = set()
+        self._listener: Listener | None = None
+
+    async def open(self) -> None:
+        """Find the devices, and follow the list. Raises ClusterError as keep_list and find_peers do."""
+        self._client.subscribe_topic(DEVICES, self._on_event)
+        await answered(keep_list(self._client), scheduler_of(self._client))
+        peers = await find_peers(
+            self._client, self._topology, compute=self._compute, time_scale=self._time_scale
+        )
+        self.peers.update(peers)
+        # One that fell silent meanwhile, before its first heartbeat even, is missed from now on.
+        expected = {peer.address: peer.heartbeat_s for peer in peers.values()}
+        call = getattr(self._client.scheduler, DEVICES)(expected=expected)
+        listed = await answered(call, scheduler_of(self._client))
+        there = {entry["address"] for entry in listed if entry["live"]}
+        self.gone |= {peer.name for peer in peers.values() if peer.address not in there}
+
+    async def close(self) -> None:
+        """Follow the list no longer."""
+        for task in self._meeting.values():
+            task.cancel()
+        await asyncio.gather(*self._meeting.values(), return_exceptions=True)
+        if self._client.status == "running":
+            self._client.unsubscribe_topic(DEVICES)
+
+    @property
+    def own_speed(self) -> int:
+        """Return how many devices run at their own speed."""
+        return sum(peer.seconds_per_image is not None for peer in self.peers.values())
+
+    @contextmanager
+    def followed_by(self, listener: Listener) -> Iterator[None]:
+        """Tell a listener of every change."""
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
+    async def repair(self, processes: LocalProcesses, struck: Collection[str]) -> None:
+        """Start anew every device that is dead, or one of those struck by a fault that does not answer.
+
+        Raises ClusterError when one does not start.
+        """
+        doubtful = [
+            name for name in self.peers if name in self.gone or name in struck or name not in processes.pids
+        ]
+        answers = await asyncio.gather(*(self._answers(name, processes) for name in doubtful))
+        broken = [name for name, answer in zip(doubtful, answers, strict=True) if not answer]
+        for name in broken:
+            processes.kill(name)
+            # What is still told of the old process is not to be taken for the new one's.
+            self._put(replace(self.peers[name], address=""))
+        try:
+            await asyncio.gather(*(processes.start(name) for name in broken))
+            async with asyncio.timeout(REGISTER_TIMEOUT_S):
+                while self.gone:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            missing = ", ".join(sorted(self.gone)) or "a device"
+            raise ClusterError(f"not started again: {missing}; is the machine overloaded?") from None
+
+    def _put(self, peer: Peer) -> None:
+        """Note where a device is now, and close the connections to where it was."""
+        self._client.rpc.remove(self.peers[peer.name].address)
+        self.peers[peer.name] = peer
+
+    async def _answers(self, name: str, processes: LocalProcesses) -> bool:
+        if name in processes.pids:
+            with suppress(OSError, TimeoutError):
+                call = getattr(self._client.rpc(self.peers[name].address), HELLO)()
+                await asyncio.wait_for(call, ANSWER_TIMEOUT_S)
+                return True
+        self.gone.add(name)
+        return False
+
+    def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
+        _, message = event
+        name, address = message["device"], message["address"]
+        if name not in self.peers:
+            return  # of another client, or told before they were looked for: then the list says so, too
+        meeting = self._meeting.get(address)
+        if message["event"] == "left":
+            if meeting is not None:
+                meeting.cancel()
+            if address == self.peers[name].address:
+                self.gone.add(name)
+                self._tell(name, False, message["why"])
+        elif address == self.peers[name].address:
+            if name in self.gone:  # else it is its first heartbeat
+                self._joined(name, message["why"])
+        elif meeting is None:
+            task = self._meeting[address] = asyncio.create_task(self._meet(name, address))
+            task.add_done_callback(lambda _: self._meeting.pop(address, None))
+
+    def _joined(self, name: str, why: str) -> None:
+        self.gone.discard(name)
+        self._news.set()
+        self._tell(name, True, why)
+
+    def _tell(self, name: str, live: bool, why: str) -> None:
+        if self._listener is not None:
+            (self._listener.joined if live else self._listener.left)(name)
+            if self._on_change is not None:
+                self._on_change(name, live, why)
+
+    async def _meet(self, name: str, address: str) -> None:
+        """Get to know a device that was started anew; one that is not what it should be stays away."""
+        device = self._topology.device(name)
+        known = self.peers[name]
+        with suppress(ClusterError):
+            peer, _ = await meet(
+                self._client,
+                self._topology,
+                device,
+                address,
+                self._bundles,
+                compute=self._compute,
+                time_scale=self._time_scale,
+            )
+            self._put(replace(peer, seconds_per_image=known.seconds_per_image))
+            self._joined(name, "it was started anew")

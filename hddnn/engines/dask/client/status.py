@@ -1,0 +1,121 @@
+"""What a running system looks like from outside: each device, whether it answers, and how quickly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+from distributed.core import send_recv
+
+from hddnn.engines.dask.wire.connecting import answered, close, connect, scheduler_of
+from hddnn.engines.dask.wire.heartbeat import DEVICES, keep_list
+from hddnn.engines.dask.wire.messages import HELLO
+from hddnn.engines.dask.wire.tls import connected
+from hddnn.errors import ClusterError
+from hddnn.system.topology import TIERS, Topology
+
+ANSWER_TIMEOUT_S = 1.0
+ROUND_TRIPS = 3
+#: States of a device: it answers; it is registered and does not answer; it is in the topology and not registered;
+#: it is a worker and no device; the topology does not know it.
+LIVE, SILENT, MISSING, NO_DEVICE, UNKNOWN = "live", "silent", "missing", "no device", "unknown"
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """One device as it is now; None: nobody can tell.
+
+    queue: tasks that wait or run; done: tasks done since it started; memory_bytes: of its process;
+    round_trip_s: the quickest of a few questions to the device itself, from here.
+    """
+
+    name: str
+    state: str
+    tier: str | None = None
+    network: str | None = None
+    dependable: bool | None = None
+    queue: int | None = None
+    done: int | None = None
+    memory_bytes: int | None = None
+    round_trip_s: float | None = None
+    address: str | None = None
+
+
+async def statuses(address: str, tls: Path | None, topology: Topology | None) -> list[DeviceStatus]:
+    """Return every device that is registered with a scheduler, by tier, and what is missing of a topology.
+
+    Raises ClusterError when no scheduler answers, or one that lacks hddnn.
+    """
+    client = await connect(address, tls)
+    try:
+        await answered(keep_list(client), scheduler_of(client))
+        workers = (await answered(client.scheduler.identity(n_workers=-1), scheduler_of(client)))["workers"]
+        asked = await asyncio.gather(*(_ask(client, info, where) for where, info in workers.items()))
+        seen = await _seen(client, [one for one in asked if one.state == LIVE])
+    finally:
+        await close(client)
+    known = [_measured(one, seen.get(one.address or "")) for one in asked]
+    known.sort(key=lambda one: (TIERS.index(one.tier) if one.tier in TIERS else len(TIERS), one.name))
+    return known if topology is None else _by_topology(known, topology)
+
+
+async def _ask(client: Client, info: Mapping[str, Any], address: str) -> DeviceStatus:
+    """Ask a worker what device it is, a few times; the quickest answer tells the way's length.
+
+    info: what the scheduler knows of it.
+    """
+    name, tier = str(info["name"]), next((tier for tier in TIERS if tier in info["resources"]), None)
+    status = DeviceStatus(name, SILENT, tier, address=address)
+    quickest_s = float("inf")
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S), connected(client, name, address) as comm:
+            for _ in range(ROUND_TRIPS):
+                asked_s = time.monotonic()
+                hello = await send_recv(comm, op=HELLO)
+                quickest_s = min(quickest_s, time.monotonic() - asked_s)
+    except (OSError, TimeoutError):
+        return status
+    except (AttributeError, ValueError, ClusterError):  # no such handler, or another's certificate
+        return replace(status, state=NO_DEVICE)
+    return replace(
+        status,
+        state=LIVE,
+        tier=hello["tier"],
+        network=hello["network_name"],
+        dependable=hello["trusted"],
+        round_trip_s=quickest_s,
+    )
+
+
+async def _seen(client: Client, live: list[DeviceStatus]) -> dict[str, dict[str, Any]]:
+    """Return what the devices' last heartbeats said, by address; a list begun just now has to hear one of each."""
+    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        listed = await answered(getattr(client.scheduler, DEVICES)(), scheduler_of(client))
+        seen = {entry["address"]: entry for entry in listed}
+        if all(one.address in seen for one in live) or time.monotonic() > deadline_s:
+            return seen
+        await asyncio.sleep(0.05)
+
+
+def _measured(status: DeviceStatus, seen: Mapping[str, Any] | None) -> DeviceStatus:
+    if seen is None or status.state != LIVE:
+        return status
+    return replace(status, queue=seen["queue"], done=seen["done"], memory_bytes=seen["memory_bytes"])
+
+
+def _by_topology(known: list[DeviceStatus], topology: Topology) -> list[DeviceStatus]:
+    """Return the devices of a topology, what is missing told from it, and then those it does not know."""
+    by_name = {one.name: one for one in known}
+    ordered = []
+    for device in topology.devices:
+        one = by_name.pop(device.name, DeviceStatus(device.name, MISSING))
+        if one.network is None:
+            one = replace(one, tier=device.tier, network=device.network, dependable=device.dependable)
+        ordered.append(one)
+    return ordered + [replace(one, state=UNKNOWN) for one in by_name.values()]

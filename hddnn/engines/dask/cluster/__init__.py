@@ -1,0 +1,1 @@
+"""The processes of an emulated system on this machine."""

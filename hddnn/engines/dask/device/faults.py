@@ -1,0 +1,82 @@
+"""What a device does to itself when a fault asks for it: be slow, be cut off, lose what is sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from hddnn.engines.dask.gate import Gate
+from hddnn.system.faults import dropped
+
+#: Longest sleep in one piece, and what it may be late by on a busy machine: beyond, the process was stopped.
+NAP_S = 0.05
+LATE_S = 0.1
+REPLY_S = 0.01  # in which the reply to a call has gone out
+
+
+class Afflictions:
+    """The faults that a device itself carries out; a crash and a hang are done to its process from outside."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._gate: Gate | None = None
+        self._factor = 1.0
+        self._share, self._seed, self._transfers = 0.0, 0, 0
+
+    def guard(self) -> None:
+        """Put a gate in front of this process's connections; before it makes any."""
+        self._gate = Gate()
+        self._gate.guard()
+
+    def set(
+        self,
+        factor: float | None = None,
+        share: float | None = None,
+        seed: int = 0,
+        cut_off: bool = False,
+        for_s: float | None = None,
+    ) -> None:
+        """Begin or change a fault; called by the client, on the worker's event loop.
+
+        factor: of the service time; share: of the transfers that are lost, drawn with seed; cut_off: for so many
+        wall seconds, None for good: nobody could tell it the end. Raises RuntimeError without a gate.
+        """
+        if factor is not None:
+            self._factor = factor
+        if share is not None:
+            self._share, self._seed, self._transfers = share, seed, 0
+        if cut_off:
+            if self._gate is None:
+                raise RuntimeError(f"device {self._device} has no gate to be cut off with")
+            # After the reply to this call has gone out.
+            asyncio.get_running_loop().call_later(REPLY_S, self._gate.close, for_s)
+
+    def loses(self) -> bool:
+        """Tell whether the next transfer to this device is lost."""
+        self._transfers += 1
+        return self._share > 0 and dropped(self._seed, self._device, self._transfers, self._share)
+
+    def slowed_s(self, service_s: float) -> float:
+        """Return what a service time is now."""
+        return service_s * self._factor
+
+    def drag(self, took_s: float) -> None:
+        """Wait as much longer as a device without a modelled time has to, after it took took_s."""
+        if self._factor > 1:
+            wait_until(time.monotonic() + took_s * (self._factor - 1))
+
+
+def wait_until(at_s: float) -> float:
+    """Wait in this thread until the monotonic clock shows at_s, and return when that was over.
+
+    Time in which the whole process was stopped does not count: a device that hung has its step still before it.
+    """
+    now_s = time.monotonic()
+    while now_s < at_s:
+        nap_s = min(at_s - now_s, NAP_S)
+        time.sleep(nap_s)
+        woke_s = time.monotonic()
+        if woke_s - now_s > nap_s + LATE_S:
+            at_s += woke_s - now_s - nap_s
+        now_s = woke_s
+    return at_s

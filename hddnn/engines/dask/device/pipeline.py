@@ -1,0 +1,228 @@
+"""What a device does with batches: answer them, encode them, wait for links and modelled times, tell the client.
+
+All of it runs in the worker's single task thread, where waiting holds nobody up but the device itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hddnn.engines.clocks import Arrival, DeviceClock, LinkClock
+from hddnn.engines.dask.device.faults import Afflictions, wait_until
+from hddnn.engines.dask.device.packing import Packed, Packer
+from hddnn.engines.dask.wire.messages import (
+    DeviceSpec,
+    EncodeOrder,
+    EndOrder,
+    Payload,
+    UpperOrder,
+    answer_message,
+    dropped_message,
+    released_message,
+)
+from hddnn.privacy.payload import unseal
+from hddnn.runtimes import Runtime
+from hddnn.system.topology import STEM_SUFFIX, TIERS, Link
+from hddnn.tasks.calibration import top1
+
+
+class Stages:
+    """Serve one device's batches. tell(topic, message): how the client hears of it."""
+
+    def __init__(
+        self,
+        spec: DeviceSpec,
+        network: Runtime,
+        packer: Packer,
+        afflictions: Afflictions,
+        tell: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._spec, self._network, self._packer = spec, network, packer
+        self._afflictions, self._tell = afflictions, tell
+        self._clock = DeviceClock(spec.time_scale)
+        own = spec.device
+        rng = np.random.default_rng([spec.seed, *own.name.encode()])
+        self._links = {
+            # A link that costs nothing stands for one that is real.
+            tier: LinkClock(spec.links.get(tier) or Link(source=tier, target=own.tier), spec.time_scale, rng)
+            for tier in TIERS[: TIERS.index(own.tier)]
+        }
+
+    def answer_end(self, order: EndOrder, parcel: np.ndarray, received_s: float) -> list[Payload]:
+        """Answer each batch of a parcel, tell the client at once, and return the payloads that go up."""
+        encode_s = self._modelled_encode_s(order.stem)
+        modelled_s = self._modelled_s() if order.coarse else 0.0
+        temperature = self._network.bundle.card.temperature
+        packed: list[tuple[int, int, Packed, float]] = []
+        first = 0
+        for batch, size in zip(order.batches, order.sizes, strict=True):
+            images = parcel[first : first + size]
+            first += size
+            if self._loses(order, batch):
+                continue
+            start_s = self._clock.begin(received_s)
+            answer = self._run(self._network.run, images, temperature) if order.coarse else None
+            told_s = time.monotonic()
+            if answer is not None and modelled_s is None:
+                self._tell_coarse(order, batch, answer, received_s, start_s, told_s, overrun=False)
+            payload = self._packer.pack(images, order.target, order) if order.target else None
+            # A modelled time covers both: the true run of network and stem has to fit into it.
+            total_s = None if modelled_s is None else size * (modelled_s + encode_s)
+            finish = self._clock.finish(start_s, total_s, time.monotonic())
+            done_s = finish.done_s
+            if answer is not None and modelled_s is not None:
+                due_s = max(told_s, start_s + size * modelled_s * self._spec.time_scale)
+                told_s = wait_until(due_s)
+                done_s += told_s - due_s
+                self._tell_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun)
+            done_s = self._until(done_s)
+            if payload is not None:
+                packed.append((batch, size, payload, done_s))
+        return self._release(order, packed) if packed else []
+
+    def encode(self, order: EncodeOrder, payloads: list[Payload], in_hand_s: float) -> list[Payload]:
+        """Receive each payload of images over the emulated link, and return the features that go up instead."""
+        encode_s = self._modelled_encode_s(order.stem)
+        packed = []
+        for payload in payloads:
+            if self._loses(order, payload.batch):
+                continue
+            start_s = self._clock.begin(self._receive(payload, in_hand_s)[1])
+            _, images = unseal(payload.data, self._packer.card(order.stem))
+            encoded = self._packer.pack(images, order.target, order)
+            finish = self._clock.finish(start_s, payload.size * encode_s, time.monotonic())
+            packed.append((payload.batch, payload.size, encoded, self._until(finish.done_s)))
+        return self._release(order, packed) if packed else []
+
+    def _release(
+        self, order: EndOrder | EncodeOrder, packed: list[tuple[int, int, Packed, float]]
+    ) -> list[Payload]:
+        """Return the payloads of (batch, images, payload, when it was ready), and tell the client of them."""
+        assert order.target is not None
+        own = self._spec.device
+        payloads = [
+            Payload(
+                batch,
+                size,
+                one.data,
+                one.kind,
+                own.name,
+                own.tier,
+                order.target,
+                sent_s,
+                one.n_bytes,
+                boot_id(),
+            )
+            for batch, size, one, sent_s in packed
+        ]
+        modelled_s = self._modelled_encode_s(order.stem) * self._spec.time_scale
+        encode_s = [max(one.encode_s, size * modelled_s) for _, size, one, _ in packed]
+        codec = order.codec if order.stem else ""
+        self._tell(order.topic, released_message(order.job, payloads, codec, encode_s))
+        return payloads
+
+    def _loses(self, order: EndOrder | EncodeOrder | UpperOrder, batch: int) -> bool:
+        """Tell whether a transfer to this device is lost, and tell the client if so."""
+        lost = self._afflictions.loses()
+        if lost:
+            self._tell(order.topic, dropped_message(order.job, batch, self._spec.device.name))
+        return lost
+
+    def _receive(self, payload: Payload, in_hand_s: float) -> tuple[Arrival, float, float]:
+        """Wait for a payload's way over the emulated link; return that, when it ended, and its real seconds."""
+        # Another machine's clock says nothing here: then the way's beginning is not known, and counts as its end.
+        sent_s = payload.sent_s if payload.boot_id == boot_id() else in_hand_s
+        link = self._links[payload.tier]
+        arrival = link.receive(sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
+        return arrival, wait_until(arrival.arrived_s), max(0.0, in_hand_s - sent_s)
+
+    def _modelled_encode_s(self, network: str | None) -> float:
+        """Return what encoding should take for an image, 0 where the topology does not say."""
+        return self._afflictions.slowed_s(
+            self._spec.device.seconds_per_image.get(f"{network}{STEM_SUFFIX}", 0.0)
+        )
+
+    def _run(
+        self, network: Callable[[np.ndarray], np.ndarray], array: np.ndarray, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return top-1 answers and their confidence; slower than that, where the device is to be slow."""
+        begun_s = time.monotonic()
+        answer = top1(network(array), temperature)
+        if self._modelled_s() is None:
+            self._afflictions.drag(time.monotonic() - begun_s)
+        return answer
+
+    def _modelled_s(self) -> float | None:
+        """Return what the device's network should take for an image, None when it runs at its own speed."""
+        modelled_s = self._spec.device.seconds_per_image.get(self._spec.device.network)
+        return None if modelled_s is None else self._afflictions.slowed_s(modelled_s)
+
+    def _until(self, done_s: float) -> float:
+        """Wait until a step's end, hold the device until then, and return when that was over."""
+        over_s = wait_until(done_s)
+        self._clock.free_s = max(self._clock.free_s, over_s)
+        return over_s
+
+    def _tell_coarse(
+        self,
+        order: EndOrder,
+        batch: int,
+        answer: tuple[np.ndarray, np.ndarray],
+        received_s: float,
+        start_s: float,
+        done_s: float,
+        overrun: bool,
+    ) -> None:
+        steps = {"end_received": received_s, "end_started": start_s, "end_done": done_s}
+        message = answer_message(
+            order.job, "coarse", batch, self._spec.device.name, answer, steps, overrun=overrun
+        )
+        self._tell(order.topic, message)
+
+    def answer_upper(self, order: UpperOrder, payloads: list[Payload], in_hand_s: float) -> None:
+        """Receive each payload over the emulated link, answer it, and tell the client at once."""
+        for payload in payloads:
+            if self._loses(order, payload.batch):
+                continue
+            arrival, arrived_s, real_s = self._receive(payload, in_hand_s)
+            start_s = self._clock.begin(arrived_s)
+            card = self._network.bundle.card
+            header, array = unseal(payload.data, card)
+            run = self._network.run if header.kind == "images" else self._network.body
+            answer = self._run(run, array, card.temperature)
+            modelled_s = self._modelled_s()
+            total_s = None if modelled_s is None else payload.size * modelled_s
+            finish = self._clock.finish(start_s, total_s, time.monotonic())
+            done_s = self._until(finish.done_s)
+            message = answer_message(
+                order.job,
+                "fine",
+                payload.batch,
+                self._spec.device.name,
+                answer,
+                {
+                    "upper_received": arrived_s,
+                    "upper_started": start_s,
+                    "upper_done": done_s,
+                },
+                overrun=finish.overrun,
+                link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
+                link_real_s=real_s,
+                encoder=payload.source if header.kind == "features" else "",
+            )
+            self._tell(order.topic, message)
+
+
+@cache
+def boot_id() -> str:
+    """Return what is equal for processes whose monotonic clocks are the same clock."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:  # not Linux: the client then estimates the offset
+        return ""

@@ -1,0 +1,109 @@
+"""What a device measures when it is asked to: how long its networks take, and the way to another device.
+
+Nothing of it sees an image: networks are timed on random ones, and what is sent is random bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from distributed import Worker
+from distributed.core import send_recv
+from distributed.protocol import to_serialize
+
+from hddnn.engines.dask.device.packing import Packer
+from hddnn.engines.dask.wire.messages import PROBE, TAKE, TIME, DeviceSpec, EncodeOrder, Target
+from hddnn.engines.dask.wire.tls import connected
+from hddnn.errors import ClusterError, first_line
+from hddnn.privacy.payload import IMAGES, Header, seal, unseal
+from hddnn.runtimes import Runtime
+from hddnn.tasks.calibration import top1
+
+#: Payloads, bytes, sent one size after another until one takes ENOUGH_S more than an empty one: larger ones
+#: would say no more.
+SIZES = (2**14, 2**16, 2**18, 2**20, 2**22)
+ENOUGH_S = 0.1
+PROBE_TIMEOUT_S = 120.0
+
+
+class Prober:
+    """Measure one device. network: its own, loaded in the part that it answers with."""
+
+    def __init__(self, worker: Worker, spec: DeviceSpec, network: Runtime, packer: Packer) -> None:
+        self._worker, self._spec, self._network, self._packer = worker, spec, network, packer
+
+    def handlers(self) -> dict[str, Callable[..., Any]]:
+        """Return what the client and other devices may call, by name."""
+        return {TIME: self.time, PROBE: self.probe, TAKE: self.take}
+
+    async def time(self, stem: str, batch_size: int, codec: str, rounds: int) -> list[float]:
+        """Return the seconds an image of some rounds, of all that the device does for a batch at its own speed.
+
+        stem: of which network it encodes the images, "" to answer them. Features are written in the codec.
+        """
+        serve = self._encoding(stem, batch_size, codec) if stem else self._answering(batch_size, codec)
+        return await asyncio.to_thread(_timed, serve, batch_size, rounds)
+
+    async def probe(self, name: str, address: str, rounds: int) -> list[tuple[int, list[float]]]:
+        """Return how long payloads and the answer to each took: (bytes, seconds by round); first an empty one.
+
+        Raises ClusterError when there is no answer, or the other side has another device's certificate.
+        """
+        rng = np.random.default_rng()
+        taken: list[tuple[int, list[float]]] = []
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S), connected(self._worker, name, address) as comm:
+                for size in (0, *SIZES):
+                    payload = rng.integers(0, 256, size, np.uint8)
+                    times = []
+                    for _ in range(rounds + 1):
+                        begun_s = time.perf_counter()
+                        await send_recv(comm, op=TAKE, payload=to_serialize(payload))
+                        times.append(time.perf_counter() - begun_s)
+                    taken.append((size, times[1:]))  # the first opened the way
+                    if len(taken) > 2 and np.median(times) - np.median(taken[0][1]) > ENOUGH_S:
+                        break
+        except (OSError, TimeoutError) as error:
+            own = self._spec.device.name
+            raise ClusterError(
+                f"{own} gets no answer from {name} at {address} ({first_line(error)}); see that {own} can reach it"
+            ) from None
+        return taken
+
+    def take(self, payload: np.ndarray) -> None:
+        """Take what another device sends to see how long it takes."""
+
+    def _answering(self, batch_size: int, codec: str) -> Callable[[], object]:
+        card, device = self._network.bundle.card, self._spec.device
+        if not device.dependable:
+            features = np.random.default_rng(0).standard_normal((batch_size, *card.stem_shape), np.float32)
+            payload = seal(features, Header.of(codec, features, card))
+            return lambda: top1(self._network.body(unseal(payload, card)[1]), card.temperature)
+        images = self._images(batch_size)
+        if device.tier == "end":
+            return lambda: top1(self._network.run(images), card.temperature)
+        payload = seal(images, Header.of(IMAGES, images))
+        return lambda: top1(self._network.run(unseal(payload, card)[1]), card.temperature)
+
+    def _encoding(self, stem: str, batch_size: int, codec: str) -> Callable[[], object]:
+        images, nobody = self._images(batch_size), Target("", "")
+        order = EncodeOrder(job="", topic="", key=None, target=nobody, stem=stem, codec=codec)
+        return lambda: self._packer.pack(images, nobody, order)
+
+    def _images(self, batch_size: int) -> np.ndarray:
+        shape = (batch_size, *self._network.bundle.card.input_shape)
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _timed(serve: Callable[[], object], n_images: int, rounds: int) -> list[float]:
+    """Return the seconds an image of some rounds; a first one, which prepares buffers, does not count."""
+    times = []
+    for _ in range(rounds + 1):
+        begun_s = time.perf_counter()
+        serve()
+        times.append((time.perf_counter() - begun_s) / n_images)
+    return times[1:]

@@ -1,0 +1,1 @@
+"""What scenario scripts have in common: settings, sweeps, and the paper's numbers."""

@@ -1,0 +1,324 @@
+"""What scenario scripts have in common: their options, and the engine that their points run on.
+
+A script is a grid and a `main`::
+
+    @command(images=10_000, repeats=3, smoke={"images": 400, "repeats": 1})
+    def main(settings: Settings) -> None:
+        ...
+        with Stand(settings) as stand:
+            cube = settings.sweep(measure, dims, variables, constants)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+
+import click
+from click.core import ParameterSource
+
+from hddnn import runtimes
+from hddnn._util import host
+from hddnn._util.interrupts import held
+from hddnn._util.validation import unknown
+from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, in_turn, one_line_errors
+from hddnn.cli.ending import keep_cube
+from hddnn.errors import InputError
+from hddnn.experiments import sweep
+from hddnn.planning.bounds import lower_bound_s
+from hddnn.planning.costs import closed_form_s
+from hddnn.preflight import COMPUTES, ENGINES
+from hddnn.results import cubes, plots
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+    from hddnn.api import EngineName
+    from hddnn.data.datasets import Job
+    from hddnn.engines.base import Engine
+    from hddnn.results.records import Record
+    from hddnn.system.topology import Topology
+
+Main: TypeAlias = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The common options of a scenario, as given; those that a script does not offer have their default here."""
+
+    name: str
+    out: Path
+    resume: bool = False
+    smoke: bool = False
+    engine: str = "dask"
+    compute: str = "replay"
+    time_scale: float = 1.0
+    images: int = 1000
+    repeats: int = 1
+    data: str = "sample"
+    data_root: Path | None = None
+    seed: int = 0
+
+    def job(self, batch_size: int = 50, images: int | None = None) -> Job:
+        """Return the job; raises InputError where the data set is not there."""
+        from hddnn.data.datasets import Job, load_dataset
+
+        data = load_dataset(self.data, self.data_root)
+        return Job(data, images=images or self.images, batch_size=batch_size, seed=self.seed)
+
+    def using(self, **fixed: Any) -> Self:
+        """Return the settings with what the scenario does not leave open."""
+        return dataclasses.replace(self, **fixed)
+
+    def sweep(
+        self,
+        measure: sweep.Measure,
+        dims: Mapping[str, sweep.Dim],
+        variables: Mapping[str, sweep.Variable],
+        constants: Mapping[str, Any],
+        **options: Any,
+    ) -> xr.Dataset:
+        """Measure a grid (see hddnn.experiments.sweep.sweep); the scenario's name and seed are attributes, too."""
+        given = {"scenario": self.name, "seed": self.seed, **constants}
+        return sweep.sweep(measure, dims, variables, given, self.out, resume=self.resume, **options)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Return what a cube says of how its jobs were run."""
+        from hddnn.api import computed
+
+        return {
+            "engine": self.engine,
+            "compute": computed(self.engine, self.compute),
+            "time_scale": self.time_scale,
+            "images": self.images,
+            "data_set": self.data,
+        }
+
+    def write(self, cube: xr.Dataset, figure: Figure | None = None, **more: Figure) -> None:
+        """Write the cube, which then says what it is and what machine it is from, and its figures beside it.
+
+        more: further figures, by what is put behind the cube's name.
+        """
+        smoke = {"smoke": "small sizes: its numbers mean nothing"} if self.smoke else {}
+        cube.attrs = {"scenario": self.name, **smoke, **cubes.environment(), **cube.attrs}
+        drawn = {} if figure is None else {self.out.with_suffix(".png"): figure}
+        drawn |= {self.out.with_name(f"{self.out.stem}-{name}.png"): one for name, one in more.items()}
+        with held(SHORTLY):
+            in_turn(
+                partial(keep_cube, cube, self.out),
+                *(partial(plots.save, one, place) for place, one in drawn.items()),
+            )
+
+
+def set_beside(cube: xr.Dataset, rows: Mapping[str, Any], source: str) -> None:
+    """Add the paper's numbers to a cube of dim network, as paper_NAME beside each NAME, in place.
+
+    rows: network -> a dataclass of hddnn.experiments.paper, whose fields are variables of the cube; source: the
+    paper's table.
+    """
+    for field in dataclasses.fields(next(iter(rows.values()))):
+        ours = cube[field.name]
+        theirs = [getattr(rows[str(network)], field.name) for network in cube.network.values]
+        about = {**ours.attrs, "long_name": f"{ours.long_name}, in the paper ({source})"}
+        cube[f"paper_{field.name}"] = (("network",), theirs, about)
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "engine": {
+        "metavar": "|".join(ENGINES),
+        "help": "dask: real workers; closed: the paper's equations; sim: simulated.",
+    },
+    "compute": {
+        "type": click.Choice(COMPUTES),
+        "help": "real: run the networks; replay: their stored answers, made first where missing.",
+    },
+    "time_scale": {"type": float, "metavar": "X", "help": "Wall seconds a scenario second."},
+    "images": {"type": click.IntRange(min=1), "metavar": "N", "help": "Images of a job."},
+    "repeats": {"type": click.IntRange(min=1), "metavar": "N", "help": "Of each point."},
+    "data": {"metavar": "sample|cifar100|DIR", "help": "The images."},
+    "seed": {"type": click.IntRange(min=0), "metavar": "N", "help": "Of all that is random."},
+}
+
+
+def command(
+    *,
+    smoke: Mapping[str, Any] | None = None,
+    resumable: bool = True,
+    engines: Sequence[str] = ENGINES,
+    **defaults: Any,
+) -> Callable[[Main], click.Command]:
+    """Make a scenario's `main(settings, **own)` a command.
+
+    defaults: of the common options that it offers; `data` brings --data-root along. smoke: what --smoke takes
+    instead of the defaults, of its own options, too; what is given on the command line holds. resumable: whether
+    it is a sweep, which --resume goes on with. engines: those that know what it is about.
+    """
+    offered = {name: default for name, default in defaults.items() if name in _OPTIONS}
+    if offered.keys() != defaults.keys():
+        raise TypeError(f"no common options: {', '.join(defaults.keys() - offered.keys())}")
+
+    def decorate(main: Main) -> click.Command:
+        name = Path(main.__code__.co_filename).stem
+
+        @click.pass_context
+        @one_line_errors
+        def run(context: click.Context, **given: Any) -> None:
+            cubes.check_path(given["out"])
+            asked = {key for key in given if context.get_parameter_source(key) is not ParameterSource.DEFAULT}
+            for key, value in (smoke or {}).items() if given["smoke"] else ():
+                if key not in asked:
+                    given[key] = value
+            _check_engine(given, engines, asked)
+            fields = {field.name for field in dataclasses.fields(Settings)}
+            common = {key: given.pop(key) for key in list(given) if key in fields}
+            try:
+                with Interrupts():  # a SIGTERM, too, leaves no process behind
+                    main(Settings(name, **common), **given)
+            except KeyboardInterrupt:
+                kept = "the points that were finished are kept: go on with --resume"
+                fail(f"stopped; {kept if resumable else 'nothing was written'}", INCOMPLETE)
+
+        run.__doc__ = main.__doc__
+        params = getattr(main, "__click_params__", [])
+        made = click.command(context_settings={"show_default": True})(run)
+        made.params = [*reversed(params), *_common(name, offered, resumable)]
+        return made
+
+    return decorate
+
+
+def _check_engine(given: dict[str, Any], engines: Sequence[str], asked: set[str]) -> None:
+    """Raise InputError for an engine that is none, or that would ignore an option asked for."""
+    engine = given.get("engine", "dask")
+    if engine not in engines:
+        raise InputError(unknown("engine", engine, engines))
+    if engine == "dask":
+        return
+    ignored = (
+        {"time_scale", "compute"} if engine == "closed" or given.get("compute") == "real" else {"time_scale"}
+    )
+    for key in sorted(ignored & asked):
+        option = "--" + key.replace("_", "-")
+        raise InputError(f"engine {engine} runs no process, so {option} means nothing; take engine dask")
+    if "time_scale" in given:
+        given["time_scale"] = 1.0  # nothing is waited for
+
+
+def _common(name: str, offered: Mapping[str, Any], resumable: bool) -> list[click.Parameter]:
+    params: list[click.Parameter] = []
+    for key, default in offered.items():
+        flag = "--" + key.replace("_", "-")
+        params.append(click.Option([flag, key], default=default, **_OPTIONS[key]))
+    folder = click.Path(path_type=Path, file_okay=False)
+    if "data" in offered:
+        params.append(click.Option(["--data-root"], type=folder, metavar="DIR", help="Of cifar100."))
+    params.append(
+        click.Option(["--smoke"], is_flag=True, help="Small: under a minute, its numbers mean nothing.")
+    )
+    if resumable:
+        params.append(click.Option(["--resume"], is_flag=True, help="Go on with what was stopped before."))
+    where = click.Path(path_type=Path)
+    params.append(click.Option(["--out"], type=where, default=Path(f"results/{name}.nc"), metavar="FILE"))
+    return params
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What stands in for a device of the paper on this machine: threads, and a runtime."""
+
+    threads: int
+    runtime: str
+
+
+def stand_in(tier: str) -> Compute:
+    """Return what stands in for one of the paper's devices (section 4.2).
+
+    An end device had 1 core, an edge device 4, of which this machine may have fewer; the cloud had a GPU: this
+    machine's, where torch finds one, else all its cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if tier == "end":
+        return Compute(1, "openvino")
+    if tier == "edge":
+        return Compute(min(4, cores), "openvino")
+    if host.gpu() != "none" and runtimes.missing("torch") is None:
+        import torch
+
+        if torch.cuda.is_available():
+            return Compute(1, "torch")
+    return Compute(cores, "openvino")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One plan's record, and what was to be expected of it, in s: the paper's formula and the lower bound."""
+
+    record: Record
+    closed_form_s: float
+    bound_s: float
+
+
+class Stand:
+    """Run plans on the engine that the settings name; the last `keep` of them go on running.
+
+    options: of the engine, beyond the common ones; see hddnn.engines.dask.client.engine.
+    """
+
+    def __init__(self, settings: Settings, /, *, keep: int = 1, **options: Any) -> None:
+        self._settings, self._keep, self._options = settings, keep, options
+        self._engines: dict[tuple[str, int], Engine] = {}  # the one used last is the last
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack as stack:
+            for engine in self._engines.values():
+                stack.push(engine)
+
+    def engine(self, topology: Topology, job: Job) -> Engine:
+        """Return a running engine for a topology and a job."""
+        of = (topology.to_yaml(), id(job))
+        engine = self._engines.pop(of, None)
+        if engine is None:
+            while len(self._engines) >= self._keep:
+                self._engines.pop(next(iter(self._engines))).__exit__(None, None, None)
+            engine = self._made(topology, job).__enter__()
+        self._engines[of] = engine
+        return engine
+
+    def run(self, scheme: str, topology: Topology, job: Job, *, encode_at: str = "end") -> Ran:
+        """Run one scheme; raises InputError where the topology does not have its devices."""
+        from hddnn.schemes import make_plan
+
+        engine = self.engine(topology, job)
+        costs = engine.costs()
+        plan = make_plan(scheme, topology, job, costs, encode_at=encode_at)
+        record = engine.execute(plan)
+        if record.interrupted:
+            raise KeyboardInterrupt
+        return Ran(record, closed_form_s(scheme, costs, topology, job), lower_bound_s(plan, costs))
+
+    def _made(self, topology: Topology, job: Job) -> Engine:
+        from hddnn.api import Observer, make_engine, prepared_answers
+        from hddnn.privacy.codec import DEFAULT
+
+        settings = self._settings
+        options = {"compute": settings.compute, "time_scale": settings.time_scale, **self._options}
+        if settings.engine != "closed" and options["compute"] == "replay":
+            self._stack.enter_context(prepared_answers(topology, job, Observer()))
+        codec = str(options.pop("codec", DEFAULT))
+        name = cast("EngineName", settings.engine)
+        return make_engine(topology, job, name, codec, options, Observer())

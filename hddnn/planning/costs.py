@@ -1,0 +1,189 @@
+"""What each step of a job costs, and the paper's time for a scheme."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Protocol
+
+import numpy as np
+
+from hddnn.errors import PlanError
+from hddnn.planning.equations import eq_1, eq_3, eq_5, eq_7, eq_8, eq_11
+from hddnn.system.topology import STEM_SUFFIX, TIERS, Device, Link, Tier, Topology
+
+
+class JobShape(Protocol):
+    """The size of a job: all that a scheme needs to know of it."""
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches."""
+        ...
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Images in each batch: int, shape (n_batches,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """The time and the bytes of each step, all proportional to the number of images (plus a link's latency).
+
+    seconds_per_image: device name -> s an image of that device's network.
+    links: (source tier, target tier) -> link.
+    bytes_per_image: network name -> (raw, features), bytes an image as sent up.
+    """
+
+    seconds_per_image: Mapping[str, float]
+    links: Mapping[tuple[Tier, Tier], Link]
+    bytes_per_image: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(
+        cls,
+        topology: Topology,
+        measured: Mapping[str, float] | None = None,
+        payload_bytes: Mapping[str, tuple[int, int]] | None = None,
+    ) -> CostTable:
+        """Return the costs of a topology; a time that the topology models wins over a measured one.
+
+        measured: device name -> s an image; payload_bytes: network name -> (raw, features), bytes an image.
+        Raises PlanError naming the devices that have neither a modelled nor a measured time.
+        """
+        measured = measured or {}
+        times: dict[str, float] = {}
+        for device in topology.devices:
+            modelled = device.seconds_per_image.get(device.network)
+            time = measured.get(device.name) if modelled is None else modelled
+            if time is not None:
+                times[device.name] = time
+        missing = [device.name for device in topology.devices if device.name not in times]
+        if missing:
+            raise PlanError(
+                f"no service time for {', '.join(missing)}: "
+                "give the device seconds_per_image in the topology, or measure it"
+            )
+        links = {(low, high): topology.link(low, high) for low, high in combinations(TIERS, 2)}
+        return cls(times, links, dict(payload_bytes or {}))
+
+    def service_s(self, device: Device, n_images: int) -> float:
+        """Return the time in s that the device's own network takes for a batch of n_images."""
+        return self.seconds_per_image[device.name] * n_images
+
+    def encode_s(self, device: Device, network: str, n_images: int) -> float:
+        """Return the time in s to pass n_images through the network's stem on a device.
+
+        0 unless the topology models it, as "NETWORK:stem" in the device's seconds_per_image.
+        """
+        return device.seconds_per_image.get(network + STEM_SUFFIX, 0.0) * n_images
+
+    def link(self, source: Device, target: Device) -> Link:
+        """Return the link over which the target receives from the source's tier."""
+        return self.links[source.tier, target.tier]
+
+    def payload_bytes(self, target: Device, n_images: int) -> int:
+        """Return the bytes sent up for n_images: raw to a dependable device, features to another.
+
+        Raises PlanError when the payload sizes of the target's network are not known.
+        """
+        try:
+            raw, features = self.bytes_per_image[target.network]
+        except KeyError:
+            raise PlanError(
+                f"no payload size for network {target.network} of {target.name}: give (raw, features) bytes "
+                f"an image; known are {', '.join(self.bytes_per_image) or 'none'}"
+            ) from None
+        return (raw if target.dependable else features) * n_images
+
+    def transfer_s(self, source: Device, target: Device, n_images: int) -> float:
+        """Return the time in s that a payload of n_images occupies the link: 8 bytes / bandwidth."""
+        bandwidth_bps = self.link(source, target).bandwidth_bps
+        return 0.0 if bandwidth_bps is None else 8 * self.payload_bytes(target, n_images) / bandwidth_bps
+
+    def delay_s(self, source: Device, target: Device, n_images: int) -> float:
+        """Return the one-way delay in s of a payload of n_images on a free link, without jitter.
+
+        Latency + 8 bytes / bandwidth: tc of eq. 18, with the protocol's share counted as latency.
+        """
+        return self.link(source, target).latency_s + self.transfer_s(source, target, n_images)
+
+    def way_s(self, source: Device, target: Device, n_images: int, encoder: Device | None = None) -> float:
+        """Return the delay in s from an end device to an upper one, by way of the one that encodes, if any."""
+        if encoder is None:
+            return self.delay_s(source, target, n_images)
+        return (
+            self.delay_s(source, encoder, n_images)
+            + self.encode_s(encoder, target.network, n_images)
+            + self.delay_s(encoder, target, n_images)
+        )
+
+
+def tier_means_s(topology: Topology, tier: Tier, costs: CostTable, n_images: int) -> tuple[float, float]:
+    """Return (tc, tp) in s, a tier's mean communication and processing time of a batch of n_images.
+
+    tc of the end tier is 0: a batch starts on its end device. Raises PlanError when the tier is empty.
+    """
+    devices = topology.tier(tier)
+    if not devices:
+        raise PlanError(f"topology {topology.name} has no {tier} device: add one to its devices")
+    tp_s = fmean(costs.service_s(device, n_images) for device in devices)
+    if tier == "end":
+        return 0.0, tp_s
+    source = topology.tier("end")[0]
+    return fmean(costs.delay_s(source, device, n_images) for device in devices), tp_s
+
+
+def resolve_n_map(topology: Topology, costs: CostTable, job: JobShape, n_map: int | None = None) -> int:
+    """Return how many end devices feed one edge device: n_map, else the topology's, else eq. 7.
+
+    Raises PlanError when it is below 1, or when eq. 7 does not apply because an end device takes no time.
+    """
+    n_map = topology.n_map if n_map is None else n_map
+    if n_map is None:
+        images = int(job.sizes.max())
+        try:
+            return eq_7(
+                *tier_means_s(topology, "edge", costs, images), *tier_means_s(topology, "end", costs, images)
+            )
+        except ZeroDivisionError:
+            raise PlanError("eq. 7 gives no N_map when end devices take no time: set n_map") from None
+    if n_map < 1:
+        raise PlanError(f"n_map is {n_map}: at least one end device must feed an edge device")
+    return n_map
+
+
+def closed_form_s(
+    scheme: str, costs: CostTable, topology: Topology, job: JobShape, n_map: int | None = None
+) -> float:
+    """Return the paper's time for a scheme in s, from the tiers' mean times of one full batch.
+
+    n_map: for "mapping", as in resolve_n_map. Time to encode is left out, as in the paper's section 3.4.
+    NaN for a scheme that the paper does not have. Raises PlanError when the scheme lacks a tier.
+    Source: eq. 1, 3, 5 and 11.
+    """
+    images, n_tasks = int(job.sizes.max()), job.n_batches
+    count = {tier: len(topology.tier(tier)) for tier in TIERS}
+
+    def mean_s(tier: Tier) -> tuple[float, float]:
+        return tier_means_s(topology, tier, costs, images)
+
+    end_tc_s, end_tp_s = mean_s("end")
+    t_end_s = eq_1(n_tasks, count["end"], end_tc_s, end_tp_s)
+    if scheme == "end":
+        return t_end_s
+    if scheme == "end-cloud":
+        return eq_3(t_end_s, n_tasks, count["cloud"], *mean_s("cloud"))
+    if scheme == "end-edge":
+        return eq_5(t_end_s, n_tasks, count["edge"], *mean_s("edge"))
+    if scheme == "mapping":
+        theta_cloud = eq_8(count["end"], count["edge"], resolve_n_map(topology, costs, job, n_map))
+        end_edge_s = eq_5(t_end_s, n_tasks, count["edge"], *mean_s("edge"))
+        if theta_cloud == 0:  # the topology may have no cloud then
+            return end_edge_s
+        return eq_11(theta_cloud, eq_3(t_end_s, n_tasks, count["cloud"], *mean_s("cloud")), end_edge_s)
+    return math.nan

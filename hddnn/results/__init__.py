@@ -1,0 +1,1 @@
+"""What a job gave: records, transfers, journals, cubes, tables and figures."""

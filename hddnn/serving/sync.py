@@ -1,0 +1,67 @@
+"""The session for those who have no event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from hddnn.engines.dask.client.loop_thread import LoopThread
+from hddnn.serving.replies import Health, Reply
+from hddnn.serving.session import AsyncSession
+from hddnn.system.topology import Topology
+
+
+class Session:
+    """AsyncSession with calls that wait; takes the same options, and raises the same errors.
+
+    with Session("laptop") as session:
+        for reply in session.classify(images):
+            print(reply.image, reply.stage, reply.label)
+    """
+
+    def __init__(self, topology: Topology | str, **options: Any) -> None:
+        self._session = AsyncSession(topology, **options)
+        self.topology, self.image_shape = self._session.topology, self._session.image_shape
+
+    def __enter__(self) -> Self:
+        self._thread = LoopThread.opened("hddnn-session", self._session.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.finish(self._session.__aexit__(kind, error, trace))
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the process of each device that was started here, and of the scheduler, by name."""
+        return self._session.pids
+
+    def classify(self, images: np.ndarray, *, deadline_s: float | None = None) -> Iterator[Reply]:
+        """Yield the replies to some images as they come; see AsyncSession.classify."""
+
+        async def begin() -> AsyncGenerator[Reply]:
+            return self._session.classify(images, deadline_s=deadline_s)
+
+        return self._replies(self._thread.call(begin()))
+
+    def health(self) -> Health:
+        """Return which devices are live, and how many images are under way."""
+
+        async def ask() -> Health:
+            return self._session.health()
+
+        return self._thread.call(ask())
+
+    def _replies(self, replies: AsyncGenerator[Reply]) -> Iterator[Reply]:
+        async def following() -> Reply | None:
+            return await anext(replies, None)
+
+        try:
+            while (reply := self._thread.call(following())) is not None:
+                yield reply
+        finally:
+            self._thread.call(replies.aclose())

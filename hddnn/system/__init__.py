@@ -1,0 +1,1 @@
+"""What there is: devices, links and trust as a topology file tells them, and faults."""

@@ -1,0 +1,235 @@
+"""A whole system: its devices, the links between their tiers, and the YAML file that describes both.
+
+`hddnn/system/topologies/paper.yaml` and `laptop.yaml` explain the file's keys one by one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+
+from hddnn._util import yaml12
+from hddnn._util.validation import first_problem, read_yaml, unknown
+from hddnn.errors import TopologyError
+from hddnn.system.devices import (
+    MOST_DEVICES,
+    STEM_SUFFIX,
+    TIERS,
+    CheckedModel,
+    Count,
+    Device,
+    Link,
+    Prose,
+    Tier,
+    TopologyFile,
+    check_count,
+    entries_of,
+    split_number,
+)
+
+__all__ = ["STEM_SUFFIX", "TIERS", "Device", "Link", "Tier", "Topology", "packaged_topologies"]
+
+_PACKAGED = Path(__file__).parent / "topologies"
+
+
+class Topology(CheckedModel):
+    """Devices and the links between their tiers.
+
+    n_map: end devices that feed one edge device under the Mapping scheme; None: by equation 7.
+    Raises TopologyError when a name stands twice, no end device is there, an end device is not dependable,
+    or two links join the same tiers.
+    """
+
+    name: Prose
+    description: Prose = ""
+    devices: tuple[Device, ...]
+    links: tuple[Link, ...] = ()
+    n_map: Count | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_count(len(self.devices))
+        _check(
+            f"topology {self.name}",
+            ((f"devices[{i}]", device) for i, device in enumerate(self.devices)),
+            ((f"links[{i}]", link) for i, link in enumerate(self.links)),
+        )
+        return self
+
+    @classmethod
+    def load(cls, spec: str | Path, networks: Collection[str] | None = None) -> Topology:
+        """Read a packaged topology by its name ("paper", "laptop"), or a file.
+
+        A network given as a relative path, one with a "/", lies relative to the file.
+        networks: the known networks; None leaves the names unchecked. Raises TopologyError.
+        """
+        packaged = packaged_topologies()
+        path = Path(spec)
+        if isinstance(spec, str) and spec in packaged:
+            path, where = packaged[spec], f"{spec}.yaml (packaged)"
+        elif path.name == str(spec) and not path.suffix and not path.exists():
+            raise TopologyError(
+                unknown("topology", str(spec), list(packaged), label="packaged") + "; or give a file"
+            )
+        else:
+            where = str(spec)
+        data = read_yaml(path, TopologyError, where=where)
+        loaded = cls.from_dict({"name": path.stem, **data}, where=where, networks=networks)
+        folder = path.absolute().parent
+        return cls(**{**dict(loaded), "devices": tuple(_placed(d, folder) for d in loaded.devices)})
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], *, where: str = "topology", networks: Collection[str] | None = None
+    ) -> Topology:
+        """Build a topology from a file's content; `where` names the file in errors.
+
+        networks: the known networks; None leaves the names unchecked. Raises TopologyError.
+        """
+        try:
+            file = TopologyFile.model_validate(data)
+        except ValidationError as fault:
+            raise TopologyError(f"{where}: {first_problem(fault)}") from None
+        devices = [(f"devices[{i}]", d) for i, entry in enumerate(file.devices) for d in entry.devices()]
+        links = [(f"links[{i}]", Link(**entry.model_dump())) for i, entry in enumerate(file.links)]
+        _check(where, devices, links, networks)
+        return cls(
+            name=file.name if file.name is not None else Path(where).stem,
+            description=file.description,
+            devices=tuple(device for _, device in devices),
+            links=tuple(link for _, link in links),
+            n_map=file.n_map,
+        )
+
+    def tier(self, tier: Tier) -> tuple[Device, ...]:
+        """Return the devices of a tier, in the file's order."""
+        return self._tiers[tier]
+
+    def device(self, name: str) -> Device:
+        """Return a device by its name; raises TopologyError when there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            shown = list(self._by_name)[:20]
+            raise TopologyError(f"topology {self.name}: {unknown('device', name, shown)}") from None
+
+    def link(self, source: Tier, target: Tier) -> Link:
+        """Return the link between two tiers; one that costs nothing when the topology gives none."""
+        for link in self.links:
+            if (link.source, link.target) == (source, target):
+                return link
+        return Link(source=source, target=target)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Return the names of the networks in use, each once, in the order of the devices."""
+        return tuple(dict.fromkeys(device.network for device in self.devices))
+
+    def with_end_devices(self, n: int) -> Topology:
+        """Return this topology with n end devices: the first n, or copies of all of them in turn.
+
+        A copy is named after the device it copies, with the next free number. Raises TopologyError for n < 1
+        and for more devices than MOST_DEVICES.
+        """
+        if not 1 <= n <= MOST_DEVICES:
+            bound = "at least 1" if n < 1 else f"at most {MOST_DEVICES:,}"
+            raise TopologyError(f"topology {self.name}: {n} end devices are not allowed; it must be {bound}")
+        ends, others = self.tier("end"), [device for device in self.devices if device.tier != "end"]
+        kept, taken, number = list(ends[:n]), set(self._by_name), dict[str, int]()
+        for i in range(len(ends), n):
+            like = ends[i % len(ends)]
+            stem = split_number(like.name)[0]
+            number[stem] = number.get(stem, 0) + 1
+            while (name := f"{stem}-{number[stem]}") in taken:
+                number[stem] += 1
+            taken.add(name)
+            kept.append(like.model_copy(update={"name": name}))
+        return Topology(**{**dict(self), "devices": (*kept, *others)})
+
+    def to_yaml(self) -> str:
+        """Return the text of a file that describes this topology."""
+        data: dict[str, Any] = {"name": self.name}
+        data |= self.model_dump(include={"description", "n_map"}, exclude_defaults=True)
+        data["devices"] = entries_of(self.devices)
+        data["links"] = [
+            {"from": link.source, "to": link.target}
+            | link.model_dump(exclude_defaults=True, exclude={"source", "target"})
+            for link in self.links
+        ]
+        return yaml12.dump(data)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Device]:
+        return {device.name: device for device in self.devices}
+
+    @cached_property
+    def _tiers(self) -> dict[Tier, tuple[Device, ...]]:
+        return {tier: tuple(device for device in self.devices if device.tier == tier) for tier in TIERS}
+
+
+def packaged_topologies() -> dict[str, Path]:
+    """Return the packaged topologies' files by name."""
+    return {path.stem: path for path in sorted(_PACKAGED.glob("*.yaml"))}
+
+
+def _check(
+    where: str,
+    devices: Iterable[tuple[str, Device]],
+    links: Iterable[tuple[str, Link]],
+    networks: Collection[str] | None = None,
+) -> None:
+    """Raise TopologyError unless devices and links fit together; each comes with its key path."""
+    seen: dict[str, str] = {}
+    any_end = False
+    for path, device in devices:
+        if device.name in seen:
+            raise TopologyError(
+                f"{where}: {path}.name: '{device.name}' is already the name of {seen[device.name]}; "
+                "every device needs its own"
+            )
+        seen[device.name] = path
+        if device.tier == "end" and not device.dependable:
+            raise TopologyError(
+                f"{where}: {path}.trust: 'undependable' is not allowed for an end device, where the raw "
+                "images start; allowed: dependable"
+            )
+        for key, name in _named_networks(device):
+            # A path names a bundle of the user's own; the zoo checks it when it opens it.
+            if networks is not None and name not in networks and "/" not in name:
+                raise TopologyError(f"{where}: {path}.{key}: {unknown('network', name, sorted(networks))}")
+        any_end = any_end or device.tier == "end"
+    if not any_end:
+        raise TopologyError(f"{where}: devices: no end device; at least one device needs tier: end")
+    pairs: dict[tuple[Tier, Tier], str] = {}
+    for path, link in links:
+        pair = (link.source, link.target)
+        if pair in pairs:
+            raise TopologyError(
+                f"{where}: {path}: a link from {pair[0]} to {pair[1]} is already given in {pairs[pair]}; "
+                "one for each pair of tiers is allowed"
+            )
+        pairs[pair] = path
+
+
+def _placed(device: Device, folder: Path) -> Device:
+    """Return a device whose networks' relative paths have become absolute ones."""
+
+    if not any("/" in network for network in (device.network, *device.seconds_per_image)):
+        return device
+
+    def place(network: str) -> str:
+        return os.path.normpath(folder / network) if "/" in network else network
+
+    times = {place(network): seconds for network, seconds in device.seconds_per_image.items()}
+    return device.model_copy(update={"network": place(device.network), "seconds_per_image": times})
+
+
+def _named_networks(device: Device) -> list[tuple[str, str]]:
+    """Return every network that a device names, with the key that names it."""
+    timed = [(f"seconds_per_image.{key}", key.removesuffix(STEM_SUFFIX)) for key in device.seconds_per_image]
+    return [("network", device.network), *timed]

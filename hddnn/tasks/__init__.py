@@ -1,0 +1,1 @@
+"""What networks answer, and how sure they are of it."""
