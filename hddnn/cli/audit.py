@@ -112,7 +112,7 @@ def _audit(
 
         from hddnn.audit import Auditor, Setting, report
         from hddnn.audit.picture import figure
-        from hddnn.audit.progress import AuditBar
+        from hddnn.cli.audit_progress import AuditBar
     except ModuleNotFoundError as error:
         lacks = str(error.name).partition(".")[0].replace("skimage", "scikit-image")
         raise InputError(f"an audit needs {lacks}: pip install 'hddnn[torch]'") from error

@@ -79,8 +79,8 @@ def profile(
     """
     with Interrupts() as interrupts:
         from hddnn import preflight, profiling, zoo
+        from hddnn.cli.profile_progress import ProfileProgress
         from hddnn.data.datasets import Job, load_dataset
-        from hddnn.profiling.progress import ProfileProgress
         from hddnn.profiling.report import comparison_table, measured_tables
         from hddnn.system.topology import Topology
 

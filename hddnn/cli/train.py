@@ -170,7 +170,7 @@ def _train(
     if chosen.epochs == 0 and start is None:
         raise InputError("--epochs 0 trains nothing; give --start the weights to make a bundle of")
     try:
-        from hddnn.training.progress import TrainingBars
+        from hddnn.cli.train_progress import TrainingBars
         from hddnn.training.train import Course, checkpoint_path, chosen_device, train
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install 'hddnn[torch]'") from error

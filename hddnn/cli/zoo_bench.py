@@ -79,7 +79,7 @@ def bench(
         from hddnn import zoo
         from hddnn.bench import Grid, report, run
         from hddnn.bench.grid import default_threads, default_variants
-        from hddnn.bench.progress import BenchBar
+        from hddnn.cli.bench_progress import BenchBar
         from hddnn.results import cubes
 
         cubes.check_path(out)

@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from hddnn.training.progress import TrainingBars
+from hddnn.cli.train_progress import TrainingBars
 
 
 def shown(terminal: bool) -> str:
