@@ -14,7 +14,7 @@ from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import cache_dir, spare_cache_dir
 from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine
-from hddnn.engines.dask.wire.messages import HEARTBEAT_S
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import HddnnError, JobInterrupted, JobLost, first_line
 from hddnn.policies import PolicySettings
 from hddnn.privacy.codec import DEFAULT

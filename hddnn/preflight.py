@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import Job
 from hddnn.engines.clocks import check_time_scale
-from hddnn.engines.dask.wire.messages import HEARTBEAT_S
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import DataError, InputError, TopologyError
 from hddnn.planning.costs import CostTable
 from hddnn.policies import POLICIES

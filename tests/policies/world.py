@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from hddnn.engines.dask.wire.messages import PATIENCE
+from hddnn.engines.liveness import PATIENCE
 from hddnn.engines.sim.device import Machine
 from hddnn.engines.sim.simulation import Simulation
 from hddnn.planning.bounds import lower_bound_s

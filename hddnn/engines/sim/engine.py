@@ -13,7 +13,7 @@ from hddnn._util.interrupts import let_through
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import Job
 from hddnn.engines.common import card_costs, make_recorder, network_cards
-from hddnn.engines.dask.wire.messages import HEARTBEAT_S
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.engines.work import make_work
 from hddnn.errors import InputError

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hddnn.engines.dask.wire.messages import CHECKS, PATIENCE
+from hddnn.engines.liveness import CHECKS, PATIENCE
 from hddnn.engines.sim.device import Machine
 from hddnn.engines.sim.event_queue import Agenda
 from hddnn.engines.sim.state import Flight

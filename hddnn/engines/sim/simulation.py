@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hddnn.engines.dask.wire.messages import HEARTBEAT_S
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.engines.sim.device import Machine
 from hddnn.engines.sim.event_queue import NEVER_S, Agenda
 from hddnn.engines.sim.faults import Troubles

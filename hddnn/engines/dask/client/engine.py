@@ -23,7 +23,8 @@ from hddnn.engines.dask.client.system import open_system
 from hddnn.engines.dask.client.telemetry import MeteredRecorder, Telemetry
 from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.certificates import CLIENT, SCHEDULER, identity
-from hddnn.engines.dask.wire.messages import HEARTBEAT_S, Compute, DeviceSpec
+from hddnn.engines.dask.wire.messages import Compute, DeviceSpec
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.engines.work import make_work
 from hddnn.errors import ClusterError
 from hddnn.planning.costs import CostTable

@@ -23,8 +23,9 @@ from hddnn import zoo
 from hddnn.engines.dask.device.device import Device
 from hddnn.engines.dask.wire.connecting import GREETING_TIMEOUT_S, unsaid, why
 from hddnn.engines.dask.wire.heartbeat import Heart
-from hddnn.engines.dask.wire.messages import HEARTBEAT_S, DeviceSpec
+from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.engines.dask.wire.tls import CONNECT_TIMEOUT_S
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import ClusterError, HddnnError, InputError, first_line
 from hddnn.system.topology import Topology
 

@@ -16,7 +16,7 @@ from distributed import Client, Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
-from hddnn.engines.dask.wire.messages import CHECKS, HEARTBEAT_S, PATIENCE
+from hddnn.engines.liveness import CHECKS, HEARTBEAT_S, PATIENCE
 from hddnn.errors import ClusterError
 
 DEVICES = "hddnn-devices"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.results.transfers import Kind
 from hddnn.system.topology import TIERS, Device, Link, Tier, Topology
 
@@ -17,13 +18,6 @@ Compute = Literal["real", "replay", "nothing"]
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
 AFFLICT = "hddnn_afflict"
 TIME, PROBE, TAKE = "hddnn_time", "hddnn_probe", "hddnn_take"
-
-#: Wall seconds between two heartbeats of a device, unless said otherwise.
-HEARTBEAT_S = 0.25
-#: Intervals without a heartbeat after which a device counts as gone. One is the sender's, and may be whole when it
-#: falls silent; the rest is for a busy machine. With the checks' own interval it makes at most 4.
-PATIENCE = 3.25
-CHECKS = 4  # looks at the list in each interval
 
 
 @dataclass(frozen=True)
