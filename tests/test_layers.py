@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,7 +87,15 @@ def test_the_check_sees_each_kind_of_import(tmp_path: Path, monkeypatch: pytest.
         "    import numpy\n"
     )
     found = [other for other, _ in imported_rows(path)]
-    assert sorted(found) == ["__init__", "__init__", "cli", "data", "engines", "plan", "zoo"]
+    assert sorted(found) == ["__init__", "__init__", "cli", "data", "engines", "planning", "zoo"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_rooms_of_the_dask_engine_import_one_way(room: str) -> None:
+    engine = PACKAGE / "engines" / "dask"
+    for path in (engine / room).rglob("*.py"):
+        for found in re.findall(r"hddnn\.engines\.dask\.(\w+)", path.read_text(encoding="utf-8")):
+            assert found in (room, *ROOMS[room], "preload"), f"{path}: {room} imports {found}"
 
 
 def fresh_process(code: str) -> tuple[str, float]:

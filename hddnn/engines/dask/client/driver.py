@@ -22,9 +22,9 @@ from distributed import Client
 
 from hddnn.data.datasets import Job
 from hddnn.engines.dask.client.discovery import Peer
+from hddnn.engines.dask.client.hearing import Event, Hearing
 from hddnn.engines.dask.client.lowering import Bundle, Features
 from hddnn.engines.dask.client.sender import Sender
-from hddnn.engines.dask.hearing import Event, Hearing
 from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
 from hddnn.results.records import Recorder

@@ -16,12 +16,13 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from hddnn import runtimes, zoo
+from hddnn._util.host import boot_id
 from hddnn._version import __version__
 from hddnn.engines.dask.device.faults import Afflictions
 from hddnn.engines.dask.device.guard import Guard
 from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_bytes
 from hddnn.engines.dask.device.packing import Packer
-from hddnn.engines.dask.device.pipeline import Stages, boot_id
+from hddnn.engines.dask.device.pipeline import Stages
 from hddnn.engines.dask.device.probing import Prober
 from hddnn.engines.dask.wire.messages import (
     AFFLICT,

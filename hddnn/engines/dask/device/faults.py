@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from hddnn.engines.dask.gate import Gate
+from hddnn.engines.dask.device.gate import Gate
 from hddnn.system.faults import dropped
 
 #: Longest sleep in one piece, and what it may be late by on a busy machine: beyond, the process was stopped.

@@ -17,6 +17,7 @@ from distributed.comm import get_address_host
 from distributed.comm.core import Comm
 
 from hddnn.engines.dask.wire.messages import Payload, Target
+from hddnn.engines.dask.wire.tls import certified_name
 from hddnn.errors import TrustViolation
 
 GET_DATA = "get_data"
@@ -59,10 +60,3 @@ def _is(target: Target, comm: Comm, who: str | None) -> bool:
     if certified is not None:
         return certified == target.name
     return who == target.address and get_address_host(comm.peer_address) == get_address_host(who)
-
-
-def certified_name(comm: Comm) -> str | None:
-    """Return the common name in the certificate of a connection's other side; None without TLS."""
-    certificate = comm.extra_info.get("peercert") or {}
-    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-    return names[0] if names else None

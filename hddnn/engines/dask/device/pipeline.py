@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hddnn._util.host import boot_id
 from hddnn.engines.clocks import Arrival, DeviceClock, LinkClock
 from hddnn.engines.dask.device.faults import Afflictions, wait_until
 from hddnn.engines.dask.device.packing import Packed, Packer
@@ -217,12 +216,3 @@ class Stages:
                 encoder=payload.source if header.kind == "features" else "",
             )
             self._tell(order.topic, message)
-
-
-@cache
-def boot_id() -> str:
-    """Return what is equal for processes whose monotonic clocks are the same clock."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:  # not Linux: the client then estimates the offset
-        return ""

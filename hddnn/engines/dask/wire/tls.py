@@ -11,7 +11,6 @@ from distributed import Client, Worker
 from distributed.comm.core import Comm
 from distributed.security import Security
 
-from hddnn.engines.dask.device.guard import certified_name
 from hddnn.engines.dask.wire.certificates import identity
 from hddnn.errors import ClusterError
 
@@ -53,3 +52,10 @@ async def connected(side: Client | Worker, name: str, address: str) -> AsyncIter
         yield comm
     finally:
         side.rpc.reuse(address, comm)
+
+
+def certified_name(comm: Comm) -> str | None:
+    """Return the common name in the certificate of a connection's other side; None without TLS."""
+    certificate = comm.extra_info.get("peercert") or {}
+    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    return names[0] if names else None
