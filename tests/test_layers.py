@@ -90,6 +90,11 @@ def test_the_check_sees_each_kind_of_import(tmp_path: Path, monkeypatch: pytest.
     assert sorted(found) == ["__init__", "__init__", "cli", "data", "engines", "planning", "zoo"]
 
 
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda path: path.name)
+def test_every_folder_of_code_is_a_package_that_says_what_it_is(folder: Path) -> None:
+    assert (ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or "").strip()
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_the_rooms_of_the_dask_engine_import_one_way(room: str) -> None:
     engine = PACKAGE / "engines" / "dask"

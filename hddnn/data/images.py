@@ -18,7 +18,7 @@ from hddnn.errors import DataError, FormatError, first_line
 #: More is taken for a decompression bomb: a small file that would fill the memory.
 MAX_PIXELS = 50_000_000
 
-# Those whose depths and ends are in the tables of tests/test_image_files.py. Of Pillow's others some start
+# Those whose depths and ends are in the tables of tests/data/test_image_files.py. Of Pillow's others some start
 # Ghostscript, some are read as half a picture when they are cut (PCX), in wrong depths (FITS), or as what may be
 # black or white (XBM).
 _READ = (

@@ -23,7 +23,7 @@ import hddnn.cli.main
 from hddnn.planning.equations import eq_8, eq_10
 from hddnn.results import cubes
 
-FOLDER = Path(__file__).parents[1] / "scenarios"
+FOLDER = Path(__file__).parents[2] / "scenarios"
 
 #: Those that are a grid measured by hddnn.experiments.sweep.
 SWEEPS = {path.stem for path in FOLDER.glob("*.py") if ".sweep(" in path.read_text()}

@@ -17,7 +17,7 @@ from waiting import wait_until_said
 
 from hddnn.engines.dask.wire.certificates import issue
 
-FOLDER = Path(__file__).parents[1] / "workers"
+FOLDER = Path(__file__).parents[2] / "workers"
 UNITS = sorted(FOLDER.glob("*.service"))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hddnn._util import children
 
-SCENARIO = Path(children.__file__).parents[1] / "scenarios" / "codec.py"
+SCENARIO = Path(children.__file__).parents[2] / "scenarios" / "codec.py"
 BROKEN = {
     "a bracket": (b"scheduler: [1\n", " is malformed (line 2); mend it"),
     "a tab": (b"a:\n\tb: 1\n", " is malformed (line 2); mend it"),
@@ -32,7 +32,7 @@ COMMANDS.append([sys.executable, str(SCENARIO), "--smoke", "--out", "codec.nc"])
 
 
 def tried(words: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    home = str(Path(children.__file__).parents[1])
+    home = str(Path(children.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": home, **variables}
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
 

@@ -34,7 +34,7 @@ from hddnn.data.datasets import Dataset, Job, load_dataset
 from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import DataError, PassedOver
 
-SAMPLE = Path(hddnn.__file__).parent / "sample"
+SAMPLE = Path(hddnn.__file__).parent / "data" / "sample"
 
 
 def made_up(n: int, name: str = "made-up") -> Dataset:

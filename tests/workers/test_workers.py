@@ -24,7 +24,7 @@ from hddnn.engines.dask.wire.certificates import issue
 from hddnn.errors import ClusterError
 from hddnn.schemes import make_plan
 
-FOLDER = Path(__file__).parents[1] / "workers"
+FOLDER = Path(__file__).parents[2] / "workers"
 SYSTEM = packaged_system(1, 1, 0)
 # As in an activated environment.
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

@@ -14,7 +14,7 @@ from waiting import wait_until_said
 
 from hddnn._util import children
 
-ROOT = str(Path(children.__file__).parents[1])
+ROOT = str(Path(children.__file__).parents[2])
 
 
 @pytest.fixture
