@@ -37,7 +37,7 @@ def invoke(tmp_path: Path, *words: str, **options: Any) -> tuple[Settings, int]:
 def test_options_have_the_scenario_s_defaults(tmp_path: Path) -> None:
     settings, failures = invoke(tmp_path)
     assert (settings.images, settings.repeats, failures) == (1000, 3, 6)
-    assert settings.name == "test_scenario"
+    assert settings.name == "test_script"
 
 
 def test_smoke_is_small_but_what_is_given_holds(tmp_path: Path) -> None:

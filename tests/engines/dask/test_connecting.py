@@ -19,11 +19,11 @@ from systems import packaged_system
 
 from hddnn.cli.main import main
 from hddnn.data.datasets import Job
-from hddnn.engines.dask.client import connecting
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.dask.client.status import statuses
 from hddnn.engines.dask.client.supervisor import silence
 from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.wire import connecting
 from hddnn.engines.dask.wire.certificates import issue
 from hddnn.engines.dask.wire.connecting import answered, close, connect, leave_when_silent
 from hddnn.engines.dask.wire.messages import DeviceSpec
