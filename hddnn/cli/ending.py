@@ -12,6 +12,8 @@ import click
 from hddnn.cli.console import in_turn
 from hddnn.errors import HddnnError
 
+LINE = 80  # letters; what takes more is told in several
+
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
@@ -38,8 +40,8 @@ def end_with(
         there.append(f"figure: {place}")
 
     def say() -> None:
-        if there:
-            click.echo("   ".join(there))
+        line = "   ".join(there)
+        click.echo(line if len(line) <= LINE else "\n".join(there))
 
     in_turn(keep, *shown, *(partial(draw, place) for place in figures), say)
 
