@@ -12,11 +12,11 @@ import click
 from hddnn.cli.console import in_turn
 from hddnn.errors import HddnnError
 
-LINE = 80  # letters; what takes more is told in several
-
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
+
+_LINE = 80  # letters; what takes more is told in several
 
 
 def end_with(
@@ -41,7 +41,7 @@ def end_with(
 
     def say() -> None:
         line = "   ".join(there)
-        click.echo(line if len(line) <= LINE else "\n".join(there))
+        click.echo(line if len(line) <= _LINE else "\n".join(there))
 
     in_turn(keep, *shown, *(partial(draw, place) for place in figures), say)
 
