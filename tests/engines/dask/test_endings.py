@@ -122,7 +122,9 @@ def test_a_launcher_that_hangs_ends_with_what_it_has_forked(monkeypatch: pytest.
     async def hung() -> dict[str, int]:
         async with processes.LocalProcesses(specs, dashboard=False) as local:
             pids = dict(local.pids)
-            (launcher,) = psutil.Process(os.getpid()).children()
+            # This process may have other children: the interpreter's own bookkeeping lives until its end.
+            launcher = psutil.Process(pids["end-1"]).parent()
+            assert launcher is not None and launcher.ppid() == os.getpid()
             for pid in (launcher.pid, pids["end-1"]):
                 os.kill(pid, signal.SIGSTOP)
         return pids
