@@ -75,9 +75,9 @@ def main(names: tuple[str, ...]) -> None:
             if count != 1:
                 raise click.ClickException(f"README.md has {count} blocks {name}; it needs one")
             readme.write_text(text)
-            (ROOT / "docs").mkdir(exist_ok=True)
+            (ROOT / "docs" / "images").mkdir(parents=True, exist_ok=True)
             for picture in (*Path(folder).glob(f"{name}.png"), *Path(folder).glob(f"{name}/*.png")):
-                (ROOT / "docs" / f"{name}.png").write_bytes(picture.read_bytes())
+                (ROOT / "docs" / "images" / f"{name}.png").write_bytes(picture.read_bytes())
 
 
 if __name__ == "__main__":

@@ -94,4 +94,4 @@ def test_every_measured_block_is_filled_and_can_be_measured_again() -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     assert set(blocks) == set(tool.NAMES)
-    assert all((ROOT / "docs" / f"{name}.png").is_file() for name in tool.COMMANDS)
+    assert all((ROOT / "docs" / "images" / f"{name}.png").is_file() for name in tool.COMMANDS)
