@@ -22,8 +22,8 @@ def test_the_questions_to_cubes_have_answers(
         subprocess.run([sys.executable, *command], check=True, cwd=tmp_path, capture_output=True, timeout=60)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "docs"}
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "cubes.md").read_text(), re.DOTALL):
-        exec(compile(code, "cubes.md", "exec"), names)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "concepts" / "results.md").read_text(), re.DOTALL):
+        exec(compile(code, "results.md", "exec"), names)
     told = capsys.readouterr().out
     assert re.search(r"^end-cloud +1\.00$", told, re.MULTILINE)  # a prediction is as the formula predicts
     assert "\n5\n" in told  # the first end device that four edge devices leave to the cloud

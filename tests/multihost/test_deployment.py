@@ -18,9 +18,10 @@ from waiting import wait_until
 from hddnn.system.topology import Topology
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "deployment.md").read_text()
-(SHOP,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-AT_SCHEDULER, ON_DEVICE, AT_CLIENT = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+PAGE = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
+(SHOP,) = re.findall(r'```yaml title="shop.yaml"\n(.*?)```', PAGE, re.DOTALL)
+SECTION = PAGE.partition("## Three blocks")[2].partition("\n## ")[0]
+AT_SCHEDULER, ON_DEVICE, AT_CLIENT = re.findall(r"```sh\n(.*?)```", SECTION, re.DOTALL)
 RATE_BPS = 20e6
 JOIN = ("--topology", "shop.yaml", "--address", "tls://scheduler:8786", "--tls", "certs")
 
