@@ -1,5 +1,6 @@
 # make run    install what a device needs (no torch) and classify 1,000 images under all four schemes
 # make test   install what tests need (torch, too) and run linters, type checker and suite
+# make docs   build the site of docs/ into site/, with warnings as errors
 # make paper  measure the paper's tables and figures again and write results/paper/report.html (half an hour)
 PYTHON ?= python3
 # Half of the suite's time is waiting for emulated links: two test files at a time, whole files each.
@@ -8,13 +9,16 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 METADATA := setup.cfg pyproject.toml
 
-.PHONY: run paper test lint clean
+.PHONY: run paper docs test lint clean
 
 run: $(VENV)/base
 	$(VENV)/bin/hddnn run $(ARGS)
 
 paper: $(VENV)/base
 	$(VENV)/bin/python scenarios/paper.py $(ARGS)
+
+docs: $(VENV)/docs
+	$(VENV)/bin/mkdocs build --strict $(ARGS)
 
 test: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
@@ -28,13 +32,17 @@ $(VENV)/base: $(METADATA) | $(VENV)/bin/python
 	$(PIP) install -q -e .
 	touch $@
 
+$(VENV)/docs: $(METADATA) | $(VENV)/bin/python
+	$(PIP) install -q -e ".[docs]"
+	touch $@ $(VENV)/base
+
 $(VENV)/test: $(METADATA) | $(VENV)/bin/python
 	$(PIP) install -q -e ".[test,torch]"
-	touch $@ $(VENV)/base
+	touch $@ $(VENV)/base $(VENV)/docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("hddnn needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) results build *.egg-info
+	rm -rf $(VENV) results build site *.egg-info

@@ -1,7 +1,9 @@
-"""Measure what the README shows, and put it there: its tables and its picture.
+"""Measure what README and docs show, and put it there: tables and pictures.
 
-Every block between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced by the output of a command run here
-and now, so that no number there is typed in by hand. Takes three hours; nothing else should be running.
+Every block between `<!-- begin NAME -->` and `<!-- end NAME -->`, in README.md or in a page under docs/, is
+replaced by the output of a command run here and now, so that no number there is typed in by hand; its last line
+says when it was measured, with which version, on what. A block that stands on several pages is measured once and
+filled in on each. Takes three hours; nothing else should be running.
 
     python scenarios/readme.py            # all
     python scenarios/readme.py run        # one block
@@ -9,6 +11,7 @@ and now, so that no number there is typed in by hand. Takes three hours; nothing
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import re
@@ -35,7 +38,12 @@ COMMANDS = {
     "bench": ["zoo", "bench", "--out", "{folder}/bench.nc"],
     "audit": ["audit", "resnet34", "--out", "{folder}/audit"],
 }
-NAMES = (*COMMANDS, *SCENARIOS, "machine")
+NAMES = (*COMMANDS, *SCENARIOS)
+
+
+def pages(root: Path) -> list[Path]:
+    """Return the files that may hold blocks: the README and every page of the docs."""
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def measured(name: str, folder: Path) -> str:
@@ -47,34 +55,52 @@ def measured(name: str, folder: Path) -> str:
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "COLUMNS": "110"}
     )
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("cube:")]
-    return "\n".join(f"    {line}".rstrip() for line in lines)
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("cube:"))
 
 
-def machine() -> str:
-    """Return one line on what the figures were measured on."""
-    return f"Measured with hddnn {__version__} on {description()}, Python {platform.python_version()}."
+def origin(day: datetime.date) -> str:
+    """Return one line on when, with what and where figures were measured."""
+    version = platform.python_version()
+    return f"Measured on {day} with hddnn {__version__} on {description()}, Python {version}."
+
+
+def fill(root: Path, name: str, output: str, origin: str) -> int:
+    """Write a block anew wherever it stands.
+
+    Args:
+        root: the folder of README.md and docs/.
+        name: the block's.
+        output: what its command printed.
+        origin: the line on when and where.
+
+    Returns:
+        The number of places that hold the block.
+    """
+    table = "\n".join(f"    {line}".rstrip() for line in output.splitlines())
+    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    places = 0
+    for page in pages(root):
+        text, count = pattern.subn(lambda m: f"{m[1]}\n{table}\n\n*{origin}*\n\n{m[2]}", page.read_text())
+        if count:
+            page.write_text(text)
+        places += count
+    return places
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
 def main(names: tuple[str, ...]) -> None:
-    """Fill the named blocks of the README, or all."""
-    readme = ROOT / "README.md"
+    """Fill the named blocks of README and docs, or all."""
+    held = "".join(page.read_text() for page in pages(ROOT))
+    for name in names or NAMES:
+        if f"<!-- begin {name} -->" not in held:
+            raise click.ClickException(
+                f"no page holds {name}: write <!-- begin {name} --> and its end in one"
+            )
     with tempfile.TemporaryDirectory() as folder:
         for name in names or NAMES:
             print(name, flush=True)
-            block = machine() if name == "machine" else measured(name, Path(folder))
-            pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
-            text, count = re.subn(
-                pattern,
-                lambda m, block=block: f"{m[1]}\n{block}\n\n{m[2]}",
-                readme.read_text(),
-                flags=re.DOTALL,
-            )
-            if count != 1:
-                raise click.ClickException(f"README.md has {count} blocks {name}; it needs one")
-            readme.write_text(text)
+            fill(ROOT, name, measured(name, Path(folder)), origin(datetime.date.today()))
             (ROOT / "docs" / "images").mkdir(parents=True, exist_ok=True)
             for picture in (*Path(folder).glob(f"{name}.png"), *Path(folder).glob(f"{name}/*.png")):
                 (ROOT / "docs" / "images" / f"{name}.png").write_bytes(picture.read_bytes())
