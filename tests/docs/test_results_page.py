@@ -1,4 +1,4 @@
-"""The pages under docs/: their Python runs, on cubes as the commands they name write them."""
+"""The page on results: its Python runs, on cubes as the commands it names write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_questions_to_cubes_have_answers(
@@ -22,7 +22,9 @@ def test_the_questions_to_cubes_have_answers(
         subprocess.run([sys.executable, *command], check=True, cwd=tmp_path, capture_output=True, timeout=60)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "docs"}
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "concepts" / "results.md").read_text(), re.DOTALL):
+    for code in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "concepts" / "results.md").read_text(), re.DOTALL
+    ):
         exec(compile(code, "results.md", "exec"), names)
     told = capsys.readouterr().out
     assert re.search(r"^end-cloud +1\.00$", told, re.MULTILINE)  # a prediction is as the formula predicts
