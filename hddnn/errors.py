@@ -7,7 +7,9 @@ HddnnError
 │   │   └── FormatError       what should be an image is of no format that can be read
 │   ├── BundleError       a network's files are missing, damaged or do not fit
 │   ├── PlanError         a plan breaks a rule of its topology
+│   │   ├── NoTier            the topology has no device of a tier that a scheme needs
 │   │   └── TrustViolation    images would reach a device, or a peer asked for them, that may not see them
+│   ├── CertificateError  a certificate is missing, or holds no longer
 │   ├── FaultError        a fault schedule cannot be read, or names a device that is not there
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
 ├── QueueFull             a session has as many images as it takes; come back later
@@ -19,6 +21,8 @@ HddnnError
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,8 +61,32 @@ class PlanError(InputError):
     """A plan sends a batch where the topology does not allow it."""
 
 
+class NoTier(PlanError):
+    """A scheme needs a device of a tier of which the topology has none."""
+
+
 class TrustViolation(PlanError):
     """Images would go to a device that may not see them: by a plan, an order, or because somebody asks."""
+
+
+class CertificateError(InputError):
+    """A certificate is missing, or holds no longer; the text says with which command to make it.
+
+    Args:
+        wrong: What is wrong, up to the command.
+        folder: Where the certificate should be.
+        topology: What the command needs to know the device by; empty for what every folder has.
+        where: Where to run it, when that is not here.
+    """
+
+    def __init__(self, wrong: str, folder: Path, topology: str = "", *, where: str = "") -> None:
+        self.wrong, self.folder, self.where = wrong, folder, where
+        command = ["hddnn", "certs", str(folder), *(["--topology", topology] if topology else [])]
+        super().__init__(f"{wrong} with `{shlex.join(command)}`{where}")
+
+    def of(self, topology: str) -> CertificateError:
+        """Return the same error with the topology that the user gave in its command."""
+        return CertificateError(self.wrong, self.folder, topology, where=self.where)
 
 
 class FaultError(InputError):

@@ -35,4 +35,4 @@ def certs(folder: Path, spec: str, days: int) -> None:
     system = Topology.load(spec, networks=zoo.names())
     new = issue(folder, [device.name for device in system.devices], days=days)
     told = f"new: {', '.join(new)}" if new else "nothing new"
-    click.echo(f"{folder}: {told}")
+    click.echo(f"{folder}, for topology {system.name}: {told}")

@@ -19,7 +19,7 @@ import click
 
 from hddnn._util.dask_config import check_dask_config
 from hddnn._util.interrupts import SIGNALS
-from hddnn.errors import HddnnError, InputError, JobIncomplete, PassedOver, first_line
+from hddnn.errors import CertificateError, HddnnError, InputError, JobIncomplete, PassedOver, first_line
 
 INCOMPLETE = JobIncomplete.exit_code
 #: What is said to a signal that has to wait.
@@ -115,6 +115,9 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             with _one_line_warnings():
                 check_dask_config()
                 command(*args, **kwargs)
+        except CertificateError as error:
+            spec = kwargs.get("spec")  # the command's --topology
+            fail(str(error.of(spec) if spec else error), error.exit_code)
         except HddnnError as error:
             fail(str(error), error.exit_code)
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import stat
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from hddnn.cli.main import main
 from hddnn.engines.dask.wire.certificates import identity, issue
-from hddnn.errors import InputError
+from hddnn.errors import CertificateError, InputError
 
 
 def load(path: Path) -> x509.Certificate:
@@ -76,7 +77,8 @@ def test_an_authority_that_has_expired_makes_nothing(tmp_path: Path) -> None:
     issue(tmp_path, [], days=0)
     with pytest.raises(InputError, match="has expired; begin a new folder"):
         issue(tmp_path, ["end-1"])
-    with pytest.raises(InputError, match=r"authority\.crt has expired"):
+    # In this folder the command would make nothing.
+    with pytest.raises(InputError, match=r"authority\.crt has expired .* with `hddnn certs NEW`$"):
         identity(tmp_path, "client")
 
 
@@ -112,9 +114,35 @@ def test_the_command_makes_them_for_a_topology(tmp_path: Path) -> None:
     assert first.exit_code == 0
     assert "new: scheduler, client, end-1" in first.stdout
     again = CliRunner().invoke(main, ["certs", str(tmp_path / "certs")])
-    assert again.stdout.endswith("nothing new\n")
+    assert again.stdout.endswith(", for topology paper: nothing new\n")
     assert (tmp_path / "certs" / "cloud.key").is_file()
     wrong = CliRunner().invoke(main, ["certs", str(tmp_path / "certs" / "cloud.key" / "below")])
     assert wrong.exit_code == 2
     assert wrong.stderr.startswith("hddnn: cannot write certificates to ")
     assert len(wrong.stderr.splitlines()) == 1
+
+
+def test_the_command_that_an_error_names_makes_what_was_missing(tmp_path: Path) -> None:
+    """As for a user who made the default topology's certificates, and runs another one."""
+    folder = tmp_path / "my certs"
+    assert CliRunner().invoke(main, ["certs", str(folder)]).exit_code == 0
+    run = ["run", "--topology", "laptop", "--schemes", "end", "--images", "50", "--tls", str(folder)]
+    refused = CliRunner().invoke(main, [*run, "--out", str(tmp_path / "run.nc")])
+    assert refused.exit_code == 2
+    said = f"hddnn: {folder} has no camera-1.crt; make it with `hddnn certs '{folder}' --topology laptop`\n"
+    assert refused.stderr == said
+    command = shlex.split(said.split("`")[1])
+    assert CliRunner().invoke(main, command[1:]).exit_code == 0
+    assert identity(folder, "camera-1").certificate.is_file()
+
+
+def test_where_the_authority_s_key_is_not_the_error_says_so(tmp_path: Path) -> None:
+    """As on a device's own machine, which got its files from another one."""
+    issue(tmp_path, ["end-1"])
+    (tmp_path / "authority.key").unlink()
+    said = r"make it with `hddnn certs \S+ --topology FILE` where authority\.key is, and copy it here$"
+    with pytest.raises(CertificateError, match=said):
+        identity(tmp_path, "end-2")
+    (tmp_path / "authority.crt").unlink()
+    with pytest.raises(InputError, match=r"has no authority\.crt; copy it from where end-1\.crt was made$"):
+        identity(tmp_path, "end-1")

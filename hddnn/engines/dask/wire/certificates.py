@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hddnn._util import given
 from hddnn._util.paths import store
-from hddnn.errors import InputError
+from hddnn.errors import CertificateError, InputError
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -33,16 +33,38 @@ class Identity:
 
 
 def identity(folder: Path, name: str) -> Identity:
-    """Return the files of one device, "client" or "scheduler" in a folder made by issue. Raises InputError."""
+    """Return the files by which one side shows who it is.
+
+    Args:
+        folder: Made by `issue`, or some files of such a folder.
+        name: A device's name, "client" or "scheduler".
+
+    Raises:
+        CertificateError: A file is missing or has expired; its text names the command that helps.
+        InputError: A file cannot be read, or no command helps in this folder.
+    """
     found = Identity(folder / f"{AUTHORITY}.crt", folder / f"{name}.crt", folder / f"{name}.key")
+    # The command gets its devices from a topology, and another's would make certificates of other names.
+    topology = "" if name in RESERVED else "FILE"
+    key_is_away = found.authority.is_file() and not (folder / f"{AUTHORITY}.key").is_file()
+    where = f" where {AUTHORITY}.key is, and copy it here" if key_is_away else ""
     for path in (found.authority, found.certificate, found.key):
         if not path.is_file():
-            raise InputError(f"{folder} has no {path.name}; make it with `hddnn certs {folder}`")
+            wrong = f"{folder} has no {path.name}"
+            if path == found.authority and found.certificate.is_file():
+                raise InputError(f"{wrong}; copy it from where {found.certificate.name} was made")
+            raise CertificateError(f"{wrong}; make it", folder, topology, where=where)
         if not os.access(path, os.R_OK):
             raise InputError(f"{path} cannot be read; run this as its owner")
-    for path in (found.authority, found.certificate):
-        if _expired(path):
-            raise InputError(f"{path} has expired or is damaged; make it anew with `hddnn certs {folder}`")
+    if _expired(found.authority):
+        raise CertificateError(
+            f"{found.authority} has expired or is damaged; make all anew, in a folder that is not there yet,",
+            Path("NEW"),
+            topology,
+        )
+    if _expired(found.certificate):
+        wrong = f"{found.certificate} has expired or is damaged; make it anew"
+        raise CertificateError(wrong, folder, topology, where=where)
     return found
 
 
