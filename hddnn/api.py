@@ -19,7 +19,7 @@ from hddnn.errors import HddnnError, JobInterrupted, JobLost, first_line
 from hddnn.policies import PolicySettings
 from hddnn.privacy.codec import DEFAULT
 from hddnn.results import cubes
-from hddnn.results.journal import Course, Journal
+from hddnn.results.journal import Journal, PlannedRun
 from hddnn.results.records import Progress, Record, Stage
 from hddnn.schemes import SCHEMES
 from hddnn.system.faults import FaultSchedule
@@ -94,12 +94,12 @@ def run(
     engine: "dask" runs real workers, "sim" simulates their course, "closed" evaluates the paper's equations.
     compute: "real" runs the networks, or, where the engine runs none, predicts how many answers are right;
     "replay" returns their stored answers, computed first where missing.
-    time_scale: wall seconds for each second of the scenario; applies to all modelled times.
+    time_scale: wall seconds for each second of model time; applies to all modelled times.
     n_map: end devices for each edge device under Mapping, instead of the topology's or eq. 7's.
     policy: what is done about devices that fail: "none", "reassign", "monitor" or "hedge" (see hddnn.policies);
     settings: its numbers.
     faults: what is made to go wrong, under each scheme anew, such as "crash:end-3@12" (see hddnn.system.faults).
-    heartbeat_s: wall seconds between two heartbeats of a device; under "sim", seconds of the scenario.
+    heartbeat_s: wall seconds between two heartbeats of a device; under "sim", seconds of model time.
     codec: how features are written down for devices that may not see images (see hddnn.privacy.codec).
     encode_at: where that is done for an undependable cloud: at the "end", or at dependable "edge" devices.
     address: a Dask scheduler whose workers are the devices; by default they are started on this machine.
@@ -115,7 +115,7 @@ def run(
     in the cube.
     """
     from hddnn import zoo
-    from hddnn.engines.courses import facts, make_course, restored
+    from hddnn.engines.courses import identity, plan_run, restored
 
     observer = observer or Observer()
     if isinstance(topology, str):
@@ -139,7 +139,7 @@ def run(
         "heartbeat_s": heartbeat_s, "address": address, "dashboard": dashboard, "tls": tls,
     }  # fmt: skip
     records: dict[str, Record] = {}
-    courses: dict[str, Course] = {}
+    planned: dict[str, PlannedRun] = {}
     journals: dict[str, Journal] = {}
     attributes = _attributes(topology, job, engine, compute, time_scale)
     attributes |= {"codec": codec, "encode_at": encode_at}
@@ -156,7 +156,7 @@ def run(
                             "codec": codec,
                             "encode_at": encode_at,
                         }
-                        whose = facts(topology, job, **settled, n_map=n_map)
+                        whose = identity(topology, job, **settled, n_map=n_map)
                         journals = {
                             name: stack.enter_context(Journal(journal, name, whose)) for name in names
                         }
@@ -164,7 +164,7 @@ def run(
                         observer.scheme_started(name, job.n_batches)
                         observer.resumed(name, job.n_batches)
                         progress = _progress(observer, name)
-                        courses[name], records[name] = restored(journals[name], topology, job, progress)
+                        planned[name], records[name] = restored(journals[name], topology, job, progress)
                     pending = [name for name in names if name not in records]
                     if pending:
                         if compute == "replay":
@@ -178,13 +178,13 @@ def run(
                 for name in pending:
                     log = journals.get(name)
                     with let_through():
-                        courses[name] = course = make_course(
+                        planned[name] = one = plan_run(
                             log, name, topology, job, costs, n_map=n_map, encode_at=encode_at
                         )
                     observer.scheme_started(name, job.n_batches)
                     if log is not None and log.resumed:
                         observer.resumed(name, log.resumed)
-                    records[name] = running.execute(course.plan, _progress(observer, name))
+                    records[name] = running.execute(one.plan, _progress(observer, name))
                     if records[name].interrupted:
                         break
         except KeyboardInterrupt:
@@ -211,8 +211,8 @@ def run(
             raise JobInterrupted("stopped")
         cube = cubes.from_records(
             {name: records[name] for name in names if name in records},
-            closed_form_s={name: course.closed_form_s for name, course in courses.items()},
-            bound_s={name: course.bound_s for name, course in courses.items()},
+            closed_form_s={name: one.closed_form_s for name, one in planned.items()},
+            bound_s={name: one.bound_s for name, one in planned.items()},
             attributes=attributes,
         )
         if lost is not None:
@@ -309,7 +309,7 @@ def computed(engine: str, compute: str) -> str:
 
 def _attributes(topology: Topology, job: Job, engine: str, compute: str, time_scale: float) -> dict[str, Any]:
     """Return what the cube says of how it was made."""
-    encoded = {device.network for device in topology.devices if not device.dependable}
+    encoded = {device.network for device in topology.devices if not device.trusted}
     sent = {name: zoo.bundle(name).card for name in sorted(encoded)}  # each is read and hashed once
     return {
         "engine": engine,

@@ -56,7 +56,9 @@ def check_options(
         if value not in known:
             raise InputError(unknown(what, value, known))
     if not time_scale > 0:
-        raise InputError(f"time scale is {time_scale:g}; give wall seconds a scenario second, above 0")
+        raise InputError(
+            f"time scale is {time_scale:g}; give wall seconds for a second of model time, above 0"
+        )
     check_time_scale(time_scale)
     if address is not None:
         check_address(address, tls=given["TLS"])

@@ -34,9 +34,9 @@ from soak import growth_mb
 
 from hddnn import Topology
 from hddnn.dashboard.page import CHARTS
-from hddnn.engines.dask.client.telemetry import Telemetry, system_message, tell
+from hddnn.engines.dask.client.telemetry import Telemetry, notify, system_message
 from hddnn.engines.dask.cluster.processes import CONFIG, LocalProcesses
-from hddnn.engines.dask.wire.heartbeat import Heart, Watch
+from hddnn.engines.dask.wire.heartbeat import HeartbeatMonitor, HeartbeatSender
 from hddnn.experiments.script import Settings, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.planning.plan import Plan
@@ -93,7 +93,7 @@ async def serve_devices(devices: int, address: str) -> None:
     names = [(device.name, device.tier) for device in system(devices).devices]
     workers = [
         Worker(
-            address, name=name, host="127.0.0.1", nthreads=1, resources={tier: 1}, plugins=[Heart()],
+            address, name=name, host="127.0.0.1", nthreads=1, resources={tier: 1}, plugins=[HeartbeatSender()],
             memory_limit=0, dashboard=False,
         )
         for name, tier in names
@@ -214,8 +214,8 @@ async def measure(setting: str, devices: int, seconds: float, rate: int) -> dict
         Client(processes.address, asynchronous=True, set_as_default=False) as client,
     ):
         scheduler = psutil.Process(processes.pids["scheduler"])
-        await client.register_plugin(Watch())
-        await tell(client, system_message(topology))
+        await client.register_plugin(HeartbeatMonitor())
+        await notify(client, system_message(topology))
         port = (await client.scheduler.identity())["services"]["dashboard"]
         telemetry = Telemetry(plan.topology, plan.scheme, plan.n_batches)
 

@@ -63,8 +63,8 @@ def trials(engine: DaskEngine, kind: Kind, first_s: float, last_s: float, seed: 
         for victim, at_s in zip(victims, rng.uniform(first_s, last_s, VICTIMS), strict=True)
     )
     record = engine.execute(make_plan("end", engine.topology, engine.job, engine.costs()))
-    struck = np.isfinite(record.fault_s)
-    return np.nan_to_num(record.detected_s[struck], nan=np.inf)
+    faulted = np.isfinite(record.fault_s)
+    return np.nan_to_num(record.detected_s[faulted], nan=np.inf)
 
 
 @contextmanager

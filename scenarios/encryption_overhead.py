@@ -18,7 +18,7 @@ import xarray as xr
 from hddnn import Topology
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.privacy.codec import DEFAULT
 from hddnn.report import figures
@@ -95,13 +95,13 @@ def main(settings: Settings, latencies_s: tuple[float, ...]) -> None:
     ) -> dict[str, float]:
         trust = "dependable" if codec == RAW else "undependable"
         topology = system(latency_s, BANDWIDTHS_BPS[bandwidth], trust)
-        engine = stand.engine(topology, job)
+        engine = testbed.engine(topology, job)
         assert isinstance(engine, DaskEngine)
         engine.codec = DEFAULT if codec == RAW else codec
         if engine not in warm:  # its first task is not counted
-            stand.run("end-cloud", topology, job)
+            testbed.run("end-cloud", topology, job)
             warm.add(engine)
-        record = stand.run("end-cloud", topology, job, encode_at=encode_at).record
+        record = testbed.run("end-cloud", topology, job, encode_at=encode_at).record
         assert record.complete, record.outcome
         return {
             "task_s": record.steps["fine"][0] - record.steps["coarse"][0], "encode_s": record.encode_s[0],
@@ -116,7 +116,7 @@ def main(settings: Settings, latencies_s: tuple[float, ...]) -> None:
     }
     topology = system(latencies_s[0], None, "undependable").to_yaml()
     constants = {"network": "wrn16_4", **settings.attributes, "topology": topology}
-    with Stand(settings, keep=2) as stand:
+    with Testbed(settings, keep=2) as testbed:
         cube = settings.sweep(
             measure, dims, VARIABLES, constants, order=("latency_s", "bandwidth", "repeat"),
             where=lambda point: point["codec"] != RAW or point["encode_at"] == ENCODERS[0],

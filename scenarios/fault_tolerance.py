@@ -16,7 +16,7 @@ import xarray as xr
 from hddnn import Topology
 from hddnn.errors import InputError
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.policies import POLICIES, PolicySettings
 from hddnn.report import figures
@@ -99,12 +99,12 @@ def main(settings: Settings, policies: str, failures: int) -> None:
     resilience = PolicySettings(timeout_s=TIMEOUT_S)
 
     def measure(policy: str, failures: int, repeat: int) -> dict[str, float]:
-        engine = stand.engine(topology, job)
+        engine = testbed.engine(topology, job)
         engine.policy = policy
         engine.faults = FaultSchedule.parse(
             ",".join(f"crash:end-{number}@{AFTER_TASKS}" for number in range(1, failures + 1))
         )
-        record = stand.run("end", topology, job).record
+        record = testbed.run("end", topology, job).record
         detected_s = record.detected_s
         lost = int((record.outcome != "ok").sum())
         return {
@@ -128,7 +128,7 @@ def main(settings: Settings, policies: str, failures: int) -> None:
         **settings.attributes, "topology": topology.to_yaml(), "task_s": TASK_S, "after_tasks": AFTER_TASKS,
         "timeout_s": TIMEOUT_S,
     }  # fmt: skip
-    with Stand(settings, settings=resilience) as stand:
+    with Testbed(settings, settings=resilience) as testbed:
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat", "policy", "failures"))
     theirs = [[paper.FAILURES_S.get(name, [np.nan] * 7)[n] for n in counts] for name in cube.policy.values]
     about = {"units": "s", "long_name": "the paper's finish time (table 6)"}

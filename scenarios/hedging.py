@@ -14,7 +14,7 @@ import numpy as np
 from fault_tolerance import system
 
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.system.faults import FaultSchedule
 
@@ -40,8 +40,8 @@ def main(settings: Settings) -> None:
     faults = FaultSchedule.parse(f"slow:end-1x{SLOW}")
 
     def measure(policy: str, repeat: int) -> dict[str, float]:
-        stand.engine(topology, job).policy = policy
-        record = stand.run("end", topology, job).record
+        testbed.engine(topology, job).policy = policy
+        record = testbed.run("end", topology, job).record
         return {
             "p99_s": np.nanquantile(record.response_s("coarse"), 0.99),
             "makespan_s": record.makespan_s,
@@ -52,7 +52,7 @@ def main(settings: Settings) -> None:
 
     dims = {"policy": Dim(POLICIES, "1", "what is done about it"), "repeat": repeats(settings.repeats)}
     constants = {**settings.attributes, "topology": topology.to_yaml(), "faults": str(faults)}
-    with Stand(settings, faults=faults) as stand:
+    with Testbed(settings, faults=faults) as testbed:
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
     settings.write(cube)
     for policy in POLICIES:

@@ -17,7 +17,7 @@ import numpy as np
 
 from hddnn import runtimes, zoo
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, command, stand_in
+from hddnn.experiments.script import Settings, command, substitute
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.runtimes import Runtime
 from hddnn.system.topology import TIERS
@@ -27,8 +27,8 @@ RUNS = 10  # batches a repeat: with 20 repeats the paper's 200 runs
 
 @cache
 def loaded(network: str, device: str) -> Runtime:
-    """Return a network on a device's stand-in, warm."""
-    on = stand_in(device)
+    """Return a network on a device's substitute, warm."""
+    on = substitute(device)
     runtime = runtimes.load(on.runtime, zoo.bundle(network), threads=on.threads)
     runtime.warm_up(paper.BATCH)
     return runtime
@@ -52,13 +52,13 @@ def main(settings: Settings) -> None:
         "repeat": repeats(settings.repeats),
     }
     variables = {"image_s": Variable("s", "time of an image, inference alone, batch 50")}
-    on = {tier: stand_in(tier) for tier in TIERS}
-    constants = {"batch_size": paper.BATCH, "runs": RUNS, "stand_ins": str(on)}
+    on = {tier: substitute(tier) for tier in TIERS}
+    constants = {"batch_size": paper.BATCH, "runs": RUNS, "substitutes": str(on)}
     cube = settings.sweep(measure, dims, variables, constants, order=("repeat",))
     theirs = [[row[tier] for tier in TIERS] for row in paper.INFERENCE_S.values()]
     about = {"units": "s", "long_name": "the paper's time of an image (table 1)"}
     cube["paper_image_s"] = (("network", "device"), np.array(theirs), about)
-    about = {"units": "1", "long_name": "threads of the device's stand-in"}
+    about = {"units": "1", "long_name": "threads of the device's substitute"}
     cube = cube.assign_coords(threads=("device", [on[tier].threads for tier in TIERS], about))
     settings.write(cube)
     print(f"{'ms an image':12}" + "".join(f"{f'{t} ({on[t].threads})':>12}{'paper':>9}" for t in TIERS))

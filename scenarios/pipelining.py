@@ -13,7 +13,7 @@ import numpy as np
 
 from hddnn import Topology
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.schemes import SCHEMES
 
@@ -40,7 +40,7 @@ def main(settings: Settings) -> None:
     job, topology = settings.job(paper.BATCH), Topology.load("paper")
 
     def measure(scheme: str, repeat: int) -> dict[str, float]:
-        ran = stand.run(scheme, topology, job)
+        ran = testbed.run(scheme, topology, job)
         coarse_s, fine_s = (float(np.median(ran.record.response_s(stage))) for stage in ("coarse", "fine"))
         return {
             "makespan_s": ran.record.makespan_s,
@@ -55,7 +55,7 @@ def main(settings: Settings) -> None:
 
     dims = {"scheme": Dim(list(SCHEMES), "1", "where images are sent"), "repeat": repeats(settings.repeats)}
     constants = {**settings.attributes, "topology": topology.to_yaml()}
-    with Stand(settings) as stand:
+    with Testbed(settings) as testbed:
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
     settings.write(cube)
     for scheme in SCHEMES:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hddnn import Topology
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Stand, command
+from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.report import figures
 from hddnn.schemes import SCHEMES
@@ -42,7 +42,7 @@ def main(settings: Settings, most: int) -> None:
     job, system = settings.job(paper.BATCH), Topology.load("paper")
 
     def measure(scheme: str, n_end: int, repeat: int) -> dict[str, float]:
-        ran = stand.run(scheme, system.with_end_devices(n_end), job)
+        ran = testbed.run(scheme, system.with_end_devices(n_end), job)
         record, lost = ran.record, int((ran.record.outcome != "ok").sum())
         response_s = {
             f"{stage}_response_s": float(np.median(record.response_s(stage))) for stage in ("coarse", "fine")
@@ -60,7 +60,7 @@ def main(settings: Settings, most: int) -> None:
         "repeat": repeats(settings.repeats),
     }
     constants = {**settings.attributes, "topology": system.to_yaml(), "data_digest": job.data.digest}
-    with Stand(settings) as stand:
+    with Testbed(settings) as testbed:
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("n_end", "repeat", "scheme"))
     theirs = [paper.FINE_ACCURACY.get(scheme, (np.nan,) * paper.N_END) for scheme in cube.scheme.values]
     known = [[row[n - 1] if n <= len(row) else np.nan for n in cube.n_end.values] for row in theirs]

@@ -18,7 +18,7 @@ import numpy as np
 
 from hddnn import Topology, runtimes, zoo
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Stand, command, stand_in
+from hddnn.experiments.script import Settings, Testbed, command, substitute
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.system.topology import TIERS
 
@@ -31,8 +31,8 @@ SETTINGS = ("alone", "no communication", *LATENCIES_S)
 def system(latency_s: float) -> Topology:
     """Return one device of each tier, with one kind of way up."""
     devices = [
-        {"name": tier, "tier": tier, "network": NETWORKS[tier], "threads": stand_in(tier).threads,
-         "runtime": stand_in(tier).runtime}
+        {"name": tier, "tier": tier, "network": NETWORKS[tier], "threads": substitute(tier).threads,
+         "runtime": substitute(tier).runtime}
         for tier in TIERS
     ]  # fmt: skip
     ways = [
@@ -48,7 +48,7 @@ def main(settings: Settings) -> None:
     job = settings.job(paper.BATCH)
     alone = {}
     for tier, network in NETWORKS.items():
-        on = stand_in(tier)
+        on = substitute(tier)
         alone[tier] = runtimes.load(on.runtime, zoo.bundle(network), threads=on.threads)
         alone[tier].warm_up(paper.BATCH)
 
@@ -58,7 +58,7 @@ def main(settings: Settings) -> None:
             for batch in range(job.n_batches):
                 alone[tier].run(job.batch_images(batch))
             return {"image_s": (time.perf_counter() - start_s) / job.images}
-        record = stand.run(SCHEMES[tier], system(LATENCIES_S.get(setting, 0.0)), job).record
+        record = testbed.run(SCHEMES[tier], system(LATENCIES_S.get(setting, 0.0)), job).record
         if setting != "no communication":
             return {"image_s": record.makespan_s / job.images}
         stage = "end" if tier == "end" else "upper"
@@ -72,7 +72,7 @@ def main(settings: Settings) -> None:
     }
     variables = {"image_s": Variable("s", "time of an image")}
     constants = {**settings.attributes, "topology": system(0.0).to_yaml()}
-    with Stand(settings) as stand:
+    with Testbed(settings) as testbed:
         cube = settings.sweep(
             measure, dims, variables, constants, order=("setting", "repeat"),
             where=lambda point: point["tier"] != "end" or LATENCIES_S.get(str(point["setting"]), 0.0) == 0,

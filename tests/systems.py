@@ -33,21 +33,22 @@ class Shape:
         return len(self.sizes)
 
 
-def device(name: str, tier: Any, seconds: float, *, dependable: bool = True, **encode_s: float) -> Device:
+def device(name: str, tier: Any, seconds: float, *, trusted: bool = True, **encode_s: float) -> Device:
     """Make a device; seconds: s an image; encode_s: network (with _ for -) -> s an image of its stem."""
     times = {NETWORK[tier]: seconds} | {f"{net.replace('_', '-')}:stem": s for net, s in encode_s.items()}
-    return Device(name=name, tier=tier, network=NETWORK[tier], dependable=dependable, seconds_per_image=times)
+    return Device(name=name, tier=tier, network=NETWORK[tier], trusted=trusted, seconds_per_image=times)
 
 
 def system(*devices: Device, links: Sequence[Link] = (), n_map: int | None = None) -> Topology:
-    return Topology(name="test", devices=tuple(devices), links=tuple(links), n_map=n_map)
+    schemes = {} if n_map is None else {"mapping": {"n_map": n_map}}
+    return Topology(name="test", devices=tuple(devices), links=tuple(links), schemes=schemes)
 
 
 def tiers(n_end: int, n_edge: int, n_cloud: int, n_map: int | None = None) -> Topology:
     """Make a system by its counts: 1 ms an image everywhere; odd edge devices and the clouds undependable."""
     devices = [device(f"end-{i}", "end", 0.001) for i in range(n_end)]
-    devices += [device(f"edge-{i}", "edge", 0.001, dependable=i % 2 == 0) for i in range(n_edge)]
-    devices += [device(f"cloud-{i}", "cloud", 0.001, dependable=False) for i in range(n_cloud)]
+    devices += [device(f"edge-{i}", "edge", 0.001, trusted=i % 2 == 0) for i in range(n_edge)]
+    devices += [device(f"cloud-{i}", "cloud", 0.001, trusted=False) for i in range(n_cloud)]
     return system(*devices, n_map=n_map)
 
 
@@ -78,9 +79,7 @@ def systems(draw: st.DrawFn) -> Topology:
     ]
     for tier, most in (("edge", 3), ("cloud", 2)):
         devices += [
-            device(
-                f"{tier}-{i}", tier, draw(seconds), dependable=draw(st.booleans()), cloud_net=draw(seconds)
-            )
+            device(f"{tier}-{i}", tier, draw(seconds), trusted=draw(st.booleans()), cloud_net=draw(seconds))
             for i in range(draw(st.integers(1, most)))
         ]
     above = draw(links_to("cloud")).model_copy(update={"source": "edge"})
@@ -107,4 +106,4 @@ def packaged_system(
         if count:
             devices.append(entry)
     links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
-    return Topology.from_dict({"name": "small", "devices": devices, "links": links, "n_map": 1})
+    return Topology.from_dict({"name": "small", "devices": devices, "links": links, "schemes": {"mapping": {"n_map": 1}}})

@@ -79,7 +79,7 @@ POSITIVE = click.IntRange(min=1)
     default=1.0,
     show_default=True,
     metavar="X",
-    help="Wall seconds for a second of the scenario: 0.2 emulates five times as fast.",
+    help="Wall seconds for a second of model time: 0.2 emulates five times as fast.",
 )
 @click.option(
     "--end-devices", type=POSITIVE, metavar="N", help="Size of the end tier.  [default: the topology's]"
@@ -127,14 +127,14 @@ POSITIVE = click.IntRange(min=1)
     default=0.5,
     show_default=True,
     metavar="S",
-    help="Seconds of the scenario after which a try at a dead device is given up.",
+    help="Seconds of model time after which a try at a dead device is given up.",
 )
 @click.option(
     "--deadline",
     "deadline_s",
     type=float,
     metavar="S",
-    help="End the job after so many seconds of the scenario.  [default: three times the predicted time with "
+    help="End the job after so many seconds of model time.  [default: three times the predicted time with "
     "policy none]",
 )
 @click.option(
@@ -144,7 +144,7 @@ POSITIVE = click.IntRange(min=1)
     default=10.0,
     show_default=True,
     metavar="S",
-    help="Seconds of the scenario to wait for a device to come back when its tier has none left.",
+    help="Seconds of model time to wait for a device to come back when its tier has none left.",
 )
 @click.option(
     "--heartbeat",
@@ -153,7 +153,7 @@ POSITIVE = click.IntRange(min=1)
     default=0.25,
     show_default=True,
     metavar="S",
-    help="Wall seconds between two heartbeats of a device; with engine sim, seconds of the scenario.",
+    help="Wall seconds between two heartbeats of a device; with engine sim, seconds of model time.",
 )
 @ADDRESS
 @click.option(

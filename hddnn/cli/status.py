@@ -106,7 +106,7 @@ def _table(found: Sequence[DeviceStatus]) -> Table:
             one.tier or NONE,
             one.state,
             one.network or NONE,
-            NONE if one.dependable is None else "dependable" if one.dependable else "undependable",
+            NONE if one.trusted is None else "dependable" if one.trusted else "undependable",
             NONE if one.queue is None else str(one.queue),
             NONE if one.round_trip_s is None else f"{one.round_trip_s * 1e3:.1f}",
             NONE if one.memory_bytes is None else f"{one.memory_bytes / 1e6:.0f}",

@@ -171,18 +171,18 @@ def _train(
         raise InputError("--epochs 0 trains nothing; give --start the weights to make a bundle of")
     try:
         from hddnn.cli.train_progress import TrainingBars
-        from hddnn.training.train import Course, checkpoint_path, chosen_device, train
+        from hddnn.training.train import TrainingRun, checkpoint_path, chosen_device, train
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install 'hddnn[torch]'") from error
 
     device = chosen_device(device)
     workers = workers if workers is not None else 4 if device == "cuda" else 0
     threads = threads or len(os.sched_getaffinity(0))
-    course = Course(network, chosen, seed, start, device, threads, workers, precision)
+    run = TrainingRun(network, chosen, seed, start, device, threads, workers, precision)
     began = monotonic()
     try:
         with TrainingBars(terminal.bars()) as bars:
-            made = train(course, out, data_root, resume=resume, download=download, observer=bars)
+            made = train(run, out, data_root, resume=resume, download=download, observer=bars)
     except KeyboardInterrupt:
         interrupts.hold()
         if not checkpoint_path(out).exists():

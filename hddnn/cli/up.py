@@ -80,7 +80,7 @@ async def _up(
             tls=tls,
             dashboard=dashboard,
             ready=ready,
-            tell=lambda line: click.echo(f"hddnn: {line}", err=True),
+            notify=lambda line: click.echo(f"hddnn: {line}", err=True),
         )
     except asyncio.CancelledError:
         click.echo("hddnn: all ended", err=True)

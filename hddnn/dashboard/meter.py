@@ -39,7 +39,7 @@ class DeviceView:
     name: str
     tier: str
     network: str
-    dependable: bool
+    trusted: bool
     state: State
     queue: int
     done: int
@@ -106,7 +106,7 @@ class Meter(SchedulerPlugin):
 
     def __init__(self) -> None:
         self.links: list[dict[str, Any]] = []
-        self.time_scale = 1.0  # wall seconds for one of the scenario's, in which links are described
+        self.time_scale = 1.0  # wall seconds for a second of model time, in which links are described
         self.work, self.totals = Work(), Totals()
         self.flow, self.traffic = Flow(), Flow()
         self.happenings: deque[Happening] = deque(maxlen=MOST_HAPPENINGS)
@@ -159,7 +159,7 @@ class Meter(SchedulerPlugin):
             name=name,
             tier=facts["tier"],
             network=facts["network"],
-            dependable=facts["dependable"],
+            trusted=facts["trusted"],
             state=state,
             silent_s=silent_s,
             **numbers,
@@ -170,7 +170,7 @@ class Meter(SchedulerPlugin):
         worker = self._scheduler.workers.get(address)
         resources = worker.resources if worker is not None else {}
         tier = next((tier for tier in TIERS if tier in resources), TIERS[0])
-        return {"tier": tier, "network": "", "dependable": True}
+        return {"tier": tier, "network": "", "trusted": True}
 
     def _know(self, message: dict[str, Any]) -> None:
         self._known = {entry["name"]: entry for entry in message["devices"]}

@@ -106,7 +106,7 @@ class Metrics(SchedulerPlugin, Collector):
 
     def _response(self, stage: str, histogram: Histogram) -> Iterator[Metric]:
         family = HistogramMetricFamily(
-            f"hddnn_{stage}_response_seconds", f"Release of a batch to its {stage} answer, scenario seconds"
+            f"hddnn_{stage}_response_seconds", f"Release of a batch to its {stage} answer, model time in s"
         )
         reached = np.cumsum(histogram.counts)
         buckets = [

@@ -11,7 +11,7 @@ from distributed.comm import get_address_host
 from hddnn.dashboard.meter import Meter
 from hddnn.dashboard.metrics import Metrics
 from hddnn.dashboard.page import add_pages
-from hddnn.engines.dask.wire.heartbeat import Watch
+from hddnn.engines.dask.wire.heartbeat import HeartbeatMonitor
 
 logger = logging.getLogger("distributed.hddnn")  # shown as Dask's own are
 
@@ -20,7 +20,7 @@ async def dask_setup(scheduler: Scheduler) -> None:
     """Listen to what clients and devices tell, and show it where the scheduler has a dashboard."""
     meter = Meter()
     # With the list of live devices from the start, so that they are shown before any client comes.
-    for plugin in (Watch(), meter, Metrics(meter)):
+    for plugin in (HeartbeatMonitor(), meter, Metrics(meter)):
         await scheduler.register_scheduler_plugin(plugin, idempotent=True)
     # Without a dashboard there is an HTTP server all the same, which then tells nobody more than it is asked to.
     if any(isinstance(application, BokehTornado) for application in scheduler.http_application.applications):

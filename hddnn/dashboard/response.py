@@ -21,7 +21,7 @@ class ResponseChart:
         self._meter = meter
         edges_s = Histogram.edges_s()
         self.root = chart(
-            self.title, "release to answer (s of the scenario)", "share of answers (%)", x_axis_type="log",
+            self.title, "release to answer (s of model time)", "share of answers (%)", x_axis_type="log",
             x_range=(0.01, 100.0),
         )  # fmt: skip
         self.root.y_range.start = 0

@@ -124,9 +124,9 @@ class SystemChart:
             networks = ", ".join(dict.fromkeys(view.network for view in own if view.network))
             trust = (
                 ""
-                if all(view.dependable for view in own)
+                if all(view.trusted for view in own)
                 else "\nsees features only"
-                if not any(view.dependable for view in own)
+                if not any(view.trusted for view in own)
                 else "\nsome see features only"
             )
             there = sum(view.state != "dead" for view in own)
@@ -155,7 +155,7 @@ class SystemChart:
 def link_text(link: dict[str, Any], rate: float, receivers: int, time_scale: float) -> str:
     """Return what is written beside a link.
 
-    rate: byte/s of wall time now, of all its live receivers together; the link's bandwidth is the scenario's.
+    rate: byte/s of wall time now, of all its live receivers together; the link's bandwidth is of model time.
     """
     lines = [f"{rate / 1e6:.2f} MB/s"]
     if link["bandwidth_bps"] and receivers and time_scale:
@@ -175,7 +175,7 @@ def _device_columns(views: Sequence[DeviceView], place: dict[str, tuple[float, f
         "tier": [view.tier for view in views],
         "state": [view.state for view in views],
         "network": [view.network for view in views],
-        "trust": ["yes" if view.dependable else "no" for view in views],
+        "trust": ["yes" if view.trusted else "no" for view in views],
         "queue": [view.queue for view in views],
         "done": [view.done for view in views],
         "silent_s": np.array([view.silent_s for view in views]),

@@ -1,7 +1,7 @@
 """Clocks of emulated links and devices: when a modelled step starts and ends. Nothing here waits.
 
-All times in and out are wall seconds of one clock. Modelled times enter in scenario seconds and are
-multiplied by the time scale (0.2: the scenario runs five times as fast as it would).
+All times in and out are wall seconds of one clock. Modelled times enter in model time, s, and are
+multiplied by the time scale (0.2: the system runs five times as fast as it would).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from hddnn.system.topology import Link
 def check_time_scale(time_scale: float) -> float:
     """Return the time scale. Raises InputError when it is negative or not finite."""
     if not 0 <= time_scale < float("inf"):
-        raise InputError(f"time scale is {time_scale}: give wall seconds a scenario second, 0 or more")
+        raise InputError(
+            f"time scale is {time_scale}: give wall seconds for a second of model time, 0 or more"
+        )
     return time_scale
 
 
@@ -98,7 +100,7 @@ class DeviceClock:
     def finish(self, start_s: float, modelled_s: float | None, real_finish_s: float) -> Finish:
         """Return when a step ends, and hold the device until then.
 
-        start_s: from begin; modelled_s: scenario seconds, None when the device has no modelled time (it then
+        start_s: from begin; modelled_s: model time, s, None when the device has no modelled time (it then
         takes as long as it takes, and is never overrun); real_finish_s: the true work was finished.
         """
         planned_s = real_finish_s if modelled_s is None else start_s + modelled_s * self.time_scale

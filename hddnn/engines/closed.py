@@ -71,29 +71,29 @@ class ClosedEngine:
             recorder.answered("coarse", batch, free_s[end], answer)
         free_s[:] = coarse_s.max(initial=0.0)
         for batch, size in enumerate(plan.sizes.tolist()):
-            device, via = plan.upper_device(batch), int(plan.via[batch])
+            device, encoding = plan.upper_device(batch), int(plan.encoder[batch])
             if device is None:
                 continue
             source, upper, left_s = plan.end_device(batch), int(plan.upper[batch]), 0.0
-            if via != NO_DEVICE:
-                encoder = devices[via]
-                recorder.transferred(self._transfer(costs, batch, free_s[via], source, encoder, size))
+            if encoding != NO_DEVICE:
+                encoder = devices[encoding]
+                recorder.transferred(self._transfer(costs, batch, free_s[encoding], source, encoder, size))
                 encode_s = costs.encode_s(encoder, device.network, size)
-                free_s[via] += costs.delay_s(source, encoder, size) + encode_s
-                source, left_s = encoder, free_s[via]
+                free_s[encoding] += costs.delay_s(source, encoder, size) + encode_s
+                source, left_s = encoder, free_s[encoding]
             begun_s = max(free_s[upper], left_s)
             recorder.transferred(self._transfer(costs, batch, begun_s, source, device, size))
             received_s = begun_s + costs.delay_s(source, device, size)
             free_s[upper] = received_s + costs.service_s(device, size)
             steps = {"upper_received": received_s, "upper_started": received_s, "upper_done": free_s[upper]}
-            encoded_by = "" if device.dependable else source.name
+            encoded_by = "" if device.trusted else source.name
             recorder.answered("fine", batch, free_s[upper], self._answer(device, size, steps, encoded_by))
 
     def _transfer(
         self, costs: CostTable, batch: int, at_s: float, source: Device | None, target: Device, size: int
     ) -> Transfer:
         sender, n_bytes = CLIENT if source is None else source.name, costs.payload_bytes(target, size)
-        if source is None or target.dependable:
+        if source is None or target.trusted:
             return Transfer(batch, at_s, sender, target.name, "images", n_bytes=n_bytes)
         encode_s = costs.encode_s(source, target.network, size)
         return Transfer(batch, at_s, sender, target.name, "features", self.codec, n_bytes, encode_s)

@@ -5,7 +5,7 @@ A script is a grid and a `main`::
     @command(images=10_000, repeats=3, smoke={"images": 400, "repeats": 1})
     def main(settings: Settings) -> None:
         ...
-        with Stand(settings) as stand:
+        with Testbed(settings) as testbed:
             cube = settings.sweep(measure, dims, variables, constants)
 """
 
@@ -141,7 +141,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": click.Choice(COMPUTES),
         "help": "real: run the networks; replay: their stored answers, made first where missing.",
     },
-    "time_scale": {"type": float, "metavar": "X", "help": "Wall seconds a scenario second."},
+    "time_scale": {"type": float, "metavar": "X", "help": "Wall seconds for a second of model time."},
     "images": {"type": click.IntRange(min=1), "metavar": "N", "help": "Images of a job."},
     "repeats": {"type": click.IntRange(min=1), "metavar": "N", "help": "Of each point."},
     "data": {"metavar": "sample|cifar100|DIR", "help": "The images."},
@@ -239,7 +239,7 @@ class Compute:
     runtime: str
 
 
-def stand_in(tier: str) -> Compute:
+def substitute(tier: str) -> Compute:
     """Return what stands in for one of the paper's devices (section 4.2).
 
     An end device had 1 core, an edge device 4, of which this machine may have fewer; the cloud had a GPU: this
@@ -259,7 +259,7 @@ def stand_in(tier: str) -> Compute:
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunResult:
     """One plan's record, and what was to be expected of it, in s: the paper's formula and the lower bound."""
 
     record: Record
@@ -267,7 +267,7 @@ class Ran:
     bound_s: float
 
 
-class Stand:
+class Testbed:
     """Run plans on the engine that the settings name; the last `keep` of them go on running.
 
     options: of the engine, beyond the common ones; see hddnn.engines.dask.client.engine.
@@ -299,7 +299,7 @@ class Stand:
         self._engines[of] = engine
         return engine
 
-    def run(self, scheme: str, topology: Topology, job: Job, *, encode_at: str = "end") -> Ran:
+    def run(self, scheme: str, topology: Topology, job: Job, *, encode_at: str = "end") -> RunResult:
         """Run one scheme; raises InputError where the topology does not have its devices."""
         from hddnn.schemes import make_plan
 
@@ -309,7 +309,7 @@ class Stand:
         record = engine.execute(plan)
         if record.interrupted:
             raise KeyboardInterrupt
-        return Ran(record, closed_form_s(scheme, costs, topology, job), lower_bound_s(plan, costs))
+        return RunResult(record, closed_form_s(scheme, costs, topology, job), lower_bound_s(plan, costs))
 
     def _made(self, topology: Topology, job: Job) -> Engine:
         from hddnn.api import Observer, make_engine, prepared_answers

@@ -23,9 +23,9 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     every k. Both are the one-machine bounds of scheduling theory (Jackson 1955; Carlier 1982).
     Rounding of the sums may lift the result a little: compare with a relative tolerance of 1e-9.
     """
-    end, upper, via = (column.astype(np.int64) for column in (plan.end, plan.upper, plan.via))
+    end, upper, encoding = (column.astype(np.int64) for column in (plan.end, plan.upper, plan.encoder))
     n_devices = len(plan.topology.devices)
-    ways, route = np.unique(np.stack([end, upper, via]), axis=1, return_inverse=True)
+    ways, route = np.unique(np.stack([end, upper, encoding]), axis=1, return_inverse=True)
     rates = np.array([_rates(plan.topology, costs, *way) for way in ways.T.tolist()])  # (R, 9)
     sizes = plan.sizes[:, None]
     end_s, transfer_s, work_s, to_via_s, encode_s = (rates[route, :5] * sizes).T  # (N,) each
@@ -50,18 +50,18 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
         return order, _running_sum(end_s[order], target[order] * n_devices + end[order])
 
     if plan.by_edge:
-        order, leaves_s = departures(via)
+        order, leaves_s = departures(encoding)
         busy_s = np.where(via_serial, way_s, encode_s)[order]
         hop_s = np.where(via_serial, 0.0, to_via_s + via_latency_s)[order]
-        ready_s = _reaches_s(via[order], leaves_s, end_s[order], hop_s)
-        bound_s = max(bound_s, _serve_bound_s(via[order], ready_s, busy_s, last_s[order]))
+        ready_s = _reaches_s(encoding[order], leaves_s, end_s[order], hop_s)
+        bound_s = max(bound_s, _serve_bound_s(encoding[order], ready_s, busy_s, last_s[order]))
 
     # A serial link is part of the receiver's work; what is left of it as a link takes no time.
     work_s = np.where(serial, last_s, work_s)
     transfer_s, latency_s = np.where(serial, 0.0, transfer_s), np.where(serial, 0.0, latency_s)
 
     # A receiver has a link from the end tier, and one from the edge.
-    link = np.where(goes_up, 2 * upper + (via >= 0), -1)
+    link = np.where(goes_up, 2 * upper + (encoding >= 0), -1)
     order, leaves_s = departures(link)
     group = link[order]  # sorted; every array below lies in this order of links
     transfer_s, latency_s, work_s = transfer_s[order], latency_s[order], work_s[order]
@@ -80,7 +80,7 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     return max(bound_s, _serve_bound_s(group, arrives_s, work_s, np.zeros_like(work_s)))
 
 
-def _rates(topology: Topology, costs: CostTable, end: int, upper: int, via: int) -> tuple[float, ...]:
+def _rates(topology: Topology, costs: CostTable, end: int, upper: int, encoding: int) -> tuple[float, ...]:
     """Return what a way costs.
 
     Seconds an image: on the end device, over the link up, on the upper device, over the link to the edge device
@@ -93,11 +93,11 @@ def _rates(topology: Topology, costs: CostTable, end: int, upper: int, via: int)
         return end_s, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     target = devices[upper]
     work_s = costs.service_s(target, 1)
-    if via < 0:
-        end_s += 0.0 if target.dependable else costs.encode_s(source, target.network, 1)
+    if encoding < 0:
+        end_s += 0.0 if target.trusted else costs.encode_s(source, target.network, 1)
         link, up_s = costs.link(source, target), costs.transfer_s(source, target, 1)
         return end_s, up_s, work_s, 0.0, 0.0, link.latency_s, 0.0, float(link.mode == "serial"), 0.0
-    encoder = devices[via]
+    encoder = devices[encoding]
     first, last = costs.link(source, encoder), costs.link(encoder, target)
     return (
         end_s,

@@ -1,8 +1,7 @@
-"""What each step of a job costs, and the paper's time for a scheme."""
+"""What each step of a job costs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from hddnn.errors import PlanError
-from hddnn.planning.equations import eq_1, eq_3, eq_5, eq_7, eq_8, eq_11
 from hddnn.system.topology import STEM_SUFFIX, TIERS, Device, Link, Tier, Topology
 
 
@@ -98,7 +96,7 @@ class CostTable:
                 f"no payload size for network {target.network} of {target.name}: give (raw, features) bytes "
                 f"an image; known are {', '.join(self.bytes_per_image) or 'none'}"
             ) from None
-        return (raw if target.dependable else features) * n_images
+        return (raw if target.trusted else features) * n_images
 
     def transfer_s(self, source: Device, target: Device, n_images: int) -> float:
         """Return the time in s that a payload of n_images occupies the link: 8 bytes / bandwidth."""
@@ -136,54 +134,3 @@ def tier_means_s(topology: Topology, tier: Tier, costs: CostTable, n_images: int
         return 0.0, tp_s
     source = topology.tier("end")[0]
     return fmean(costs.delay_s(source, device, n_images) for device in devices), tp_s
-
-
-def resolve_n_map(topology: Topology, costs: CostTable, job: JobShape, n_map: int | None = None) -> int:
-    """Return how many end devices feed one edge device: n_map, else the topology's, else eq. 7.
-
-    Raises PlanError when it is below 1, or when eq. 7 does not apply because an end device takes no time.
-    """
-    n_map = topology.n_map if n_map is None else n_map
-    if n_map is None:
-        images = int(job.sizes.max())
-        try:
-            return eq_7(
-                *tier_means_s(topology, "edge", costs, images), *tier_means_s(topology, "end", costs, images)
-            )
-        except ZeroDivisionError:
-            raise PlanError("eq. 7 gives no N_map when end devices take no time: set n_map") from None
-    if n_map < 1:
-        raise PlanError(f"n_map is {n_map}: at least one end device must feed an edge device")
-    return n_map
-
-
-def closed_form_s(
-    scheme: str, costs: CostTable, topology: Topology, job: JobShape, n_map: int | None = None
-) -> float:
-    """Return the paper's time for a scheme in s, from the tiers' mean times of one full batch.
-
-    n_map: for "mapping", as in resolve_n_map. Time to encode is left out, as in the paper's section 3.4.
-    NaN for a scheme that the paper does not have. Raises PlanError when the scheme lacks a tier.
-    Source: eq. 1, 3, 5 and 11.
-    """
-    images, n_tasks = int(job.sizes.max()), job.n_batches
-    count = {tier: len(topology.tier(tier)) for tier in TIERS}
-
-    def mean_s(tier: Tier) -> tuple[float, float]:
-        return tier_means_s(topology, tier, costs, images)
-
-    end_tc_s, end_tp_s = mean_s("end")
-    t_end_s = eq_1(n_tasks, count["end"], end_tc_s, end_tp_s)
-    if scheme == "end":
-        return t_end_s
-    if scheme == "end-cloud":
-        return eq_3(t_end_s, n_tasks, count["cloud"], *mean_s("cloud"))
-    if scheme == "end-edge":
-        return eq_5(t_end_s, n_tasks, count["edge"], *mean_s("edge"))
-    if scheme == "mapping":
-        theta_cloud = eq_8(count["end"], count["edge"], resolve_n_map(topology, costs, job, n_map))
-        end_edge_s = eq_5(t_end_s, n_tasks, count["edge"], *mean_s("edge"))
-        if theta_cloud == 0:  # the topology may have no cloud then
-            return end_edge_s
-        return eq_11(theta_cloud, eq_3(t_end_s, n_tasks, count["cloud"], *mean_s("cloud")), end_edge_s)
-    return math.nan

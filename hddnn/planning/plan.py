@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +13,17 @@ from hddnn.errors import PlanError, TrustViolation
 from hddnn.planning.costs import JobShape
 from hddnn.system.topology import Device, Topology
 
-__all__ = ["NO_DEVICE", "JobShape", "Plan", "make_routes"]
+__all__ = ["NO_DEVICE", "JobShape", "Parameter", "Plan", "make_routes"]
 
 NO_DEVICE = -1  # upper device of a batch that goes no further than its end device
+
+
+class Parameter(NamedTuple):
+    """A number by which a scheme chose the routes; units as in a cube ("1" for none), about: what it is."""
+
+    value: float
+    units: str
+    about: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +32,9 @@ class Plan:
 
     sizes: int64 (N,), images a batch. end, upper: int32 (N,), index into topology.devices; upper is NO_DEVICE
     when the batch goes no further. encoded: bool (N,), features instead of the raw images go up.
-    n_map: end devices an edge device, where the scheme has that. via: int32 (N,), the dependable edge device that
-    gets the images and encodes them for the upper one; NO_DEVICE, as everywhere by default: the end device does.
-    The arrays are read-only copies.
+    parameters: numbers by which the scheme chose them, by name; they become variables of the cube. encoder:
+    int32 (N,), the dependable edge device that gets the images and encodes them for the upper one; NO_DEVICE, as
+    everywhere by default: the end device does. The arrays are read-only copies.
 
     A plan that exists is right. Making one raises PlanError when the arrays do not fit each other, a batch is
     empty, a device has the wrong tier or images are encoded for a dependable one; and TrustViolation when images
@@ -37,18 +47,18 @@ class Plan:
     end: np.ndarray
     upper: np.ndarray
     encoded: np.ndarray
-    n_map: int | None = None
-    via: np.ndarray = field(default_factory=lambda: np.array(NO_DEVICE))
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    encoder: np.ndarray = field(default_factory=lambda: np.array(NO_DEVICE))
 
     def __post_init__(self) -> None:
-        if np.ndim(self.via) == 0:
-            object.__setattr__(self, "via", np.full(np.shape(self.sizes), self.via))
+        if np.ndim(self.encoder) == 0:
+            object.__setattr__(self, "encoder", np.full(np.shape(self.sizes), self.encoder))
         for name, dtype in (
             ("sizes", np.int64),
             ("end", np.int32),
             ("upper", np.int32),
             ("encoded", np.bool_),
-            ("via", np.int32),
+            ("encoder", np.int32),
         ):
             array = np.array(getattr(self, name), dtype=dtype)
             array.flags.writeable = False
@@ -72,7 +82,7 @@ class Plan:
     @property
     def by_edge(self) -> bool:
         """Tell whether edge devices encode what goes to a cloud."""
-        return bool((self.via != NO_DEVICE).any())
+        return bool((self.encoder != NO_DEVICE).any())
 
     def routes(self) -> dict[tuple[int, int], np.ndarray]:
         """Return the batch numbers, ascending, of each distinct (end, upper) pair of device indices."""
@@ -86,12 +96,12 @@ class Plan:
         return np.array([device.tier for device in self.topology.devices])
 
     @cached_property
-    def _dependable(self) -> np.ndarray:
-        return np.array([device.dependable for device in self.topology.devices], dtype=np.bool_)
+    def _trusted(self) -> np.ndarray:
+        return np.array([device.trusted for device in self.topology.devices], dtype=np.bool_)
 
     def _check(self) -> None:
         shape = (self.n_batches,)
-        for name in ("end", "upper", "encoded", "via"):
+        for name in ("end", "upper", "encoded", "encoder"):
             found = getattr(self, name).shape
             if found != shape:
                 raise PlanError(f"plan {self.scheme}: {name} has shape {found}, sizes {self.sizes.shape}")
@@ -99,24 +109,24 @@ class Plan:
             raise PlanError(f"plan {self.scheme}: sizes must list at least one batch, not {self.sizes.shape}")
         self._refuse(self.sizes < 1, "has no image")
         n_devices = len(self.topology.devices)
-        goes_up, goes_via = self.upper != NO_DEVICE, self.via != NO_DEVICE
+        goes_up, goes_round = self.upper != NO_DEVICE, self.encoder != NO_DEVICE
         self._refuse((self.end < 0) | (self.end >= n_devices), "has no such end device")
-        for name, devices in (("upper", self.upper), ("encoding", self.via)):
+        for name, devices in (("upper", self.upper), ("encoding", self.encoder)):
             self._refuse((devices < NO_DEVICE) | (devices >= n_devices), f"has no such {name} device")
         self._refuse(self._tiers[self.end] != "end", "starts on a device that is not of the end tier")
         self._refuse(goes_up & (self._tiers[self.upper] == "end"), "goes up to a device of the end tier")
-        must_encode = goes_up & ~self._dependable[self.upper]
+        must_encode = goes_up & ~self._trusted[self.upper]
         for bad, what in (
             (must_encode & ~self.encoded, "goes up as raw images to an undependable device"),
-            (goes_via & ~self._dependable[self.via], "is to be encoded by an undependable device"),
+            (goes_round & ~self._trusted[self.encoder], "is to be encoded by an undependable device"),
         ):
             self._refuse(bad, what, TrustViolation)
         self._refuse(self.encoded & ~must_encode, "is encoded, but for no undependable device")
-        self._refuse(goes_via & ~self.encoded, "has a device to encode it, and is not encoded")
+        self._refuse(goes_round & ~self.encoded, "has a device to encode it, and is not encoded")
         self._refuse(
-            goes_via & (self._tiers[self.via] != "edge"), "is to be encoded by a device that is no edge"
+            goes_round & (self._tiers[self.encoder] != "edge"), "is to be encoded by a device that is no edge"
         )
-        self._refuse(goes_via & (self._tiers[self.upper] != "cloud"), "is encoded at an edge, for no cloud")
+        self._refuse(goes_round & (self._tiers[self.upper] != "cloud"), "is encoded at an edge, for no cloud")
 
     def _refuse(self, bad: np.ndarray, why: str, kind: type[PlanError] = PlanError) -> None:
         """Raise an error naming the first batch for which `bad` (N,) is true."""
@@ -132,16 +142,15 @@ def make_routes(
     job: JobShape,
     end: np.ndarray,
     upper: np.ndarray | None = None,
-    n_map: int | None = None,
 ) -> Plan:
     """Return the checked plan of these routes, with images encoded exactly for undependable upper devices.
 
     end, upper: (N,) indices into topology.devices; upper None: no batch goes further. Raises PlanError.
     """
     upper = np.full(job.n_batches, NO_DEVICE) if upper is None else upper
-    dependable = np.array([device.dependable for device in topology.devices], dtype=np.bool_)
-    encoded = (upper != NO_DEVICE) & ~dependable[upper]
-    return Plan(scheme, topology, job.sizes, end, upper, encoded, n_map)
+    trusted = np.array([device.trusted for device in topology.devices], dtype=np.bool_)
+    encoded = (upper != NO_DEVICE) & ~trusted[upper]
+    return Plan(scheme, topology, job.sizes, end, upper, encoded)
 
 
 def encoded_at_edge(plan: Plan) -> Plan:
@@ -150,7 +159,7 @@ def encoded_at_edge(plan: Plan) -> Plan:
     Each end device sends to one of them, in turn; what goes to an undependable edge device is encoded where it
     was. Source: paper, section 4.8. Raises PlanError when there is nothing to encode with.
     """
-    edges = [i for i, d in enumerate(plan.topology.devices) if d.tier == "edge" and d.dependable]
+    edges = [i for i, d in enumerate(plan.topology.devices) if d.tier == "edge" and d.trusted]
     clouds = [i for i, d in enumerate(plan.topology.devices) if d.tier == "cloud"]
     for_cloud = plan.encoded & np.isin(plan.upper, clouds)
     if not for_cloud.any():
@@ -161,5 +170,5 @@ def encoded_at_edge(plan: Plan) -> Plan:
             "add one, or encode at the end"
         )
     _, rank = np.unique(plan.end, return_inverse=True)
-    via = np.where(for_cloud, np.array(edges)[rank % len(edges)], NO_DEVICE)
-    return replace(plan, via=via)
+    encoding = np.where(for_cloud, np.array(edges)[rank % len(edges)], NO_DEVICE)
+    return replace(plan, encoder=encoding)

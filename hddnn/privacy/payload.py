@@ -23,7 +23,7 @@ from hddnn.zoo import Card
 MAGIC = b"HDNN"
 DIGEST_BYTES = 16
 #: What is no features of a network's: images for a dependable device, and what stands in for features in a replay.
-IMAGES, STAND_IN = "images", "stand-in"
+IMAGES, PLACEHOLDER = "images", "placeholder"
 
 Kind = Literal["images", "features"]
 
@@ -32,7 +32,7 @@ Kind = Literal["images", "features"]
 class Header:
     """What a payload says of itself.
 
-    codec: of hddnn.privacy.codec, or "images" or "stand-in", which are bytes as they are; shape: of the array,
+    codec: of hddnn.privacy.codec, or "images" or "placeholder", which are bytes as they are; shape: of the array,
     the batch first; network: the one whose stem made the features, and stem: hash (hex) of that, both empty for
     images; version: of the sender's hddnn.
     """
@@ -61,7 +61,7 @@ def seal(array: np.ndarray, header: Header) -> np.ndarray:
 
     Raises PayloadError for features that are not finite, InputError for a codec that is not there.
     """
-    plain = header.codec in (IMAGES, STAND_IN)
+    plain = header.codec in (IMAGES, PLACEHOLDER)
     contents = array.tobytes() if plain else codec(header.codec).encode(array)
     head = json.dumps(asdict(header)).encode()
     parts = (MAGIC, len(head).to_bytes(4, "big"), head, _digest(head, contents), contents)
@@ -82,11 +82,11 @@ def unseal(payload: np.ndarray, card: Card) -> tuple[Header, np.ndarray]:
     for what, theirs, ours in (
         ("network", header.network, own.network),
         ("stem", header.stem[:12], own.stem[:12]),
-        ("shape", header.shape, header.shape if header.codec == STAND_IN else own.shape),
+        ("shape", header.shape, header.shape if header.codec == PLACEHOLDER else own.shape),
     ):
         if theirs != ours:
             raise _unlike(what, theirs, ours)
-    if header.codec in (IMAGES, STAND_IN):
+    if header.codec in (IMAGES, PLACEHOLDER):
         if len(contents) != math.prod(header.shape):
             raise PayloadError(
                 f"payload has {len(contents)} bytes; {header.shape} takes {math.prod(header.shape)}"

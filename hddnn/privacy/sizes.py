@@ -22,7 +22,7 @@ def payload_bytes(topology: Topology, codec_name: str, images: np.ndarray) -> di
     What compressed features take depends on the images: it is the mean over the first ones of them, uint8
     (N, H, W, 3). Raises InputError for a codec that is not there.
     """
-    encoded = {d.network for d in topology.devices if not d.dependable}
+    encoded = {d.network for d in topology.devices if not d.trusted}
     sizes = {}
     for network in topology.networks:
         bundle = zoo.bundle(network)

@@ -82,11 +82,11 @@ def cores_s(plan: Plan, costs: CostTable, cores: int) -> float:
     """Return the least time in s that so many cores take for all that the devices do under a plan."""
     total_s, devices = 0.0, plan.topology.devices
     for batch, size in enumerate(plan.sizes.tolist()):
-        end, upper, via = plan.end_device(batch), plan.upper_device(batch), int(plan.via[batch])
+        end, upper, encoding = plan.end_device(batch), plan.upper_device(batch), int(plan.encoder[batch])
         total_s += costs.service_s(end, size) * end.threads
         if upper is not None:
             total_s += costs.service_s(upper, size) * upper.threads
-            if not upper.dependable:
-                encoder = end if via == NO_DEVICE else devices[via]
+            if not upper.trusted:
+                encoder = end if encoding == NO_DEVICE else devices[encoding]
                 total_s += costs.encode_s(encoder, upper.network, size) * encoder.threads
     return total_s / cores

@@ -14,7 +14,7 @@ import numpy as np
 
 from hddnn.api import Observer
 from hddnn.data.datasets import Job
-from hddnn.engines.dask.client.discovery import Peer, by_machine
+from hddnn.engines.dask.client.discovery import DiscoveredDevice, by_machine
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.dask.wire.connecting import close, connect
 from hddnn.engines.dask.wire.messages import PROBE, TIME, DeviceSpec
@@ -138,13 +138,13 @@ async def _measure(
 ) -> Measured:
     client = await connect(engine.scheduler_address, tls)
     try:
-        peers = engine.peers
-        for name, peer in peers.items():
-            if peer.seconds_per_image is None:
+        discovered = engine.discovered
+        for name, found in discovered.items():
+            if found.seconds_per_image is None:
                 raise ClusterError(f"device {name} keeps to modelled times; start it without --emulate")
         batch_size = engine.job.batch_size
-        networks = await _networks(client, topology, peers, batch_size, engine.codec, rounds, observer)
-        links = await _links(client, topology, peers, rounds, observer)
+        networks = await _networks(client, topology, discovered, batch_size, engine.codec, rounds, observer)
+        links = await _links(client, topology, discovered, rounds, observer)
     finally:
         await close(client)
     return Measured(
@@ -155,7 +155,7 @@ async def _measure(
 async def _networks(
     client: Any,
     topology: Topology,
-    peers: dict[str, Peer],
+    discovered: dict[str, DiscoveredDevice],
     batch_size: int,
     codec: str,
     rounds: int,
@@ -164,15 +164,15 @@ async def _networks(
     held = {device.name: ("", *DeviceSpec.of(topology, device.name).stems) for device in topology.devices}
     total, found = sum(map(len, held.values())), dict[tuple[str, str], Spread]()
 
-    async def ask(machine: list[Peer]) -> None:
-        for peer in machine:  # one at a time: together they would slow each other down
-            for stem in held[peer.name]:
-                ask = getattr(client.rpc(peer.address), TIME)
+    async def ask(machine: list[DiscoveredDevice]) -> None:
+        for one in machine:  # one at a time: together they would slow each other down
+            for stem in held[one.name]:
+                ask = getattr(client.rpc(one.address), TIME)
                 times = await ask(stem=stem, batch_size=batch_size, codec=codec, rounds=rounds)
-                found[peer.name, stem] = Spread.of(times)
+                found[one.name, stem] = Spread.of(times)
                 observer.measured("networks", len(found), total)
 
-    await asyncio.gather(*(ask(machine) for machine in by_machine(peers.values())))
+    await asyncio.gather(*(ask(machine) for machine in by_machine(discovered.values())))
     return tuple(
         NetworkTime(
             name, f"{stem}{STEM_SUFFIX}" if stem else topology.device(name).network, found[name, stem]
@@ -183,7 +183,11 @@ async def _networks(
 
 
 async def _links(
-    client: Any, topology: Topology, peers: dict[str, Peer], rounds: int, observer: ProfileObserver
+    client: Any,
+    topology: Topology,
+    discovered: dict[str, DiscoveredDevice],
+    rounds: int,
+    observer: ProfileObserver,
 ) -> tuple[LinkTime, ...]:
     pairs = {
         (low, high): _some(list(product(topology.tier(low), topology.tier(high))))
@@ -193,8 +197,8 @@ async def _links(
     for (low, high), between in pairs.items():
         latencies, bandwidths = [], []
         for source, target in between:  # one at a time: they may share a wire
-            ask = getattr(client.rpc(peers[source.name].address), PROBE)
-            taken = await ask(name=target.name, address=peers[target.name].address, rounds=rounds)
+            ask = getattr(client.rpc(discovered[source.name].address), PROBE)
+            taken = await ask(name=target.name, address=discovered[target.name].address, rounds=rounds)
             latencies.append(Spread.of(np.array(taken[0][1]) / 2))
             bandwidths.append(bandwidth(taken))
             done += 1

@@ -72,7 +72,7 @@ def inference_time(cube: xr.Dataset) -> list[Comparison]:
 
 def _software(cube: xr.Dataset) -> str:
     """Say in which runtimes the networks ran, where the cube does."""
-    runtimes = dict.fromkeys(re.findall(r"runtime='([^']+)'", str(cube.attrs.get("stand_ins", ""))))
+    runtimes = dict.fromkeys(re.findall(r"runtime='([^']+)'", str(cube.attrs.get("substitutes", ""))))
     return f"Other software: ours runs in {' and '.join(runtimes)}." if runtimes else ""
 
 

@@ -85,7 +85,6 @@ _SCHEME_VARIABLES = {
     "coarse_mean_confidence": ("1", "mean confidence of the coarse answers given"),
     "fine_mean_confidence": ("1", "mean confidence of the fine answers given"),
     "interrupted": ("1", "whether the run was stopped before its end"),
-    "n_map": ("1", "end devices that feed one edge device; NaN where the scheme has no such number"),
 }
 
 
@@ -100,7 +99,7 @@ def from_records(
 
     Dims: scheme, batch, device, transfer (each payload, of all schemes, as transfer_*), and image for
     `coarse_label` and `fine_label`, the classes of the data set that were answered (-1: no answer, -2: a class
-    that the data set does not have), and their confidence. Times are seconds of scenario time. A confidence is
+    that the data set does not have), and their confidence. Times are seconds of model time. A confidence is
     the network's probability of its answer, at the temperature of its card; an engine that predicts has none
     (NaN).
     """
@@ -137,7 +136,6 @@ def from_records(
         "coarse_mean_confidence": [r.mean_confidence("coarse") for r in rows],
         "fine_mean_confidence": [r.mean_confidence("fine") for r in rows],
         "interrupted": [r.interrupted for r in rows],
-        "n_map": [np.nan if r.plan.n_map is None else float(r.plan.n_map) for r in rows],
     }
     image_attributes = {
         "units": "1",
@@ -149,10 +147,11 @@ def from_records(
         data[name] = (("scheme", "batch"), batch[name], {"units": units, "long_name": long_name})
     for name, (units, long_name) in _SCHEME_VARIABLES.items():
         data[name] = (("scheme",), np.array(scheme[name]), {"units": units, "long_name": long_name})
+    data |= _parameters(rows)
     for name, (units, long_name) in _DEVICE_VARIABLES.items():
         values = stack([getattr(r, name) for r in rows])
         data[name] = (("scheme", "device"), values, {"units": units, "long_name": long_name})
-    data |= _ledger(schemes, rows)
+    data |= _transfers(schemes, rows)
     for stage in ("coarse", "fine"):
         attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
         data[f"{stage}_label"] = (("scheme", "image"), stack([r.labels[stage] for r in rows]), attrs)
@@ -170,6 +169,18 @@ def from_records(
     return _writable(xr.Dataset(data, coords, {**environment(), **attributes}))
 
 
+def _parameters(rows: Sequence[Record]) -> dict[str, Any]:
+    """Return the numbers by which schemes chose their routes, as variables of dim scheme; NaN: it has none."""
+    data: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in rows for name in row.plan.parameters):
+        one = next(row.plan.parameters[name] for row in rows if name in row.plan.parameters)
+        given = [row.plan.parameters.get(name) for row in rows]
+        values = np.array([np.nan if each is None else float(each.value) for each in given])
+        about = f"{one.about}; NaN where the scheme has no such number"
+        data[name] = (("scheme",), values, {"units": one.units, "long_name": about})
+    return data
+
+
 def _paths(*devices: np.ndarray) -> np.ndarray:
     """Return the devices that a batch visited, in order, joined by arrows; twice in a row counts once."""
     path = devices[0]
@@ -179,7 +190,7 @@ def _paths(*devices: np.ndarray) -> np.ndarray:
     return path
 
 
-def _ledger(schemes: Sequence[str], rows: Sequence[Record]) -> dict[str, Any]:
+def _transfers(schemes: Sequence[str], rows: Sequence[Record]) -> dict[str, Any]:
     """Return the transfers of all schemes, one after another, as variables of dim transfer."""
     parts = [columns(record.transfers) for record in rows]
     scheme = np.repeat(np.array(schemes), [len(part["batch"]) for part in parts])

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ import numpy as np
 from hddnn._util import given
 from hddnn._util.validation import differences
 from hddnn.errors import HddnnError, InputError
-from hddnn.planning.plan import NO_DEVICE, JobShape, Plan
+from hddnn.planning.plan import NO_DEVICE, JobShape, Parameter, Plan
 from hddnn.results.records import Answer, Recorder
 from hddnn.results.transfers import Transfer
 from hddnn.system.topology import Topology
@@ -35,11 +36,11 @@ _BEGINS = b'{"job": '
 #: What a recorder tells, by the names of its methods.
 _TOLD = ("submitted", "transferred", "answered", "fault", "left")
 #: The routes of a plan, and the types that they are written as.
-_ROUTES = {"end": "i4", "upper": "i4", "encoded": "?", "via": "i4"}
+_ROUTES = {"end": "i4", "upper": "i4", "encoded": "?", "encoder": "i4"}
 
 
 @dataclass(frozen=True)
-class Course:
+class PlannedRun:
     """What a scheme makes of a job: the plan, and the finish times predicted from what devices measured."""
 
     plan: Plan
@@ -50,16 +51,17 @@ class Course:
 class Journal:
     """The journal of one scheme of a job, open for one process at a time; enter it around the run.
 
-    facts: what the job is; the journal of another one is refused. begun_s: when the last thing of an earlier run
-    was told, s from job start, 0 without one. resumed: batches that it answered in full.
+    identity: what the job is; the journal of another one is refused. begun_s: when the last thing of an earlier
+    run was told, s from job start, 0 without one. resumed: batches that it answered in full.
 
     Raises InputError when the file holds the journal of another job or something else, cannot be written, or is
     in use by another process.
     """
 
-    def __init__(self, folder: Path, scheme: str, facts: Mapping[str, Any]) -> None:
-        self.path = folder / f"{scheme}{SUFFIX}"
-        self._facts = {"scheme": scheme, **facts}
+    def __init__(self, folder: Path, scheme: str, identity: Mapping[str, Any]) -> None:
+        # A scheme's options may hold what is no part of a file's name.
+        self.path = folder / (re.sub(r"[^\w.:=+-]", "_", scheme) + SUFFIX)
+        self._identity = {"scheme": scheme, **identity}
         self._failure = ""
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -87,21 +89,23 @@ class Journal:
         """Tell whether every batch was answered in full."""
         return bool(self._plan) and not self._missing
 
-    def course(self, topology: Topology, shape: JobShape) -> Course | None:
-        """Return the course that an earlier run took, None when there was none."""
+    def planned(self, topology: Topology, shape: JobShape) -> PlannedRun | None:
+        """Return what an earlier run planned, None when there was none."""
         if not self._plan:
             return None
         arrays = {name: _array(self._plan[name], dtype) for name, dtype in _ROUTES.items()}
-        n_map = self._plan["n_map"]
-        plan = Plan(self._facts["scheme"], topology, np.asarray(shape.sizes), n_map=n_map, **arrays)
-        return Course(plan, self._plan["closed_form_s"], self._plan["bound_s"])
+        parameters = {name: Parameter(*values) for name, values in self._plan["parameters"].items()}
+        plan = Plan(
+            self._identity["scheme"], topology, np.asarray(shape.sizes), parameters=parameters, **arrays
+        )
+        return PlannedRun(plan, self._plan["closed_form_s"], self._plan["bound_s"])
 
-    def begin(self, course: Course) -> None:
-        """Write down what the job is, and its course. Raises HddnnError when it cannot be written."""
-        plan = course.plan
+    def begin(self, run: PlannedRun) -> None:
+        """Write down what the job is, and its run. Raises HddnnError when it cannot be written."""
+        plan = run.plan
         routes = {name: _text(getattr(plan, name), dtype) for name, dtype in _ROUTES.items()}
-        predicted = {"closed_form_s": course.closed_form_s, "bound_s": course.bound_s}
-        self._write({"job": self._facts, "plan": {**routes, "n_map": plan.n_map, **predicted}})
+        predicted = {"closed_form_s": run.closed_form_s, "bound_s": run.bound_s}
+        self._write({"job": self._identity, "plan": {**routes, "parameters": dict(plan.parameters), **predicted}})
         self._check()
 
     def restore(self, recorder: Recorder) -> None:
@@ -151,7 +155,7 @@ class Journal:
                 raise ValueError("not the first line of one that was cut short")
             header, *events = [json.loads(line) for line in text[:end].splitlines()] or [None]
             begun = header is not None
-            differing = differences(header["job"], self._facts) if begun else []
+            differing = differences(header["job"], self._identity) if begun else []
             self._plan: dict[str, Any] = header["plan"] if begun else {}
             self._events = [_told(event) for event in events]
             upper = _array(self._plan["upper"], _ROUTES["upper"]) if begun else ()

@@ -50,7 +50,7 @@ def run_figure(cube: xr.Dataset) -> Figure:
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, handlelength=4
     )
     given = cube.attrs
-    note = "" if given["time_scale"] == 1 else "; times are the scenario's"
+    note = "" if given["time_scale"] == 1 else "; times are model time"
     title = f"{given['topology_name']}: {given['images']} images of {given['data_set']}; {how(cube)}{note}"
     figure.suptitle(title, parse_math=False)
     return figure

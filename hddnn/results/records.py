@@ -66,7 +66,7 @@ class Answer:
 class Record:
     """The measured course of one plan; arrays over its N batches and its I images.
 
-    Times are seconds from job start in scenario time (wall time / time scale), NaN where a step did not happen.
+    Times are seconds from job start in model time (wall time / time scale), NaN where a step did not happen.
     steps: {step: float (N,)}; correct: {"coarse"|"fine": float (N,)}, NaN where there is no such answer;
     labels: {"coarse"|"fine": int32 (I,)}, classes of the data set, NO_ANSWER or UNKNOWN_CLASS.
     confidence: {"coarse"|"fine": float32 (I,)}, the network's calibrated probability of each label; NaN where
@@ -115,8 +115,8 @@ class Record:
     @property
     def encoded(self) -> np.ndarray:
         """Return whether features instead of the images went up, bool (N,), on the way that each batch went."""
-        dependable = np.array([device.dependable for device in self.plan.topology.devices] + [True])
-        return ~dependable[self.upper]  # -1, no device, is the last
+        trusted = np.array([device.trusted for device in self.plan.topology.devices] + [True])
+        return ~trusted[self.upper]  # -1, no device, is the last
 
     @property
     def encode_s(self) -> np.ndarray:
@@ -218,7 +218,7 @@ class Recorder:
         self._attempts[batch] += 1
 
     def transferred(self, transfer: Transfer) -> None:
-        """Enter a payload that left its sender, or a refusal, into the ledger."""
+        """Enter a payload that left its sender, or a refusal, into the transfers."""
         self.note("transferred", transfer=transfer)
         self._transfers.append(transfer)
         if transfer.source != CLIENT and not transfer.refused:
@@ -253,14 +253,14 @@ class Recorder:
         last = "fine" if self._plan.upper[batch] >= 0 else "coarse"
         if stage == last:
             self._end(batch, OK, at_s)
-        self._tell(stage, batch)
+        self._notify(stage, batch)
         return True
 
     def ended_as(self, batch: int, outcome: str, at_s: float) -> None:
         """End a batch without its last answer; an ended batch stays as it is."""
         if not self._outcome[batch]:
             self._end(batch, outcome, at_s)
-            self._tell("coarse-only" if outcome == COARSE_ONLY else "failed", batch)
+            self._notify("coarse-only" if outcome == COARSE_ONLY else "failed", batch)
 
     def fault(self, device: str, at_s: float) -> None:
         """Note that a device is being taken away from now on; its first fault counts."""
@@ -319,6 +319,6 @@ class Recorder:
         self._outcome[batch] = outcome
         self._ended_s = max(self._ended_s, at_s)
 
-    def _tell(self, stage: Stage, batch: int) -> None:
+    def _notify(self, stage: Stage, batch: int) -> None:
         if self._progress is not None:
             self._progress(stage, batch, self.ended(batch))

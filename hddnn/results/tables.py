@@ -216,9 +216,9 @@ def _links(system: Topology) -> Group:
         table.add_row(link.source, link.target, link.mode, f"{link.latency_s:g}", rate, f"{link.jitter_s:g}")
     if not system.links:
         table.add_row("none", "", "", "", "", "")
-    n_map = "by equation 7" if system.n_map is None else str(system.n_map)
+    options = [f"{name}:{option}={value}" for name, of in system.schemes.items() for option, value in of.items()]
     title = "Links, each receiving device has its own"
-    return _titled(title, table, f"End devices that feed one edge device under mapping: {n_map}")
+    return _titled(title, table, f"Options of schemes: {', '.join(options)}" if options else "")
 
 
 def plain_table() -> Table:
@@ -259,7 +259,7 @@ def _notes(cube: xr.Dataset) -> str:
     notes = []
     if cube.attrs["time_scale"] != 1:
         scale = cube.attrs["time_scale"]
-        notes.append(f"Times are seconds of the scenario; each took {scale:g} s here.")
+        notes.append(f"Times are seconds of model time; each took {scale:g} s here.")
     if bool(cube.overrun.any()):
         notes.append("Overran: a device took longer than its modelled time; such times are too long.")
     if bool(cube.interrupted.any()):

@@ -1,4 +1,4 @@
-"""The ledger: which payload went from where to where, and what it showed of the images."""
+"""Transfers: which payload went from where to where, and what it showed of the images."""
 
 from __future__ import annotations
 

@@ -1,50 +1,55 @@
-"""Schemes: pure functions from (topology, job, costs) to a plan, one file each, found by name."""
+"""Schemes: where each batch goes, decided before the job starts; classes found by name, entry point or path.
+
+A scheme of your own derives from `Scheme`; see the page "Your own scheme" and `hddnn.testing.check_scheme`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from hddnn._util.extensions import Extensions
 from hddnn._util.validation import unknown
 from hddnn.errors import PlanError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import JobShape, Plan, encoded_at_edge
-from hddnn.schemes import end, end_cloud, end_edge, mapping
+from hddnn.schemes.base import Scheme, Style
 from hddnn.system.topology import Topology
+
+__all__ = ["ENCODERS", "FOR_REQUESTS", "SCHEMES", "Scheme", "Style", "make_plan"]
 
 #: Where images for an undependable cloud are encoded.
 ENCODERS = ("end", "edge")
+#: Takes single requests (`hddnn serve`) unless another is asked for: both tiers answer, the slow cloud is spared.
+FOR_REQUESTS = "end-edge"
 
-#: The registry: put a scheme of your own in it under its name.
-SCHEMES: dict[str, Callable[[Topology, JobShape, CostTable], Plan]] = {
-    end.NAME: end.plan,
-    end_cloud.NAME: end_cloud.plan,
-    end_edge.NAME: end_edge.plan,
-    mapping.NAME: mapping.plan,
-}
+SCHEMES = Extensions(
+    "scheme",
+    "hddnn.schemes",
+    Scheme,  # type: ignore[type-abstract]
+    {
+        "end": "hddnn.schemes.fixed:End",
+        "end-cloud": "hddnn.schemes.fixed:EndCloud",
+        "end-edge": "hddnn.schemes.fixed:EndEdge",
+        "mapping": "hddnn.schemes.mapping:Mapping",
+    },
+)
 
 
 def make_plan(
-    scheme: str,
-    topology: Topology,
-    job: JobShape,
-    costs: CostTable,
-    *,
-    n_map: int | None = None,
-    encode_at: str = "end",
+    scheme: Scheme | str, topology: Topology, job: JobShape, costs: CostTable, *, encode_at: str = "end"
 ) -> Plan:
     """Return the plan of a job under a scheme.
 
-    n_map: end devices an edge device, instead of the topology's or eq. 7's; only Mapping has that number,
-    and one call for each of several schemes may pass it to all.
-    encode_at: "end", or "edge": dependable edge devices encode what goes to undependable clouds.
-    Raises PlanError for an unknown scheme (naming those there are) or a tier that the scheme lacks.
+    Args:
+        scheme: An object, or a text as for `SCHEMES.make`.
+        topology: Devices, links and trust.
+        job: Its batches; only their number and sizes count.
+        costs: What devices and links take.
+        encode_at: "end", or "edge": dependable edge devices encode what goes to undependable clouds.
+
+    Raises:
+        InputError: There is no such scheme.
+        PlanError: The scheme has no plan for this topology, or there is nothing to encode with.
     """
-    if scheme not in SCHEMES:
-        raise PlanError(f"unknown scheme {scheme!r}: choose from {', '.join(SCHEMES)}")
     if encode_at not in ENCODERS:
         raise PlanError(unknown("place to encode at", encode_at, ENCODERS))
-    if scheme == mapping.NAME:
-        plan = mapping.plan(topology, job, costs, n_map)
-    else:
-        plan = SCHEMES[scheme](topology, job, costs)
+    plan = SCHEMES.make(scheme).plan(topology, job, costs)
     return encoded_at_edge(plan) if encode_at == "edge" else plan

@@ -55,7 +55,7 @@ class Cancel:
 
 
 @dataclass(frozen=True)
-class Tell:
+class Notify:
     """Tell a ticket's owner of an answer, row `row` of its batch, or why there is none."""
 
     ticket: Ticket
@@ -65,7 +65,7 @@ class Tell:
     why: str = ""
 
 
-Action = Send | Cancel | Tell
+Action = Send | Cancel | Notify
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Dispatcher:
             if ticket.ended or (stage == "coarse" and ticket.coarse):
                 continue
             ticket.coarse |= stage == "coarse"
-            told.append(Tell(ticket, stage, final, row))
+            told.append(Notify(ticket, stage, final, row))
             if final:
                 self._end(ticket)
             elif batch.sent.upper is None:
@@ -284,10 +284,10 @@ class Dispatcher:
                 (self._again if ticket.coarse else self._fresh).appendleft(ticket)
         return actions
 
-    def _short(self, ticket: Ticket, why: str) -> Tell:
+    def _short(self, ticket: Ticket, why: str) -> Notify:
         """End an image without its last answer; the stage named is the first that is missing."""
         self._end(ticket)
-        return Tell(ticket, "fine" if ticket.coarse and self._goes_up else "coarse", True, why=why)
+        return Notify(ticket, "fine" if ticket.coarse and self._goes_up else "coarse", True, why=why)
 
     def _end(self, ticket: Ticket) -> None:
         ticket.ended = True

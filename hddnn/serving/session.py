@@ -15,7 +15,7 @@ import numpy as np
 
 from hddnn import zoo
 from hddnn.engines.common import network_cards
-from hddnn.engines.dask.client.lowering import Bundle
+from hddnn.engines.dask.client.lowering import BatchGroup
 from hddnn.engines.dask.client.sender import Sender
 from hddnn.engines.dask.client.supervisor import Pauses, keep_devices
 from hddnn.engines.dask.client.system import System, open_system
@@ -26,7 +26,7 @@ from hddnn.errors import ClusterError, DataError, InputError
 from hddnn.privacy.codec import DEFAULT
 from hddnn.results.records import COARSE_ONLY, LOST, OK
 from hddnn.serving.calls import Call
-from hddnn.serving.dispatcher import NEVER_S, Action, Cancel, Dispatcher, Send, Tell
+from hddnn.serving.dispatcher import NEVER_S, Action, Cancel, Dispatcher, Notify, Send
 from hddnn.serving.replies import Health, Reply
 from hddnn.serving.ways import features, image_shape, routes
 from hddnn.system.topology import Topology
@@ -128,28 +128,30 @@ class AsyncSession:
     def _open(self, system: System, stack: AsyncExitStack) -> None:
         """Begin to listen to the devices of a system, and to drive what is sent to them."""
         self._client = client = system.client
-        self._roster, self._processes = system.roster, system.processes
+        self._membership, self._processes = system.membership, system.processes
         self.dashboard_link = system.dashboard_link
         self._job = f"{client.id}/{uuid.uuid4().hex[:12]}"
         self._sender = Sender(
             client,
-            system.roster.peers,
+            system.membership.discovered,
             name=self._job,
             topic=system.topic,
             features=self._features,
             images=self._images_of,
-            told=self,
+            listener=self,
             timeout_s=None,
         )
         self._wake = asyncio.Event()
-        client.subscribe_topic(system.topic, self._heard)
-        stack.enter_context(system.roster.followed_by(self))
-        for name in system.roster.gone:
+        client.subscribe_topic(system.topic, self._on_message)
+        stack.enter_context(system.membership.followed_by(self))
+        for name in system.membership.gone:
             self.left(name)
         self._driver = asyncio.create_task(self._drive())
         if system.processes is not None and self._restart:
             names = [device.name for device in self.topology.devices]
-            keeping = keep_devices(system.processes, names, Pauses(), lambda line: None, system.roster.gone)
+            keeping = keep_devices(
+                system.processes, names, Pauses(), lambda line: None, system.membership.gone
+            )
             keeper = asyncio.create_task(keeping)
             stack.push_async_callback(ended, keeper)
         stack.push_async_callback(self._close)
@@ -195,7 +197,7 @@ class AsyncSession:
 
     def health(self) -> Health:
         """Return which devices are live, and how many images are under way."""
-        running, gone = self._client.status == "running", self._roster.gone
+        running, gone = self._client.status == "running", self._membership.gone
         live = {device.name: running and device.name not in gone for device in self.topology.devices}
         any_end = any(live[device.name] for device in self.topology.tier("end"))
         return Health(live, self._dispatcher.waiting, self._dispatcher.queue, any_end)
@@ -236,38 +238,40 @@ class AsyncSession:
                 self._under_way.pop(action.number, None)
                 self._sender.cancel(action.number)
             else:
-                self._tell(action, now_s, answers, device)
+                self._notify(action, now_s, answers, device)
 
     def _send(self, send: Send) -> None:
         devices, number = self.topology.devices, send.number
         self._under_way[number] = send
         upper = None if send.upper is None else devices[send.upper]
         self._sender.send(
-            Bundle(number, devices[send.end], upper, (number,), (len(send.tickets),), send.coarse)
+            BatchGroup(number, devices[send.end], upper, (number,), (len(send.tickets),), send.coarse)
         )
 
-    def _images_of(self, bundle: Bundle) -> np.ndarray:
-        tickets = self._under_way[bundle.number].tickets
+    def _images_of(self, group: BatchGroup) -> np.ndarray:
+        tickets = self._under_way[group.number].tickets
         return np.stack([ticket.call.images[ticket.image] for ticket in tickets])
 
-    def _tell(self, tell: Tell, now_s: float, answers: tuple[np.ndarray, np.ndarray], device: str) -> None:
-        ticket, answered = tell.ticket, tell.row >= 0
+    def _notify(
+        self, notice: Notify, now_s: float, answers: tuple[np.ndarray, np.ndarray], device: str
+    ) -> None:
+        ticket, answered = notice.ticket, notice.row >= 0
         label, confidence, response_s = None, float("nan"), now_s - ticket.came_s
         if answered:
             labels = self._cards[self.topology.device(device).network].labels
-            label, confidence = labels[answers[0][tell.row]], float(answers[1][tell.row])
-            self._telemetry.answered(tell.stage, device, response_s)
-        if tell.final:
-            self._telemetry.ended(OK if answered else COARSE_ONLY if tell.stage == "fine" else LOST)
+            label, confidence = labels[answers[0][notice.row]], float(answers[1][notice.row])
+            self._telemetry.answered(notice.stage, device, response_s)
+        if notice.final:
+            self._telemetry.ended(OK if answered else COARSE_ONLY if notice.stage == "fine" else LOST)
         by = device if answered else ""
         ticket.call.take(
-            Reply(ticket.image, tell.stage, label, confidence, by, response_s, tell.final, tell.why)
+            Reply(ticket.image, notice.stage, label, confidence, by, response_s, notice.final, notice.why)
         )
 
     # ---- told by the sender and the devices
 
-    def leaving(self, bundle: Bundle, image_bytes: int) -> None:
-        """A batch's images are about to leave; a session keeps no ledger."""
+    def leaving(self, group: BatchGroup, image_bytes: int) -> None:
+        """A batch's images are about to leave; a session keeps no list of transfers."""
 
     def accepted(self, number: int) -> None:
         """A batch's images are on their end device: send its tasks."""
@@ -295,7 +299,7 @@ class AsyncSession:
         self._dispatcher.joined(self._index[device])
         self._wake.set()
 
-    def _heard(self, event: tuple[float, dict[str, Any]]) -> None:
+    def _on_message(self, event: tuple[float, dict[str, Any]]) -> None:
         """Take what a device tells: answers; of losses its tasks' ends tell, too."""
         _, message = event
         if message["job"] != self._job or message["stage"] not in ("coarse", "fine"):

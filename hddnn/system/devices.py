@@ -105,12 +105,12 @@ class Device(CheckedModel, _DeviceFields):
 
     network: a packaged network's name or a bundle's path; runtime: what computes it, None for what the
     network's card says;
-    dependable: may receive raw images; every end device of a topology is (the topology sees to that);
+    trusted: may receive raw images; every end device of a topology is (the topology sees to that);
     seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with that
     network's stem; a device without one runs at its own speed.
     """
 
-    dependable: bool = True
+    trusted: bool = True
     seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
 
 
@@ -152,7 +152,7 @@ class DeviceEntry(_DeviceFields):
             start = 1 if self.first is None else self.first
             names = [f"{self.name}-{number}" for number in range(start, start + self.count)]
         settings = self.model_dump(include={"tier", "network", "threads", "runtime", "seconds_per_image"})
-        one = Device(name=self.name, dependable=self.trust == "dependable", **settings)
+        one = Device(name=self.name, trusted=self.trust == "dependable", **settings)
         return [one.model_copy(update={"name": name}) for name in names]
 
 
@@ -163,6 +163,10 @@ class LinkEntry(_LinkFields):
     target: Tier = Field(alias="to")
 
 
+#: By scheme, its options on this topology, where a user gives none: {"mapping": {"n_map": 2}}.
+SchemeOptions = dict[str, dict[str, bool | int | float | str | None]]
+
+
 class TopologyFile(StrictModel):
     """A whole topology file."""
 
@@ -170,7 +174,7 @@ class TopologyFile(StrictModel):
     description: Prose = ""
     devices: tuple[DeviceEntry, ...]
     links: tuple[LinkEntry, ...] = ()
-    n_map: Count | None = None
+    schemes: SchemeOptions = Field(default_factory=dict)
 
     @field_validator("devices")
     @classmethod
@@ -212,7 +216,7 @@ def entries_of(devices: Iterable[Device]) -> list[dict[str, Any]]:
         entry["network"] = one.network
         entry |= {} if one.threads == 1 else {"threads": one.threads}
         entry |= {} if one.runtime is None else {"runtime": one.runtime}
-        entry["trust"] = "dependable" if one.dependable else "undependable"
+        entry["trust"] = "dependable" if one.trusted else "undependable"
         if one.seconds_per_image:
             own = list(one.seconds_per_image) == [one.network]
             entry["seconds_per_image"] = (

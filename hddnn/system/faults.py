@@ -10,7 +10,7 @@ What a fault means, in every engine:
     drop       a share of the payloads sent to it (of an end device: of the batches) is lost; the sender notices
                after its timeout. A seeded hash decides which, so that a repeated run loses the same ones
 
-Times are seconds of the scenario from the job's start. A fault that begins "after so many tasks" does so when the
+Times are seconds of model time from the job's start. A fault that begins "after so many tasks" does so when the
 client has that many of the device's answers.
 """
 

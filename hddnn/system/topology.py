@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from hddnn._util import yaml12
 from hddnn._util.validation import first_problem, read_yaml, unknown
@@ -21,10 +21,10 @@ from hddnn.system.devices import (
     STEM_SUFFIX,
     TIERS,
     CheckedModel,
-    Count,
     Device,
     Link,
     Prose,
+    SchemeOptions,
     Tier,
     TopologyFile,
     check_count,
@@ -40,7 +40,7 @@ _PACKAGED = Path(__file__).parent / "topologies"
 class Topology(CheckedModel):
     """Devices and the links between their tiers.
 
-    n_map: end devices that feed one edge device under the Mapping scheme; None: by equation 7.
+    schemes: options of schemes that hold here unless a user gives others: {"mapping": {"n_map": 2}}.
     Raises TopologyError when a name stands twice, no end device is there, an end device is not dependable,
     or two links join the same tiers.
     """
@@ -49,7 +49,7 @@ class Topology(CheckedModel):
     description: Prose = ""
     devices: tuple[Device, ...]
     links: tuple[Link, ...] = ()
-    n_map: Count | None = None
+    schemes: SchemeOptions = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -103,7 +103,7 @@ class Topology(CheckedModel):
             description=file.description,
             devices=tuple(device for _, device in devices),
             links=tuple(link for _, link in links),
-            n_map=file.n_map,
+            schemes=file.schemes,
         )
 
     def tier(self, tier: Tier) -> tuple[Device, ...]:
@@ -154,7 +154,7 @@ class Topology(CheckedModel):
     def to_yaml(self) -> str:
         """Return the text of a file that describes this topology."""
         data: dict[str, Any] = {"name": self.name}
-        data |= self.model_dump(include={"description", "n_map"}, exclude_defaults=True)
+        data |= self.model_dump(include={"description", "schemes"}, exclude_defaults=True)
         data["devices"] = entries_of(self.devices)
         data["links"] = [
             {"from": link.source, "to": link.target}
@@ -193,7 +193,7 @@ def _check(
                 "every device needs its own"
             )
         seen[device.name] = path
-        if device.tier == "end" and not device.dependable:
+        if device.tier == "end" and not device.trusted:
             raise TopologyError(
                 f"{where}: {path}.trust: 'undependable' is not allowed for an end device, where the raw "
                 "images start; allowed: dependable"

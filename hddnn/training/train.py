@@ -49,7 +49,7 @@ class TrainingObserver:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingRun:
     """What a training needs besides its recipe.
 
     start: a packaged network, a bundle's folder, or a file of weights (.safetensors, or a state dict in .pt) to
@@ -68,7 +68,7 @@ class Course:
 
 
 def train(
-    course: Course,
+    run: TrainingRun,
     out: Path,
     data_root: Path,
     *,
@@ -88,11 +88,11 @@ def train(
     check_place(out)
     test = load_dataset("cifar100", data_root, download=download)
     images, held_out = split(load_training_images(data_root, test.labels))
-    return train_on(course, out, images, held_out, test, resume=resume, observer=observer)
+    return train_on(run, out, images, held_out, test, resume=resume, observer=observer)
 
 
 def train_on(
-    course: Course,
+    run: TrainingRun,
     out: Path,
     images: Images,
     held_out: Images,
@@ -103,33 +103,33 @@ def train_on(
 ) -> Bundle:
     """Train on `images`, as `train` does; temperature and accuracies along the way are of `held_out`."""
     observer = observer or TrainingObserver()
-    recipe = course.recipe
+    recipe = run.recipe
     checkpoint = checkpoint_path(out)
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint} is of a training that was stopped; go on with --resume, or remove it")
     if resume and not checkpoint.exists():
         raise InputError(f"there is no {checkpoint} to go on with; begin without --resume, or see to --out")
-    device = chosen_device(course.device)
-    torch.set_num_threads(course.threads)
+    device = chosen_device(run.device)
+    torch.set_num_threads(run.threads)
     # Read now: they may be the very networks that this training is to replace.
-    teachers, start = [zoo.bundle(teacher) for teacher in recipe.teachers], _told_start(course.start)
-    blank = not _may_know_held_out(course.start)
+    teachers, start = [zoo.bundle(teacher) for teacher in recipe.teachers], _told_start(run.start)
+    blank = not _may_know_held_out(run.start)
     trainer = Trainer(
-        _begin(course, images),
+        _begin(run, images),
         recipe,
         images,
         _taught(teachers, images, observer),
-        seed=course.seed,
+        seed=run.seed,
         device=device,
-        workers=course.workers,
-        precision=course.precision,
+        workers=run.workers,
+        precision=run.precision,
         origin={
-            "network": course.network,
-            "start": course.start,
+            "network": run.network,
+            "start": run.start,
             "answers of": ", ".join(teacher.digest[:12] for teacher in teachers),
             "device": device,
-            "threads": course.threads,
-            "workers": course.workers,
+            "threads": run.threads,
+            "workers": run.workers,
         },
     )
     if checkpoint.exists():
@@ -146,12 +146,12 @@ def train_on(
         trainer.finish(),
         out,
         test,
-        architecture=course.network,
+        architecture=run.network,
         task=recipe.task,
-        training=_told(course, device, len(images), trainer) | {"start": start} | _taught_by(teachers),
+        training=_told(run, device, len(images), trainer) | {"start": start} | _taught_by(teachers),
         # Nothing can be fitted on images that the weights may have learned from before.
         held_out=held_out if blank else None,
-        threads=course.threads,
+        threads=run.threads,
     )
     checkpoint.unlink(missing_ok=True)
     return made
@@ -171,18 +171,18 @@ def chosen_device(wanted: str) -> str:
     return wanted
 
 
-def _begin(course: Course, images: Images) -> Network:
-    torch.manual_seed(course.seed)
-    network = build(course.network, len(images.labels.levels[course.recipe.task]))
-    if course.start is None:
+def _begin(run: TrainingRun, images: Images) -> Network:
+    torch.manual_seed(run.seed)
+    network = build(run.network, len(images.labels.levels[run.recipe.task]))
+    if run.start is None:
         return network
-    path = Path(course.start)
+    path = Path(run.start)
     if path.is_file():
         network.load_plain(_read_state(path))
     else:
-        bundle = zoo.bundle(course.start)
-        if bundle.card.labels != images.labels.levels[course.recipe.task]:
-            raise InputError(f"{course.start} answers other classes than {course.network} is to learn")
+        bundle = zoo.bundle(run.start)
+        if bundle.card.labels != images.labels.levels[run.recipe.task]:
+            raise InputError(f"{run.start} answers other classes than {run.network} is to learn")
         for module, file in ((network.stem, bundle.stem_path), (network.body, bundle.body_path)):
             load_weights(module, read_weights(file))
     return network
@@ -229,16 +229,16 @@ def _taught_by(teachers: Sequence[Bundle]) -> dict[str, Any]:
     return {"taught_by": told} if told else {}
 
 
-def _told(course: Course, device: str, images: int, trainer: Trainer) -> dict[str, Any]:
+def _told(run: TrainingRun, device: str, images: int, trainer: Trainer) -> dict[str, Any]:
     """Return what a card says of how its weights were made."""
-    recipe = {key: value for key, value in asdict(course.recipe).items() if key not in ("task", "epochs")}
+    recipe = {key: value for key, value in asdict(run.recipe).items() if key not in ("task", "epochs")}
     return {
         "data": f"{images} of CIFAR-100's training images",
-        "epochs": course.recipe.epochs,
+        "epochs": run.recipe.epochs,
         "recipe": recipe,
-        "seed": course.seed,
+        "seed": run.seed,
         "duration_s": round(trainer.seconds),
-        "hardware": hardware(device, course.threads),
+        "hardware": hardware(device, run.threads),
         "precision": trainer.precision,
         "versions": {"hddnn": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }

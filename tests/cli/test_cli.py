@@ -350,7 +350,7 @@ def test_a_real_run_as_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert [line.split(",")[0] for line in lines[1:]] == [
         "answers of resnet34: 120 images", "devices: 2 ready", "end: 3 of 3 batches", "end-edge: 3 of 3 batches",
     ]  # fmt: skip
-    assert "Times are seconds of the scenario" in done.stdout
+    assert "Times are seconds of model time" in done.stdout
     with xr.open_dataset("results/run.nc") as cube:
         assert (cube.outcome == "ok").all()
         assert cube.attrs["compute"] == "replay"

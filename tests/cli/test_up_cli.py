@@ -80,7 +80,7 @@ def test_status_tells_of_each_device(up: Up) -> None:
         ("edge", "resnet34"),
     ]
     for one in found.values():
-        assert (one["state"], one["queue"], one["dependable"]) == ("live", 0, True)
+        assert (one["state"], one["queue"], one["trusted"]) == ("live", 0, True)
         assert 0 < one["round_trip_s"] < 1
         assert one["memory_bytes"] > 5e7
 
@@ -96,7 +96,7 @@ def test_status_tells_what_is_missing_or_silent_or_unknown(up: Up, tmp_path: Pat
         "edge-1": "unknown",
     }
     assert found["cloud-1"]["network"] == "wrn16_4"
-    assert found["cloud-1"]["dependable"] is False
+    assert found["cloud-1"]["trusted"] is False
     words = ["status", "--address", up.starts[-1], "--topology", str(other), "--wait", "0.1"]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 1
@@ -125,7 +125,7 @@ def test_a_system_that_cannot_start_says_why(up: Up, tmp_path: Path) -> None:
         ),
         (
             ("--port", "0", "--tls", "none"),
-            "hddnn: none has no authority.crt; make it with `hddnn certs none`\n",
+            f"hddnn: none has no authority.crt; make it with `hddnn certs none --topology {up.topology}`\n",
         ),
     ):
         words = ("-m", "hddnn", "up", "--topology", str(up.topology), *options)

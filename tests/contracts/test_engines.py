@@ -127,7 +127,7 @@ def test_bytes_up_are_those_of_the_payload(record: Record) -> None:
         expected = 0
         if upper >= 0:
             card = zoo.bundle(devices[upper].network).card
-            expected = size * (card.raw_bytes if devices[upper].dependable else card.feature_bytes)
+            expected = size * (card.raw_bytes if devices[upper].trusted else card.feature_bytes)
         # What a payload says of itself takes some more.
         assert expected <= record.bytes_up[batch] <= expected + 400
 
@@ -138,7 +138,7 @@ def test_the_ledger_has_every_payload_once_and_images_only_for_those_who_may_see
     for batch in range(plan.n_batches):
         upper = plan.upper_device(batch)
         if upper is not None:
-            kind = "images" if upper.dependable else "features"
+            kind = "images" if upper.trusted else "features"
             expected.add((batch, plan.end_device(batch).name, upper.name, kind))
     found = [(t.batch, t.source, t.target, t.kind) for t in record.transfers]
     assert len(found) == len(set(found))
@@ -146,24 +146,24 @@ def test_the_ledger_has_every_payload_once_and_images_only_for_those_who_may_see
     for transfer in record.transfers:
         assert not transfer.refused
         assert transfer.codec == ("float32" if transfer.kind == "features" else "")
-        assert transfer.kind == "features" or topology.device(transfer.target).dependable
+        assert transfer.kind == "features" or topology.device(transfer.target).trusted
         assert 0 <= transfer.at_s <= record.makespan_s
     up = [t.n_bytes for t in record.transfers if t.source != "client"]
     assert sum(up) == record.bytes_up.sum()
 
 
 def test_edge_devices_encode_where_they_are_asked_to(engine: Engine) -> None:
-    if not any(device.tier == "edge" and device.dependable for device in engine.topology.devices):
+    if not any(device.tier == "edge" and device.trusted for device in engine.topology.devices):
         with pytest.raises(PlanError, match="no dependable edge"):
             make_plan("end-cloud", engine.topology, engine.job, engine.costs(), encode_at="edge")
         return
     plan = make_plan("end-cloud", engine.topology, engine.job, engine.costs(), encode_at="edge")
     record = engine.execute(plan)
     assert record.complete
-    assert (record.encoder == plan.via).all()
+    assert (record.encoder == plan.encoder).all()
     names = [device.name for device in engine.topology.devices]
     for batch in range(plan.n_batches):
-        way = [names[index] for index in (plan.end[batch], plan.via[batch], plan.upper[batch])]
+        way = [names[index] for index in (plan.end[batch], plan.encoder[batch], plan.upper[batch])]
         hops = [(t.source, t.target, t.kind) for t in record.transfers if t.batch == batch]
         assert sorted(hops) == sorted(
             [("client", way[0], "images"), (way[0], way[1], "images"), (way[1], way[2], "features")]

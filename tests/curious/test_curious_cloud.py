@@ -55,7 +55,7 @@ def pieces(images: np.ndarray) -> list[bytes]:
 
 
 @dataclass
-class Course:
+class Visit:
     """A job that runs in a thread: its record, when it is through."""
 
     engine: DaskEngine
@@ -63,7 +63,7 @@ class Course:
     encode_at: str = "end"
     record: Record | None = None
 
-    def __enter__(self) -> Course:
+    def __enter__(self) -> Visit:
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
@@ -143,7 +143,7 @@ def test_nobody_but_the_edge_device_gets_images(
     wanted = pieces(job.data.images[: job.images])
     assert len(wanted) > 4 * job.images
 
-    with Course(engine, "end-edge") as course:
+    with Visit(engine, "end-edge") as visit:
         held = images_held(stranger, ends)
         for end, keys in held.items():
             # By its own name, by none, by the scheduler's; and another device's is its certificate's to say.
@@ -172,7 +172,7 @@ def test_nobody_but_the_edge_device_gets_images(
     for who, (n_bytes, found) in searched(stranger, curious, wanted).items():
         assert n_bytes > 500, who
         assert not found, who
-    record = course.record
+    record = visit.record
     assert record is not None
     assert record.complete
     refusals = [transfer for transfer in record.transfers if transfer.refused]
@@ -190,11 +190,11 @@ def test_a_cloud_that_is_sent_features_is_sent_no_image(
     curious = [at["cloud"], at["other"]]
     stranger.run(eavesdropping.listen, workers=curious)
     stranger.run_on_scheduler(eavesdropping.listen)
-    with Course(engine, "end-cloud", encode_at) as course:
+    with Visit(engine, "end-cloud", encode_at) as visit:
         pass
     found = searched(stranger, curious, pieces(job.data.images[: job.images]))
     assert {who: n for who, (_, n) in found.items() if n} == {}
-    record = course.record
+    record = visit.record
     assert record is not None
     assert record.complete
     sent = [transfer for transfer in record.transfers if transfer.target in ("cloud", "other")]
@@ -209,7 +209,7 @@ def test_who_says_he_is_the_edge_device_is_found_out_by_his_certificate(
     engine: DaskEngine, stranger: Client, tls: Path | None
 ) -> None:
     at = addresses(stranger)
-    with Course(engine, "end-edge") as course:
+    with Visit(engine, "end-edge") as visit:
         held = images_held(stranger, [at["end-1"]])
         said = stranger.run(
             eavesdropping.ask,
@@ -220,8 +220,8 @@ def test_who_says_he_is_the_edge_device_is_found_out_by_his_certificate(
         )[at["cloud"]]
     # Without certificates an address is all there is to go by: the limit that the README states.
     assert said.startswith("OK" if tls is None else "TrustViolation")
-    assert course.record is not None
-    refusals = {transfer.target for transfer in course.record.transfers if transfer.refused}
+    assert visit.record is not None
+    refusals = {transfer.target for transfer in visit.record.transfers if transfer.refused}
     assert refusals == (set() if tls is None else {"cloud"})  # whoever it says that it is
 
 
@@ -234,14 +234,14 @@ def test_without_the_guard_the_same_search_finds_the_images(
     stranger.run_on_scheduler(eavesdropping.listen)
     # The edge device's, too: the scheduler asks any of those that hold a result.
     stranger.run(eavesdropping.lower_the_guard, workers=[at["end-1"], at["edge"]])
-    with Course(engine, "end-edge") as course:
+    with Visit(engine, "end-edge") as visit:
         keys = images_held(stranger, [at["end-1"]])[at["end-1"]]
         said = stranger.run(
             eavesdropping.ask, address=at["end-1"], keys=keys, who=at["cloud"], workers=[at["cloud"]]
         )
         assert said[at["cloud"]] == f"OK, {len(keys)} given"
         assert stranger.run_on_scheduler(eavesdropping.gather, keys=keys) == f"OK, {len(keys)} given"
-    assert course.record is not None
-    assert course.record.complete
+    assert visit.record is not None
+    assert visit.record.complete
     for who, (_, found) in searched(stranger, [at["cloud"]], wanted).items():
         assert found >= 20 * 4, who  # pieces of each image of at least one batch

@@ -8,8 +8,8 @@ import numpy as np
 from systems import Shape, costs_of, tiers
 
 from hddnn.data.datasets import Job
+from hddnn.engines.common import make_work
 from hddnn.engines.sim.simulation import Simulation
-from hddnn.engines.work import make_work
 from hddnn.planning.plan import Plan
 from hddnn.policies import PolicySettings, make_policy
 from hddnn.results.records import Progress, Record, Recorder

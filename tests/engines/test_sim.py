@@ -43,7 +43,7 @@ def test_on_the_papers_system_it_takes_the_lower_bound(sample: Dataset, scheme: 
 def test_it_is_never_quicker_than_the_lower_bound(
     topology: Topology, scheme: str, encode_at: str, policy: str
 ) -> None:
-    edges = any(d.tier == "edge" and d.dependable for d in topology.devices)
+    edges = any(d.tier == "edge" and d.trusted for d in topology.devices)
     plan = plan_of(scheme, 17, topology, encode_at=encode_at if edges else "end", n_map=1)
     record = simulate(plan, policy=policy, settings=PolicySettings(deadline_s=1e6))
     assert record.complete
@@ -63,7 +63,7 @@ def test_jitter_is_the_seeds() -> None:
 
 def test_a_coarse_answer_does_not_wait_for_the_features() -> None:
     end = device("end-0", "end", 0.001, cloud_net=0.004)
-    plan = plan_of("end-cloud", 2, system(end, device("cloud-0", "cloud", 0.001, dependable=False)))
+    plan = plan_of("end-cloud", 2, system(end, device("cloud-0", "cloud", 0.001, trusted=False)))
     record = simulate(plan)
     assert record.steps["coarse"] == pytest.approx([0.05, 0.3], abs=1e-3)  # 50 ms to answer, 200 to encode
     assert record.steps["fine"] == pytest.approx([0.3, 0.55], abs=1e-3)
@@ -133,5 +133,5 @@ def test_whatever_happens_every_batch_ends_once_and_the_same_way_again(
     assert (record.outcome[answered] == "ok").all()
     assert (record.attempts[answered] > 0).all()
     for transfer in record.transfers:
-        assert transfer.kind == "features" or MANY.device(transfer.target).dependable
+        assert transfer.kind == "features" or MANY.device(transfer.target).trusted
     assert_same(record, simulate(plan, faults, policy, chosen))

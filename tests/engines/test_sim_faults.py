@@ -7,9 +7,9 @@ import pytest
 from simulating import BEAT_S, ONE, plan_of, simulate
 from systems import costs_of, tiers
 
+from hddnn.engines.common import make_work
 from hddnn.engines.sim.faults import START_S
 from hddnn.engines.sim.simulation import NO_WORKER_S
-from hddnn.engines.work import make_work
 from hddnn.policies import PolicySettings
 from hddnn.system.topology import Link
 
@@ -76,7 +76,7 @@ def test_a_short_silence_is_not_noticed() -> None:
 def test_a_late_answer_is_a_duplicate_and_its_time_wasted() -> None:
     record = simulate(plan_of("end", 24, tiers(2, 1, 1)), "hang:end-0@0.02s+2s,slow:end-1x2", "monitor")
     assert record.complete
-    # The bundle that it was at; what waited behind that was taken back.
+    # The group that it was at; what waited behind that was taken back.
     assert record.duplicates.tolist() == [1, 0] * 4 + [0] * 16
     assert record.attempts.tolist()[:8] == [2, 1] * 4
     assert record.wasted_s.sum() == pytest.approx(2.0 + 4 * 0.05, abs=1e-3)
@@ -127,4 +127,4 @@ def test_images_for_a_dead_device_are_refused_and_for_a_silent_one_time_out() ->
         record = simulate(plan, f"{kind}:end-1", "reassign", PolicySettings(timeout_s=0.3))
         assert record.complete
         assert set(record.end) == {0}
-        assert record.makespan_s > 0.3 + 0.2  # its four batches, a bundle, were tried in vain first
+        assert record.makespan_s > 0.3 + 0.2  # its four batches, a group, were tried in vain first

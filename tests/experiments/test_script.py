@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from systems import packaged_system
 
 from hddnn.data.datasets import Job
-from hddnn.experiments.script import Settings, Stand, command, stand_in
+from hddnn.experiments.script import Settings, Testbed, command, substitute
 from hddnn.experiments.sweep import Dim, Variable
 from hddnn.results import cubes
 
@@ -102,20 +102,20 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 def test_an_engine_is_kept_while_it_is_asked_for(tmp_path: Path, small_job: Job) -> None:
     settings = Settings("test", tmp_path / "a.nc", engine="closed")
     few, many = packaged_system(1, 1, 1), packaged_system(2, 1, 1)
-    with Stand(settings) as stand:
-        first = stand.engine(few, small_job)
-        assert stand.engine(few, small_job) is first
-        assert stand.engine(many, small_job) is not first
-        assert stand.engine(few, small_job) is not first
-    with Stand(settings, keep=2) as stand:
-        both = [stand.engine(system, small_job) for system in (few, many)]
-        assert [stand.engine(system, small_job) for system in (few, many)] == both
+    with Testbed(settings) as testbed:
+        first = testbed.engine(few, small_job)
+        assert testbed.engine(few, small_job) is first
+        assert testbed.engine(many, small_job) is not first
+        assert testbed.engine(few, small_job) is not first
+    with Testbed(settings, keep=2) as testbed:
+        both = [testbed.engine(system, small_job) for system in (few, many)]
+        assert [testbed.engine(system, small_job) for system in (few, many)] == both
 
 
 def test_a_run_comes_with_what_was_to_be_expected(tmp_path: Path, small_job: Job) -> None:
     system = packaged_system(2, 1, 1, seconds_per_image=1e-3, latency_s=0.02)
-    with Stand(Settings("test", tmp_path / "a.nc", engine="closed")) as stand:
-        ran = stand.run("end-edge", system, small_job)
+    with Testbed(Settings("test", tmp_path / "a.nc", engine="closed")) as testbed:
+        ran = testbed.run("end-edge", system, small_job)
     assert ran.record.complete
     assert ran.record.makespan_s == pytest.approx(ran.closed_form_s, rel=0.05)  # the last batch is smaller
     assert 0 < ran.bound_s <= ran.closed_form_s
@@ -134,6 +134,6 @@ def test_a_written_cube_says_what_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tier", ["end", "edge", "cloud"])
 def test_every_tier_has_a_stand_in(tier: str) -> None:
-    on = stand_in(tier)
+    on = substitute(tier)
     assert on.threads >= 1
     assert (on.threads == 1) or tier != "end"

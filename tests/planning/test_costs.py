@@ -15,7 +15,7 @@ from systems import PAYLOAD, Shape, costs_of, device, system, systems, tiers
 from hddnn.engines.clocks import DeviceClock, LinkClock
 from hddnn.errors import PlanError
 from hddnn.planning.bounds import lower_bound_s
-from hddnn.planning.costs import CostTable, closed_form_s, resolve_n_map, tier_means_s
+from hddnn.planning.costs import CostTable, tier_means_s
 from hddnn.planning.plan import NO_DEVICE, Plan, make_routes
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.system.topology import Device, Link, Topology
@@ -36,7 +36,7 @@ def finish_s(plan: Plan, costs: CostTable, order: np.ndarray | None = None) -> f
     for batch in range(plan.n_batches) if order is None else order:
         end, upper, images = plan.end_device(batch), plan.upper_device(batch), int(plan.sizes[batch])
         busy_s = costs.service_s(end, images)
-        if upper is not None and not upper.dependable and plan.via[batch] == NO_DEVICE:
+        if upper is not None and not upper.trusted and plan.encoder[batch] == NO_DEVICE:
             busy_s += costs.encode_s(end, upper.network, images)
         clock = clocks[plan.end[batch]]
         left_s = clock.finish(clock.begin(0.0), busy_s, NOT_REAL).done_s
@@ -49,8 +49,8 @@ def finish_s(plan: Plan, costs: CostTable, order: np.ndarray | None = None) -> f
     while leaves:
         left_s, batch, index = heapq.heappop(leaves)
         source, images = devices[index], int(plan.sizes[batch])
-        encodes = plan.via[batch] != NO_DEVICE and source.tier == "end"
-        target = int(plan.via[batch] if encodes else plan.upper[batch])
+        encodes = plan.encoder[batch] != NO_DEVICE and source.tier == "end"
+        target = int(plan.encoder[batch] if encodes else plan.upper[batch])
         if target == NO_DEVICE:
             continue
         device = devices[target]
@@ -101,7 +101,7 @@ def test_payload_and_delay_go_by_trust() -> None:
     topology = system(
         device("end", "end", 0.001),
         device("trusted", "edge", 0.001),
-        device("other", "edge", 0.001, dependable=False),
+        device("other", "edge", 0.001, trusted=False),
         links=[Link(source="end", target="edge", latency_s=0.5, bandwidth_bps=1e6)],
     )
     costs = costs_of(topology)
@@ -150,7 +150,7 @@ def test_tier_means() -> None:
     mixed = system(
         device("end", "end", 0.001),
         device("a", "edge", 0.001),
-        device("b", "edge", 0.003, dependable=False),
+        device("b", "edge", 0.003, trusted=False),
         links=[Link(source="end", target="edge", bandwidth_bps=1e6)],
     )
     assert tier_means_s(mixed, "edge", costs_of(mixed), 50) == pytest.approx(((1.2288 + 26.2144) / 2, 0.1))
@@ -191,11 +191,11 @@ def problems(draw: st.DrawFn) -> tuple[Plan, CostTable, np.ndarray]:
     upper = np.array(draw(st.lists(st.sampled_from(uppers), min_size=n, max_size=n)))
     order = np.array(draw(st.permutations(range(n))))
     plan = make_routes("any", topology, job, end, upper)
-    encoders = [i for i, d in enumerate(topology.devices) if d.tier == "edge" and d.dependable]
+    encoders = [i for i, d in enumerate(topology.devices) if d.tier == "edge" and d.trusted]
     if encoders:
-        clouds = [i for i, d in enumerate(topology.devices) if d.tier == "cloud" and not d.dependable]
-        via = draw(st.lists(st.sampled_from([NO_DEVICE, *encoders]), min_size=n, max_size=n))
-        plan = replace(plan, via=np.where(np.isin(plan.upper, clouds), via, NO_DEVICE))
+        clouds = [i for i, d in enumerate(topology.devices) if d.tier == "cloud" and not d.trusted]
+        encoding = draw(st.lists(st.sampled_from([NO_DEVICE, *encoders]), min_size=n, max_size=n))
+        plan = replace(plan, encoder=np.where(np.isin(plan.upper, clouds), encoding, NO_DEVICE))
     return plan, costs_of(topology), order
 
 
@@ -215,7 +215,7 @@ def test_no_scheme_beats_the_bound(
     scheme: str, topology: Topology, n_batches: int, last: int, n_map: int
 ) -> None:
     costs = costs_of(topology)
-    dependable_edge = any(d.tier == "edge" and d.dependable for d in topology.devices)
+    dependable_edge = any(d.tier == "edge" and d.trusted for d in topology.devices)
     for encode_at in ENCODERS[: 1 + dependable_edge]:
         plan = make_plan(
             scheme, topology, Shape.of(n_batches, 50, last), costs, n_map=n_map, encode_at=encode_at
@@ -238,7 +238,7 @@ def one_chain(end_s: float, cloud_s: float, stem_s: float = 0.0, **link: Any) ->
     topology = system(
         device("end-1", "end", end_s, cloud_net=stem_s),
         device("end-2", "end", end_s, cloud_net=stem_s),
-        device("cloud", "cloud", cloud_s, dependable=False),
+        device("cloud", "cloud", cloud_s, trusted=False),
         links=[Link(source="end", target="cloud", **link)],
     )
     return make_plan("end-cloud", topology, Shape.of(10), costs_of(topology)), costs_of(topology)
@@ -286,7 +286,7 @@ def test_the_batch_that_leaves_second_may_be_the_short_one(mode: str) -> None:
     topology = system(
         device("end", "end", 0.05),
         device("edge", "edge", 0.0, cloud_net=0.03),
-        device("cloud", "cloud", 0.0, dependable=False),
+        device("cloud", "cloud", 0.0, trusted=False),
         links=[link],
     )
     costs = costs_of(topology)

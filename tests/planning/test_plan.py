@@ -78,11 +78,11 @@ def test_a_million_batches() -> None:
         ({"upper": [1, 3, -1, 4]}, "batch 0 .* goes up to a device of the end tier"),
         ({"encoded": [True, True, False, True]}, "batch 0 .* no undependable device"),
         ({"encoded": [False, True, True, True]}, "batch 2 .* no undependable device"),
-        ({"via": [-1, -1]}, r"via has shape \(2,\)"),
-        ({"via": [-1, -1, -1, 5]}, "batch 3 .* no such encoding device"),
-        ({"via": [-1, -1, -1, 0]}, "batch 3 .* a device that is no edge"),
-        ({"via": [2, -1, -1, -1]}, "batch 0 .* a device to encode it, and is not encoded"),
-        ({"via": [-1, 2, -1, -1]}, "batch 1 .* encoded at an edge, for no cloud"),
+        ({"encoder": [-1, -1]}, r"encoder has shape \(2,\)"),
+        ({"encoder": [-1, -1, -1, 5]}, "batch 3 .* no such encoding device"),
+        ({"encoder": [-1, -1, -1, 0]}, "batch 3 .* a device that is no edge"),
+        ({"encoder": [2, -1, -1, -1]}, "batch 0 .* a device to encode it, and is not encoded"),
+        ({"encoder": [-1, 2, -1, -1]}, "batch 1 .* encoded at an edge, for no cloud"),
     ],
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
@@ -95,7 +95,7 @@ def test_refuses(changes: dict[str, Any], message: str) -> None:
     [
         ({"encoded": [False, False, False, True]}, "batch 1 .* raw images to an undependable"),
         ({"encoded": [False, True, False, False]}, "batch 3 .* raw images to an undependable"),
-        ({"via": [-1, -1, -1, 3]}, "batch 3 .* encoded by an undependable"),
+        ({"encoder": [-1, -1, -1, 3]}, "batch 3 .* encoded by an undependable"),
     ],
 )
 def test_no_plan_shows_images_to_an_undependable_device(changes: dict[str, Any], message: str) -> None:
@@ -108,24 +108,24 @@ def test_no_route_of_raw_images_to_an_undependable_device_can_be_made(
     topology: Topology, data: st.DataObject
 ) -> None:
     index = st.integers(-1, len(topology.devices) - 1)
-    end, upper, via, encoded = (
+    end, upper, encoder, encoded = (
         data.draw(st.lists(kind, min_size=3, max_size=3)) for kind in (index, index, index, st.booleans())
     )
     try:
-        made = Plan("any", topology, [1, 1, 1], end, upper, encoded, via=via)  # type: ignore[arg-type]
+        made = Plan("any", topology, [1, 1, 1], end, upper, encoded, encoder=encoder)  # type: ignore[arg-type]
     except PlanError:
         return
     for batch in range(3):
-        upper_device, encoder = made.upper_device(batch), made.via[batch]
+        upper_device, encoder = made.upper_device(batch), made.encoder[batch]
         seen = [] if upper_device is None or made.encoded[batch] else [upper_device]
         seen += [] if encoder == NO_DEVICE else [topology.devices[encoder]]
-        assert all(device.dependable for device in [made.end_device(batch), *seen])
+        assert all(device.trusted for device in [made.end_device(batch), *seen])
 
 
 def test_the_encoding_edge_devices_are_taken_in_turn() -> None:
     topology = tiers(3, 4, 1)  # edge-0 and edge-2 are dependable: indices 3 and 5
     made = make_routes("test", topology, Shape.of(6), np.arange(6) % 3, np.array([7, 7, 7, 7, 3, 4]))
-    assert encoded_at_edge(made).via.tolist() == [3, 5, 3, 3, NO_DEVICE, NO_DEVICE]
+    assert encoded_at_edge(made).encoder.tolist() == [3, 5, 3, 3, NO_DEVICE, NO_DEVICE]
     none = make_routes("test", tiers(1, 0, 1), Shape.of(2), np.zeros(2, int), np.ones(2, int))
     with pytest.raises(PlanError, match="no dependable edge device to encode at"):
         encoded_at_edge(none)

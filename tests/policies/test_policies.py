@@ -35,17 +35,17 @@ def world(policy: str, plan: Plan, settings: PolicySettings | None = None, **mor
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("bundle", [1, 3])
+@pytest.mark.parametrize("group", [1, 3])
 @pytest.mark.parametrize("encode_at", ENCODERS)
 def test_without_failures_each_batch_goes_its_planned_way_once(
-    policy: str, scheme: str, bundle: int, encode_at: str
+    policy: str, scheme: str, group: int, encode_at: str
 ) -> None:
     plan = plan_of(scheme, encode_at=encode_at)
-    it = world(policy, plan, bundle=bundle).run()
+    it = world(policy, plan, group=group).run()
     assert it.ended.all()
     assert not it.outcomes
-    ways = {batch: (a.end, a.via, a.upper) for _, a in it.sent for batch in a.batches}
-    planned = list(zip(plan.end, plan.via, plan.upper, strict=True))
+    ways = {batch: (a.end, a.encoder, a.upper) for _, a in it.sent for batch in a.batches}
+    planned = list(zip(plan.end, plan.encoder, plan.upper, strict=True))
     assert [ways[batch] for batch in range(plan.n_batches)] == planned
     assert sum(len(a.batches) for _, a in it.sent) == plan.n_batches
     assert all(len(times) == 1 for times in it.answers.values())
@@ -96,7 +96,7 @@ def test_whatever_happens_every_batch_is_answered_once(
     policy: str,
     scheme: str,
     faults: list[Any],
-    bundle: int,
+    group: int,
     seed: int,
     share: float,
     factor: float,
@@ -104,7 +104,7 @@ def test_whatever_happens_every_batch_is_answered_once(
 ) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_of(scheme, 30, encode_at=encode_at)
-    it = world(policy, plan, PolicySettings(attempts=1000), bundle=bundle)
+    it = world(policy, plan, PolicySettings(attempts=1000), group=group)
     it.lost = lambda device, batch: rng.random() < share
     it.slow(1, factor)
     for kind, victim, begin_s, back_s in faults:
@@ -199,7 +199,7 @@ def test_reassign_loses_nothing_to_bad_luck() -> None:
 
 def test_reassign_begins_a_round_when_all_that_was_left_of_the_last_was_answered_meanwhile() -> None:
     rng = np.random.default_rng(824)
-    it = world("reassign", plan_of("mapping", 30), PolicySettings(attempts=1000), bundle=3)
+    it = world("reassign", plan_of("mapping", 30), PolicySettings(attempts=1000), group=3)
     it.lost = lambda device, batch: rng.random() < 0.2
     it.slow(1, 10.0)
     it.crash(EDGES[0], 0.5)
@@ -385,10 +385,10 @@ def test_without_an_edge_device_to_encode_the_end_device_does() -> None:
     it.run()
     assert it.ended.all()
     assert not it.outcomes
-    vias = [attempt.via for _, attempt in it.sent]
+    vias = [attempt.encoder for _, attempt in it.sent]
     assert vias[0] == 3
     assert vias[-1] == -1
-    late = [attempt.via for at_s, attempt in it.sent if at_s > 0.13]
+    late = [attempt.encoder for at_s, attempt in it.sent if at_s > 0.13]
     assert set(late) == {-1}
 
 
@@ -407,14 +407,14 @@ def test_the_fallbacks_edge_devices_answer_what_another_was_to_encode(policy: st
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("bundle", [1, 3])
+@pytest.mark.parametrize("group", [1, 3])
 def test_a_job_begun_again_sends_what_is_missing_and_asks_no_end_device_twice(
-    policy: str, scheme: str, bundle: int
+    policy: str, scheme: str, group: int
 ) -> None:
     plan = plan_of(scheme)
-    coarse = np.random.default_rng(bundle).random(plan.n_batches) < 0.6
+    coarse = np.random.default_rng(group).random(plan.n_batches) < 0.6
     ended = coarse & ((plan.upper < 0) | (np.arange(plan.n_batches) % 3 == 0))
-    it = world(policy, plan, bundle=bundle)
+    it = world(policy, plan, group=group)
     it.policy.resume(coarse, ended)
     it.run()
     assert it.policy.open == 0

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn.engines.liveness import PATIENCE
-from hddnn.engines.sim.device import Machine
+from hddnn.engines.sim.device import SimDevice
 from hddnn.engines.sim.simulation import Simulation
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
@@ -67,17 +67,17 @@ class World(Simulation):
         settings: PolicySettings | None = None,
         *,
         window: int = 4,
-        bundle: int = 1,
+        group: int = 1,
         detect_s: float = 0.1,
     ) -> None:
         ends = [i for i, device in enumerate(plan.topology.devices) if device.tier == "end"]
         work = Work(
             plan,
             costs,
-            dict.fromkeys(plan.routes(), bundle),
+            dict.fromkeys(plan.routes(), group),
             dict.fromkeys(ends, window),
             lower_bound_s(plan, costs),
-            slack_s=0.1 * bundle,  # what a bundle of these takes, and as much again
+            slack_s=0.1 * group,  # what a group of these takes, and as much again
         )
         super().__init__(
             make_policy(policy, work, settings or PolicySettings()),
@@ -87,12 +87,12 @@ class World(Simulation):
         self._notes, self.answers, self.outcomes = notes, notes.answers, notes.outcomes
         self.sent: list[tuple[float, Attempt]] = []
         self.lost: Callable[[int, int], bool] = lambda device, batch: False
-        for machine in self.machines:
-            machine.loses = partial(self._loses, machine)  # type: ignore[method-assign]
+        for device in self.devices:
+            device.loses = partial(self._loses, device)  # type: ignore[method-assign]
 
     @property
     def now_s(self) -> float:
-        return self.agenda.now_s
+        return self.event_queue.now_s
 
     @property
     def ended(self) -> np.ndarray:
@@ -106,21 +106,21 @@ class World(Simulation):
     # ---- what goes wrong
 
     def crash(self, device: int, at_s: float, back_s: float | None = None) -> None:
-        self._strike(self.troubles.crash, self.troubles.start_anew, device, at_s, back_s)
+        self._strike(self.faults.crash, self.faults.start_anew, device, at_s, back_s)
 
     def hang(self, device: int, at_s: float, back_s: float | None = None) -> None:
-        self._strike(self.troubles.hang, self.troubles.resume, device, at_s, back_s)
+        self._strike(self.faults.hang, self.faults.resume, device, at_s, back_s)
 
     def slow(self, device: int, factor: float) -> None:
-        self.machines[device].slow(factor)
+        self.devices[device].slow(factor)
 
     def _strike(self, begin: Any, end: Any, device: int, at_s: float, back_s: float | None) -> None:
-        self.agenda.at(at_s, begin, self.machines[device])
+        self.event_queue.at(at_s, begin, self.devices[device])
         if back_s is not None:
-            self.agenda.at(back_s, end, self.machines[device])
+            self.event_queue.at(back_s, end, self.devices[device])
 
-    def _loses(self, machine: Machine, batch: int) -> bool:
-        return self.lost(machine.index, batch)
+    def _loses(self, device: SimDevice, batch: int) -> bool:
+        return self.lost(device.index, batch)
 
     def _send(self, attempt: Attempt) -> None:
         self.sent.append((self.now_s, attempt))

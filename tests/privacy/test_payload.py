@@ -15,7 +15,7 @@ from hddnn import runtimes, zoo
 from hddnn._version import __version__
 from hddnn.errors import InputError, PayloadError
 from hddnn.privacy.codec import DEFAULT, NAMES
-from hddnn.privacy.payload import DIGEST_BYTES, IMAGES, STAND_IN, Header, seal, unseal
+from hddnn.privacy.payload import DIGEST_BYTES, IMAGES, PLACEHOLDER, Header, seal, unseal
 
 CARD = zoo.bundle("wrn16_4").card
 FEATURES = np.random.default_rng(0).normal(size=(2, *CARD.stem_shape)).astype(np.float32)
@@ -52,7 +52,7 @@ def test_images_come_back_for_any_network() -> None:
 
 def test_stand_ins_of_a_replay_come_back() -> None:
     digests = np.arange(32, dtype=np.uint8).reshape(2, 16)
-    header, back = unseal(seal(digests, Header.of(STAND_IN, digests, CARD)), CARD)
+    header, back = unseal(seal(digests, Header.of(PLACEHOLDER, digests, CARD)), CARD)
     assert header.kind == "features"
     assert (back == digests).all()
 

@@ -156,7 +156,7 @@ def test_networks_by_their_place_are_found_from_the_new_file(tmp_path: Path) -> 
 def test_all_that_devices_do_is_shared_by_the_cores() -> None:
     topology = system(
         device("e", "end", 0.01, edge_net=0.002),
-        device("f", "edge", 0.02, dependable=False).model_copy(update={"threads": 2}),
+        device("f", "edge", 0.02, trusted=False).model_copy(update={"threads": 2}),
     )
     plan = make_plan("end-edge", topology, Shape.of(3, 10, last=5), costs_of(topology))
     # 25 images: 10 ms and 2 ms on one thread, 20 ms on two.

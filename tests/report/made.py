@@ -49,7 +49,7 @@ def inference_time() -> xr.Dataset:
         "inference_time",
         {"image_s": ((*dims, "repeat"), spread(theirs * OURS), "s"), "paper_image_s": (dims, theirs, "s")},
         {"network": list(paper.INFERENCE_S), "device": TIERS},
-        batch_size=50, stand_ins="{'end': Compute(threads=1, runtime='openvino')}",
+        batch_size=50, substitutes="{'end': Compute(threads=1, runtime='openvino')}",
     )  # fmt: skip
     return cube.assign_coords(threads=("device", [1, 2, 2]))
 

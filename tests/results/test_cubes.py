@@ -96,7 +96,7 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
         assert cube[name].dims == ("scheme", "device"), name
     for name in ("coarse_label", "fine_label", "coarse_label_confidence", "fine_label_confidence"):
         assert cube[name].dims == ("scheme", "image"), name
-    ledger = (
+    transfers = (
         "scheme",
         "batch",
         "at_s",
@@ -108,7 +108,7 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
         "encode_s",
         "refused",
     )
-    for name in ledger:
+    for name in transfers:
         assert cube[f"transfer_{name}"].dims == ("transfer",), name
     for name, variable in cube.variables.items():
         assert variable.attrs["units"], name

@@ -19,7 +19,7 @@ from hddnn.data.datasets import Dataset, Job
 from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import HddnnError, InputError
 from hddnn.planning.plan import Plan
-from hddnn.results.journal import Course, Journal
+from hddnn.results.journal import Journal, PlannedRun
 from hddnn.results.records import Answer, Grader, Record, Recorder
 from hddnn.results.transfers import CLIENT, Transfer
 
@@ -71,8 +71,8 @@ def tell(it: Recorder) -> None:
 @contextmanager
 def begun(folder: Path) -> Iterator[Journal]:
     with Journal(folder, "test", FACTS) as journal:
-        if journal.course(SYSTEM, JOB) is None:
-            journal.begin(Course(PLAN, 1 / 7, 2 / 7))
+        if journal.planned(SYSTEM, JOB) is None:
+            journal.begin(PlannedRun(PLAN, 1 / 7, 2 / 7))
         yield journal
 
 
@@ -93,13 +93,13 @@ def test_all_that_was_told_comes_back(tmp_path: Path) -> None:
     with begun(tmp_path / "new" / "folder") as journal:
         assert (journal.resumed, journal.complete) == (3, False)
         assert journal.begun_s == 4 / 3
-        course = journal.course(SYSTEM, JOB)
+        planned = journal.planned(SYSTEM, JOB)
         second = recorder(progress=lambda *told: heard.append(told))
         journal.restore(second)
-    assert course is not None
-    assert (course.closed_form_s, course.bound_s, course.plan.n_map) == (1 / 7, 2 / 7, 1)
-    for name in ("sizes", "end", "upper", "encoded", "via"):
-        np.testing.assert_array_equal(getattr(course.plan, name), getattr(PLAN, name))
+    assert planned is not None
+    assert (planned.closed_form_s, planned.bound_s, planned.plan.n_map) == (1 / 7, 2 / 7, 1)
+    for name in ("sizes", "end", "upper", "encoded", "encoder"):
+        np.testing.assert_array_equal(getattr(planned.plan, name), getattr(PLAN, name))
     assert [batch for _, batch, ended in heard if ended] == [2, 0, 1]
     coarse, ended = second.there()
     assert coarse.tolist() == [True, True, True, False]

@@ -89,4 +89,4 @@ def test_no_texts_collide(cube: xr.Dataset) -> None:
 def test_scaled_time_is_told(cube: xr.Dataset) -> None:
     title = drawn(cube.assign_attrs(engine="dask", compute="real", time_scale=0.3)).get_suptitle()
     assert "time scale 0.3" in title
-    assert "scenario" in title
+    assert "model time" in title

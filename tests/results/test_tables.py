@@ -105,7 +105,7 @@ def test_a_stopped_scheme_has_no_finish_time(cube: xr.Dataset) -> None:
 def test_scaled_times_and_overruns_are_explained(cube: xr.Dataset) -> None:
     text = text_of(tables.summary(cube.assign_attrs(engine="dask", compute="replay", time_scale=0.2)))
     assert "stored answers, time scale 0.2" in text
-    assert "Times are seconds of the scenario; each took 0.2 s here." in text
+    assert "Times are seconds of model time; each took 0.2 s here." in text
     late = cube.copy(deep=True)
     late["overrun"][1, 2] = True
     text = text_of(tables.summary(late))

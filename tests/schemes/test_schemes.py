@@ -50,7 +50,7 @@ def test_every_scheme(scheme: str, topology: Topology, job: Shape) -> None:
         assert (upper is None) == (scheme == "end")
         assert upper is None or upper.tier in UPPER_TIERS[scheme]
         # Encoded exactly where the upper device is undependable.
-        assert plan.encoded[batch] == (upper is not None and not upper.dependable)
+        assert plan.encoded[batch] == (upper is not None and not upper.trusted)
     assert np.ptp(counts(plan.end, topology, "end")) <= 1
 
 

@@ -16,8 +16,8 @@ from hddnn.serving.dispatcher import (
     Action,
     Cancel,
     Dispatcher,
+    Notify,
     Send,
-    Tell,
     Ticket,
 )
 
@@ -37,8 +37,8 @@ def sends(actions: list[Action]) -> list[Send]:
     return [action for action in actions if isinstance(action, Send)]
 
 
-def told(actions: list[Action]) -> list[Tell]:
-    return [action for action in actions if isinstance(action, Tell)]
+def told(actions: list[Action]) -> list[Notify]:
+    return [action for action in actions if isinstance(action, Notify)]
 
 
 def test_images_of_several_calls_share_a_batch_once_one_has_waited() -> None:
@@ -95,7 +95,7 @@ def test_room_is_free_again_after_the_last_answer() -> None:
     dispatcher.answered(send.number, "coarse")
     with pytest.raises(QueueFull):
         dispatcher.accept(images(1))
-    assert [tell.final for tell in told(dispatcher.answered(send.number, "fine"))] == [True] * 4
+    assert [notice.final for notice in told(dispatcher.answered(send.number, "fine"))] == [True] * 4
     dispatcher.accept(images(4))
 
 
@@ -113,13 +113,13 @@ def test_a_deadline_keeps_the_coarse_answer_and_says_so() -> None:
     dispatcher.accept(images(2, deadline_s=0.5))
     (send,) = sends(dispatcher.advance(0.02))
     coarse = told(dispatcher.answered(send.number, "coarse"))
-    assert [(tell.stage, tell.final, tell.row) for tell in coarse] == [
+    assert [(notice.stage, notice.final, notice.row) for notice in coarse] == [
         ("coarse", False, 0),
         ("coarse", False, 1),
     ]
     assert dispatcher.due_s() == pytest.approx(0.5)
     late = dispatcher.advance(0.5)
-    assert [(tell.stage, tell.final, tell.why) for tell in told(late)] == [
+    assert [(notice.stage, notice.final, notice.why) for notice in told(late)] == [
         ("fine", True, "deadline of 0.5 s passed")
     ] * 2
     assert late[-1] == Cancel(send.number)
@@ -132,7 +132,7 @@ def test_without_fine_answers_the_coarse_one_is_final() -> None:
     dispatcher.accept(images(1))
     (send,) = sends(dispatcher.advance(0.01))
     assert send.upper is None
-    assert [tell.final for tell in told(dispatcher.answered(send.number, "coarse"))] == [True]
+    assert [notice.final for notice in told(dispatcher.answered(send.number, "coarse"))] == [True]
 
 
 def test_what_an_upper_device_had_goes_to_another_without_a_second_coarse_answer() -> None:
@@ -162,7 +162,7 @@ def test_with_no_end_device_left_nothing_is_accepted_and_what_waits_ends() -> No
     dispatcher = made({0: [1]})
     dispatcher.accept(images(1))
     dispatcher.left(0)
-    assert [tell.why for tell in told(dispatcher.advance(0.0))] == ["no end device is live"]
+    assert [notice.why for notice in told(dispatcher.advance(0.0))] == ["no end device is live"]
     with pytest.raises(ClusterError, match="no end device is live"):
         dispatcher.accept(images(1))
     dispatcher.joined(0)
@@ -176,8 +176,8 @@ def test_an_image_that_fails_everywhere_is_given_up() -> None:
         (send,) = sends(dispatcher.advance(0.01))
         actions = dispatcher.settled(send.number, 0.01, "it is broken")
         assert bool(actions) == (number == MOST_TRIES)
-    (tell,) = told(actions)
-    assert (tell.final, tell.why) == (True, f"given up after {MOST_TRIES} tries: it is broken")
+    (notice,) = told(actions)
+    assert (notice.final, notice.why) == (True, f"given up after {MOST_TRIES} tries: it is broken")
     assert dispatcher.waiting == 0
 
 

@@ -37,7 +37,7 @@ def test_paper_holds_the_papers_system() -> None:
         "edge": [f"edge-{i}" for i in range(1, 5)],
         "cloud": ["cloud"],
     }
-    assert [device.name for device in paper.devices if not device.dependable] == ["edge-3", "edge-4", "cloud"]
+    assert [device.name for device in paper.devices if not device.trusted] == ["edge-3", "edge-4", "cloud"]
     times = {tier: paper.tier(tier)[0].seconds_per_image for tier in TIERS}
     assert times == {"end": {"mobilenet": 0.0074}, "edge": {"resnet34": 0.0060}, "cloud": {"wrn16_4": 0.0074}}
     assert paper.link("end", "edge") == Link(source="end", target="edge", latency_s=0.5, mode="serial")
@@ -507,7 +507,7 @@ def topologies(draw: st.DrawFn) -> Topology:
                 network=draw(networks),
                 threads=draw(st.integers(1, 2)),
                 runtime=draw(st.sampled_from(["openvino", "torch"])),
-                dependable=tier == "end" or draw(st.booleans()),
+                trusted=tier == "end" or draw(st.booleans()),
                 seconds_per_image=draw(
                     st.dictionaries(networks | networks.map("{}:stem".format), seconds, max_size=2)
                 ),

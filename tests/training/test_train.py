@@ -1,4 +1,4 @@
-"""From a recipe to a bundle, on a tiny set: the course, what it starts with, and what it refuses."""
+"""From a recipe to a bundle, on a tiny set: the run, what it starts with, and what it refuses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hddnn import runtimes, zoo
 from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError, InputError
 from hddnn.runtimes import replay
-from hddnn.training import train as course
+from hddnn.training import train as training
 from hddnn.training.images import Images, split
 from hddnn.training.recipes import RECIPES, Recipe
 from hddnn.training.teacher import teacher_logits
 from hddnn.training.train import (
-    Course,
     TrainingObserver,
+    TrainingRun,
     _may_know_held_out,
     checkpoint_path,
     chosen_device,
@@ -74,20 +74,20 @@ def sets(few: Callable[[int], Images], sample: Dataset) -> tuple[Images, Images,
 def test_stopped_and_resumed_makes_the_same_bundle(
     sets: tuple[Images, Images, Dataset], tmp_path: Path
 ) -> None:
-    course = Course("mobilenet", TINY, device="cpu", threads=1)
+    run = TrainingRun("mobilenet", TINY, device="cpu", threads=1)
     told = Told()
-    whole = train_on(course, tmp_path / "whole", *sets, observer=told)
+    whole = train_on(run, tmp_path / "whole", *sets, observer=told)
     assert told.heard == [
         ("began", 0, 2, 3), ("epoch", 1, 2), ("epoch", 2, 2), ("bundling",)
     ]  # fmt: skip
 
     out, again = tmp_path / "stopped", Told()
     with pytest.raises(KeyboardInterrupt):
-        train_on(course, out, *sets, observer=Told(stop_at=5))
+        train_on(run, out, *sets, observer=Told(stop_at=5))
     assert checkpoint_path(out).exists()
     with pytest.raises(InputError, match=r"go on with --resume, or remove it"):
-        train_on(course, out, *sets)
-    made = train_on(course, out, *sets, resume=True, observer=again)
+        train_on(run, out, *sets)
+    made = train_on(run, out, *sets, resume=True, observer=again)
     assert again.heard == [("began", 1, 2, 3), ("epoch", 2, 2), ("bundling",)]
     assert made.digest == whole.digest  # the same files, to the byte
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped", "whole"]
@@ -114,47 +114,47 @@ def test_stopped_and_resumed_makes_the_same_bundle(
     ],
     ids=["start", "network", "threads"],
 )
-def test_a_checkpoint_of_another_course_is_refused(
+def test_a_checkpoint_of_another_run_is_refused(
     sets: tuple[Images, Images, Dataset], tmp_path: Path, change: dict[str, object], text: str
 ) -> None:
-    course = Course("mobilenet", TINY, device="cpu", threads=1)
+    run = TrainingRun("mobilenet", TINY, device="cpu", threads=1)
     with pytest.raises(KeyboardInterrupt):
-        train_on(course, tmp_path / "out", *sets, observer=Told(stop_at=4))
+        train_on(run, tmp_path / "out", *sets, observer=Told(stop_at=4))
     assert checkpoint_path(tmp_path / "out").exists()
     with pytest.raises(InputError, match=text):
-        train_on(replace(course, **change), tmp_path / "out", *sets, resume=True)
+        train_on(replace(run, **change), tmp_path / "out", *sets, resume=True)
 
 
 def test_nothing_to_go_on_with_is_said(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
-    course = Course("mobilenet", TINY, device="cpu", threads=1)
+    run = TrainingRun("mobilenet", TINY, device="cpu", threads=1)
     with pytest.raises(InputError, match=r"there is no .*out\.checkpoint to go on with"):
-        train_on(course, tmp_path / "out", *sets, resume=True)
+        train_on(run, tmp_path / "out", *sets, resume=True)
 
 
 def test_a_start_with_other_classes_is_refused(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
     folder = shutil.copytree(zoo.bundle("mobilenet").path, tmp_path / "turned")
     facts = zoo.bundle("mobilenet").card.model_dump(exclude={"files"})
     Bundle.create(folder, **facts | {"labels": facts["labels"][::-1]})
-    course = Course("mobilenet", TINY, start=str(folder), device="cpu", threads=1)
+    run = TrainingRun("mobilenet", TINY, start=str(folder), device="cpu", threads=1)
     with pytest.raises(InputError, match="answers other classes than mobilenet is to learn"):
-        train_on(course, tmp_path / "out", *sets)
+        train_on(run, tmp_path / "out", *sets)
 
 
 def test_workers_change_nothing_of_an_exact_resume(
     sets: tuple[Images, Images, Dataset], tmp_path: Path
 ) -> None:
-    course = Course("mobilenet", TINY, device="cpu", threads=1, workers=2)
-    whole = train_on(course, tmp_path / "whole", *sets)
+    run = TrainingRun("mobilenet", TINY, device="cpu", threads=1, workers=2)
+    whole = train_on(run, tmp_path / "whole", *sets)
     with pytest.raises(KeyboardInterrupt):
-        train_on(course, tmp_path / "parts", *sets, observer=Told(stop_at=4))
-    parts = train_on(course, tmp_path / "parts", *sets, resume=True)
+        train_on(run, tmp_path / "parts", *sets, observer=Told(stop_at=4))
+    parts = train_on(run, tmp_path / "parts", *sets, resume=True)
     assert whole.card.files == parts.card.files
 
 
 def test_no_epochs_bundle_what_they_start_with(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
     packaged = copy_of("mobilenet", tmp_path / "raw", temperature=1.0, calibration=None)
-    course = Course("mobilenet", replace(TINY, epochs=0), start=str(packaged.path), device="cpu", threads=1)
-    made = train_on(course, tmp_path / "copy", *sets)
+    run = TrainingRun("mobilenet", replace(TINY, epochs=0), start=str(packaged.path), device="cpu", threads=1)
+    made = train_on(run, tmp_path / "copy", *sets)
     for mine, theirs in ((made.stem_path, packaged.stem_path), (made.body_path, packaged.body_path)):
         before, after = read_weights(theirs), read_weights(mine)
         assert before.keys() == after.keys()
@@ -171,17 +171,17 @@ def test_weights_to_begin_with_are_never_unpickled(
 ) -> None:
     path = tmp_path / "weights.pt"
     torch.save({"fc.weight": print}, path)
-    course = Course("mobilenet", TINY, start=str(path), device="cpu", threads=1)
+    run = TrainingRun("mobilenet", TINY, start=str(path), device="cpu", threads=1)
     with pytest.raises(InputError, match=r"weights\.pt holds no weights that can be read"):
-        train_on(course, tmp_path / "out", *sets)
+        train_on(run, tmp_path / "out", *sets)
     torch.save({"fc.weight": torch.zeros(3)}, path)
     with pytest.raises(BundleError, match="weights do not fit the network"):
-        train_on(course, tmp_path / "out", *sets)
+        train_on(run, tmp_path / "out", *sets)
     with pytest.raises(BundleError, match="no network 'nobody'"):
-        train_on(replace(course, start="nobody"), tmp_path / "out", *sets)
+        train_on(replace(run, start="nobody"), tmp_path / "out", *sets)
     path.with_suffix(".safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match=r"weights\.safetensors holds no weights that can be read"):
-        train_on(replace(course, start=str(path.with_suffix(".safetensors"))), tmp_path / "out", *sets)
+        train_on(replace(run, start=str(path.with_suffix(".safetensors"))), tmp_path / "out", *sets)
     assert not (tmp_path / "out").exists()
 
 
@@ -206,12 +206,12 @@ def test_the_card_says_whose_answers_were_learned(
 ) -> None:
     monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))
     recipe = replace(TINY, epochs=1, teachers=("wrn16_4",))
-    taught = train_on(Course("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
+    taught = train_on(TrainingRun("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
     teacher = zoo.bundle("wrn16_4").card
     assert taught.card.training["taught_by"] == [
         {"name": "wrn16_4", "accuracy": teacher.accuracy, "files": teacher.files}
     ]
-    alone = train_on(Course("mobilenet", TINY, device="cpu", threads=1), tmp_path / "alone", *sets)
+    alone = train_on(TrainingRun("mobilenet", TINY, device="cpu", threads=1), tmp_path / "alone", *sets)
     assert "taught_by" not in alone.card.training
     assert alone.card.training["precision"] in ("f32", "bf16")
 
@@ -222,16 +222,16 @@ def test_of_several_teachers_the_mean_is_learned(
     monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))
     learned: list[np.ndarray] = []
 
-    class Watched(course.Trainer):
+    class Watched(training.Trainer):
         def __init__(
             self, network: Network, recipe: Recipe, images: Images, taught: np.ndarray, **how: Any
         ) -> None:
             learned.append(taught)
             super().__init__(network, recipe, images, taught, **how)
 
-    monkeypatch.setattr(course, "Trainer", Watched)
+    monkeypatch.setattr(training, "Trainer", Watched)
     recipe = replace(TINY, epochs=1, teachers=("wrn16_4", "resnet34"))
-    taught = train_on(Course("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
+    taught = train_on(TrainingRun("mobilenet", recipe, device="cpu", threads=1), tmp_path / "taught", *sets)
     one, other = (teacher_logits(zoo.bundle(name), sets[0]) for name in recipe.teachers)
     assert np.allclose(learned[0], (one + other) / 2)
     assert not np.allclose(one, other)
@@ -245,7 +245,7 @@ def test_a_teacher_of_other_classes_is_refused(few: Callable[[int], Images]) -> 
 
 def test_a_bundle_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is there already; choose another --out, or remove it"):
-        train(Course("mobilenet", TINY), tmp_path, tmp_path)
+        train(TrainingRun("mobilenet", TINY), tmp_path, tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
@@ -257,8 +257,8 @@ def test_no_cuda_here() -> None:
 
 @pytest.mark.gpu
 def test_train_with_cuda(sets: tuple[Images, Images, Dataset], tmp_path: Path) -> None:
-    course = Course("mobilenet", TINY, device="cuda", workers=2)
-    made = train_on(course, tmp_path / "out", *sets)
+    run = TrainingRun("mobilenet", TINY, device="cuda", workers=2)
+    made = train_on(run, tmp_path / "out", *sets)
     assert made.card.training["hardware"] == torch.cuda.get_device_name()
     assert runtimes.load("openvino", made).run(sets[2].images[:2]).shape == (2, 20)
 

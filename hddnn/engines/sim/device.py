@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hddnn.engines.clocks import DeviceClock, LinkClock
-from hddnn.engines.sim.event_queue import NEVER_S, Agenda
+from hddnn.engines.sim.event_queue import NEVER_S, EventQueue
 from hddnn.engines.sim.state import Client, Flight, Payload, Step, Task
 from hddnn.planning.costs import CostTable
 from hddnn.results.transfers import Kind
@@ -22,20 +22,20 @@ from hddnn.system.faults import dropped
 from hddnn.system.topology import STEM_SUFFIX, Device, Tier
 
 
-class Machine:
+class SimDevice:
     """One device. up: its process is there and not stopped; reachable: up, and messages pass."""
 
     def __init__(
-        self, index: int, device: Device, costs: CostTable, agenda: Agenda, client: Client, seed: int
+        self, index: int, spec: Device, costs: CostTable, event_queue: EventQueue, client: Client, seed: int
     ):
-        self.index, self.device = index, device
+        self.index, self.spec = index, spec
         self.alive, self.hung, self.cut = True, False, False
         self.life = 0  # counts its starts: what was begun in an earlier one is gone
         self.cut_s = NEVER_S  # since when nothing passes
-        self._agenda, self._client = agenda, client
+        self._event_queue, self._client = event_queue, client
         self._costs = costs
-        self._work_s = costs.seconds_per_image[device.name]
-        self._seed = [seed, *device.name.encode()]
+        self._work_s = costs.seconds_per_image[spec.name]
+        self._seed = [seed, *spec.name.encode()]
         self._rng: np.random.Generator | None = None
         self._links: dict[Tier, LinkClock] = {}
         self._stem_s: dict[str, float] = {}  # s an image, by network
@@ -55,7 +55,7 @@ class Machine:
         return self.alive and not self.hung and not self.cut
 
     def _fresh(self) -> None:
-        self._clock = DeviceClock(free_s=self._agenda.now_s)
+        self._clock = DeviceClock(free_s=self._event_queue.now_s)
         self._links.clear()
         self._factor, self._share, self._share_seed, self._transfers = 1.0, 0.0, 0, 0
 
@@ -79,12 +79,12 @@ class Machine:
 
     def hang(self) -> None:
         """Stop in the middle of what is being done."""
-        self.hung, self._hung_s = True, self._agenda.now_s
+        self.hung, self._hung_s = True, self._event_queue.now_s
         self._epoch += 1
 
     def resume(self) -> None:
         """Go on with the rest of it."""
-        self.hung, now_s, step = False, self._agenda.now_s, self._step
+        self.hung, now_s, step = False, self._event_queue.now_s, self._step
         if step is not None:
             lost_s = now_s - self._hung_s
             for name in ("received_s", "start_s", "told_s", "done_s"):
@@ -100,7 +100,7 @@ class Machine:
     def cut_off(self) -> None:
         """Let nothing pass from now on."""
         if not self.cut:
-            self.cut, self.cut_s = True, self._agenda.now_s
+            self.cut, self.cut_s = True, self._event_queue.now_s
 
     def let_through(self) -> None:
         """Let everything pass again, what waited for it first."""
@@ -113,23 +113,23 @@ class Machine:
     def slow(self, factor: float) -> None:
         """Take so many times the service time, in every step that has not begun."""
         self._factor = factor
-        step, now_s = self._step, self._agenda.now_s
+        step, now_s = self._step, self._event_queue.now_s
         if step is not None and not self.hung and now_s < step.start_s:
             self._plan(step)
 
     def drop(self, share: float, seed: int) -> None:
-        """Lose so many of the transfers to this machine, drawn with a seed."""
+        """Lose so many of the transfers to this device, drawn with a seed."""
         self._share, self._share_seed, self._transfers = share, seed, 0
 
     def loses(self, batch: int) -> bool:
-        """Tell whether the next transfer to this machine is lost."""
+        """Tell whether the next transfer to this device is lost."""
         self._transfers += 1
-        return self._share > 0 and dropped(self._share_seed, self.device.name, self._transfers, self._share)
+        return self._share > 0 and dropped(self._share_seed, self.spec.name, self._transfers, self._share)
 
     # ---- who waits for it
 
     def wait_for(self, look: Callable[[], None]) -> None:
-        """Have something looked at again when this machine's state has changed."""
+        """Have something looked at again when this device's state has changed."""
         self._waiting.append(look)
 
     def look_again(self) -> None:
@@ -148,7 +148,7 @@ class Machine:
 
     def take(self, flight: Flight, place: int, payloads: list[Payload]) -> None:
         """Do what an attempt asks for at this place of its way, after all that came before."""
-        self._queue.append(Task(flight, place, deque(payloads), self._agenda.now_s))
+        self._queue.append(Task(flight, place, deque(payloads), self._event_queue.now_s))
         if self._task is None:
             self._go_on()
 
@@ -159,7 +159,7 @@ class Machine:
                 if not self._queue:
                     return
                 task = self._queue.popleft()
-                # The word that it was taken back does not reach a machine that is cut off.
+                # The word that it was taken back does not reach a device that is cut off.
                 if task.flight.cancelled_s < self.cut_s and task.flight.cancelled_s < NEVER_S:
                     continue
                 self._task = task
@@ -190,7 +190,7 @@ class Machine:
         self._plan(self._step)
 
     def _plan(self, step: Step) -> None:
-        """Give a step that has not begun its times, at the machine's present speed."""
+        """Give a step that has not begun its times, at the device's present speed."""
         assert self._task is not None
         if self._task.place == 0 and self._task.flight.attempt.coarse:
             step.told_s = step.start_s + step.work_s * self._factor
@@ -202,8 +202,8 @@ class Machine:
     def _enter(self, step: Step) -> None:
         self._epoch += 1
         if step.told_s < step.done_s:
-            self._agenda.at(step.told_s, self._tell_coarse, self._epoch)
-        self._agenda.at(step.done_s, self._end, self._epoch)
+            self._event_queue.at(step.told_s, self._tell_coarse, self._epoch)
+        self._event_queue.at(step.done_s, self._end, self._epoch)
 
     def _tell_coarse(self, epoch: int) -> None:
         step = self._step
@@ -222,9 +222,9 @@ class Machine:
         self._step = None
         flight, payload = task.flight, step.payload
         if task.place < len(flight.way) - 1:
-            target = flight.way[task.place + 1].device
+            target = flight.way[task.place + 1].spec
             n_bytes = self._costs.payload_bytes(target, payload.size)
-            kind: Kind = "images" if target.dependable else "features"
+            kind: Kind = "images" if target.trusted else "features"
             encode_s = step.encode_s * self._factor
             task.made.append(Payload(payload.batch, payload.size, n_bytes, step.done_s, self, kind, encode_s))
         elif task.place:
@@ -238,14 +238,14 @@ class Machine:
 
     def _link(self, payload: Payload) -> LinkClock:
         assert payload.source is not None
-        tier = payload.source.device.tier
+        tier = payload.source.spec.tier
         if tier not in self._links:
             if self._rng is None:
                 self._rng = np.random.default_rng(self._seed)
-            self._links[tier] = LinkClock(self._costs.links[tier, self.device.tier], 1.0, self._rng)
+            self._links[tier] = LinkClock(self._costs.links[tier, self.spec.tier], 1.0, self._rng)
         return self._links[tier]
 
     def _encode_s(self, network: str) -> float:
         if network not in self._stem_s:
-            self._stem_s[network] = self.device.seconds_per_image.get(network + STEM_SUFFIX, 0.0)
+            self._stem_s[network] = self.spec.seconds_per_image.get(network + STEM_SUFFIX, 0.0)
         return self._stem_s[network]

@@ -12,14 +12,13 @@ from hddnn import zoo
 from hddnn._util.interrupts import let_through
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import Job
-from hddnn.engines.common import card_costs, make_recorder, network_cards
+from hddnn.engines.common import card_costs, make_recorder, make_work, network_cards
 from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.engines.sim.simulation import Simulation, Verdict
-from hddnn.engines.work import make_work
 from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import Plan
-from hddnn.policies import PolicySettings, make_policy
+from hddnn.policies import DEFAULT, POLICIES, Policy
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
 from hddnn.results.records import Progress, Record
@@ -37,9 +36,9 @@ class SimEngine:
     compute: "none": no network answers; the number of right answers is the one expected from the accuracy on
     the network's card, and there are no labels and no confidence (NaN). "replay": the answers that the true
     networks gave before, stored by content (see hddnn.runtimes.replay).
-    policy, settings: what is done about devices that fail; faults: what goes wrong with them, under each plan
-    anew; codec: how features are written down. These four may be changed between two plans.
-    heartbeat_s: seconds of the scenario between two heartbeats. (The dask engine's are wall seconds, whatever its
+    policy: what is done about devices that fail (see hddnn.policies); faults: what goes wrong with them, under each plan
+    anew; codec: how features are written down. These three may be changed between two plans.
+    heartbeat_s: seconds of model time between two heartbeats. (The dask engine's are wall seconds, whatever its
     time scale: divide them by that to compare.)
     on_change: called as a device leaves or comes back, with its name, whether it is live, and why.
 
@@ -56,8 +55,7 @@ class SimEngine:
         job: Job,
         *,
         compute: Compute = "none",
-        policy: str = "monitor",
-        settings: PolicySettings | None = None,
+        policy: str | Policy = DEFAULT,
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         codec: str = DEFAULT,
@@ -66,7 +64,7 @@ class SimEngine:
         if compute not in get_args(Compute):
             raise InputError(unknown("compute", compute, get_args(Compute)))
         self.topology, self.job, self.compute = topology, job, compute
-        self.policy, self.settings, self.codec = policy, settings or PolicySettings(), codec
+        self.policy, self.codec = policy, codec
         self.faults = (faults or FaultSchedule()).check(topology)
         self._heartbeat_s, self._on_change = heartbeat_s, on_change
         self._cards = network_cards(topology)
@@ -101,7 +99,7 @@ class SimEngine:
         """
         recorder = make_recorder(plan, self.job, self._cards, progress)
         simulation = Simulation(
-            make_policy(self.policy, make_work(plan, self.costs()), self.settings),
+            POLICIES.make(self.policy).begun(make_work(plan, self.costs())),
             recorder,
             faults=self.faults,
             heartbeat_s=self._heartbeat_s,

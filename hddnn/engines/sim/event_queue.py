@@ -15,10 +15,10 @@ from typing import Any
 NEVER_S = float("inf")
 
 
-class Agenda:
+class EventQueue:
     """Call functions in the order of their times; those of the same time in the order in which they were entered.
 
-    now_s: seconds of the scenario from the job's start.
+    now_s: seconds of model time from the job's start.
     """
 
     def __init__(self) -> None:

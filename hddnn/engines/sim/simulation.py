@@ -1,4 +1,4 @@
-"""One job in simulated time: the client's side, which is told to do what a policy decides, and the machines'."""
+"""One job in simulated time: the client's side, which is told to do what a policy decides, and the devices'."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from hddnn.engines.liveness import HEARTBEAT_S
-from hddnn.engines.sim.device import Machine
-from hddnn.engines.sim.event_queue import NEVER_S, Agenda
-from hddnn.engines.sim.faults import Troubles
+from hddnn.engines.sim.device import SimDevice
+from hddnn.engines.sim.event_queue import NEVER_S, EventQueue
+from hddnn.engines.sim.faults import FaultInjector
 from hddnn.engines.sim.state import Answered, Flight, Payload, Step, Task
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
@@ -19,7 +19,7 @@ from hddnn.results.transfers import CLIENT, Transfer
 from hddnn.system.faults import FaultSchedule
 from hddnn.system.topology import Device
 
-#: What a message from the client to a device takes, s of the scenario: next to nothing, so that a job's time is
+#: What a message from the client to a device takes, s of model time: next to nothing, so that a job's time is
 #: the devices' and links', but more than nothing, so that a cause comes before its effect.
 MESSAGE_S = 1e-4
 #: After so long, a task for a device that is gone fails (Dask: distributed.scheduler.no-workers-timeout), s.
@@ -29,7 +29,7 @@ NO_WORKER_S = 5.0
 Verdict = tuple[np.ndarray | None, np.ndarray | None, float]
 
 
-class Book(Protocol):
+class RecordSink(Protocol):
     """Who notes what happens; a hddnn.results.records.Recorder does."""
 
     def submitted(self, batch: int, at_s: float) -> None: ...
@@ -56,7 +56,7 @@ class Simulation:
     def __init__(
         self,
         policy: Policy,
-        book: Book,
+        records: RecordSink,
         *,
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
@@ -68,34 +68,39 @@ class Simulation:
         work = policy.work
         self.plan, self.policy = work.plan, policy
         self._sizes = work.plan.sizes.tolist()
-        self._costs, self._book, self._codec, self._judge = work.costs, book, codec, judge
+        self._costs, self._records, self._codec, self._judge = work.costs, records, codec, judge
         self._on_change = on_change
-        self.agenda = Agenda()
-        self.machines = [
-            Machine(index, device, work.costs, self.agenda, self, seed)
-            for index, device in enumerate(work.plan.topology.devices)
+        self.event_queue = EventQueue()
+        self.devices = [
+            SimDevice(index, spec, work.costs, self.event_queue, self, seed)
+            for index, spec in enumerate(work.plan.topology.devices)
         ]
         self._flights: dict[int, Flight] = {}  # under way, by attempt
         self._due_s: float | None = None  # None: to be asked for
-        self.troubles = Troubles(
-            faults or FaultSchedule(), self.machines, self.agenda, self, heartbeat_s=heartbeat_s, seed=seed
+        self.faults = FaultInjector(
+            faults or FaultSchedule(),
+            self.devices,
+            self.event_queue,
+            self,
+            heartbeat_s=heartbeat_s,
+            seed=seed,
         )
 
     def run(self, until_s: float = NEVER_S) -> None:
         """Let everything happen, up to a time."""
-        policy, agenda = self.policy, self.agenda
-        self.troubles.start()
+        policy, event_queue = self.policy, self.event_queue
+        self.faults.start()
         self._act(policy.start(0.0))
         while policy.open:
             if self._due_s is None:
                 self._due_s = policy.due_s()
-            if min(agenda.next_s, self._due_s) >= until_s:
+            if min(event_queue.next_s, self._due_s) >= until_s:
                 return
-            if agenda.next_s <= self._due_s:
-                agenda.step()
+            if event_queue.next_s <= self._due_s:
+                event_queue.step()
             else:
-                agenda.now_s = max(agenda.now_s, self._due_s)
-                self._act(policy.tick(agenda.now_s))
+                event_queue.now_s = max(event_queue.now_s, self._due_s)
+                self._act(policy.tick(event_queue.now_s))
 
     # ---- the client: what the policy decides
 
@@ -107,25 +112,25 @@ class Simulation:
             elif isinstance(action, Cancel):
                 flight = self._flights.pop(action.number, None)
                 if flight is not None:
-                    flight.cancelled_s = self.agenda.now_s
+                    flight.cancelled_s = self.event_queue.now_s
             elif isinstance(action, End):
-                self._book.ended_as(action.batch, action.outcome, self.agenda.now_s)
+                self._records.ended_as(action.batch, action.outcome, self.event_queue.now_s)
 
     def _send(self, attempt: Attempt) -> None:
-        way = tuple([self.machines[index] for index in attempt.devices])
-        stem, encoder, now_s = "", -1, self.agenda.now_s
-        if attempt.upper != NO_DEVICE and not way[-1].device.dependable:
-            stem, encoder = way[-1].device.network, len(way) - 2
+        way = tuple([self.devices[index] for index in attempt.devices])
+        stem, encoder, now_s = "", -1, self.event_queue.now_s
+        if attempt.upper != NO_DEVICE and not way[-1].spec.trusted:
+            stem, encoder = way[-1].spec.network, len(way) - 2
         flight = self._flights[attempt.number] = Flight(attempt, way, encoder, stem)
         for batch in attempt.batches:
-            self._book.submitted(batch, now_s)
-            n_bytes = self._costs.payload_bytes(way[0].device, self._sizes[batch])
-            self._book.transferred(
-                Transfer(batch, now_s, CLIENT, way[0].device.name, "images", n_bytes=n_bytes)
+            self._records.submitted(batch, now_s)
+            n_bytes = self._costs.payload_bytes(way[0].spec, self._sizes[batch])
+            self._records.transferred(
+                Transfer(batch, now_s, CLIENT, way[0].spec.name, "images", n_bytes=n_bytes)
             )
-        self.agenda.at(now_s + MESSAGE_S, self._arrive, flight)
+        self.event_queue.at(now_s + MESSAGE_S, self._arrive, flight)
         if self.policy.send_timeout:
-            self.agenda.at(now_s + self.policy.settings.timeout_s, self._time_out, flight)
+            self.event_queue.at(now_s + self.policy.timeout_s, self._time_out, flight)
 
     def _arrive(self, flight: Flight) -> None:
         """Hand an attempt to its end device, now or when that can take it."""
@@ -137,11 +142,13 @@ class Simulation:
         elif not end.reachable:
             end.wait_for(lambda: self._arrive(flight))
         else:
-            flight.lives = tuple([machine.life for machine in flight.way])
-            self._act(self.policy.accepted(number, self.agenda.now_s))
+            flight.lives = tuple([device.life for device in flight.way])
+            self._act(self.policy.accepted(number, self.event_queue.now_s))
             batches = flight.attempt.batches
             end.take(
-                flight, 0, [Payload(batch, self._sizes[batch], 0, self.agenda.now_s) for batch in batches]
+                flight,
+                0,
+                [Payload(batch, self._sizes[batch], 0, self.event_queue.now_s) for batch in batches],
             )
 
     def _time_out(self, flight: Flight) -> None:
@@ -150,46 +157,46 @@ class Simulation:
 
     def _refuse(self, flight: Flight) -> None:
         del self._flights[flight.attempt.number]
-        flight.cancelled_s = self.agenda.now_s
-        self._act(self.policy.refused(flight.attempt.number, self.agenda.now_s))
+        flight.cancelled_s = self.event_queue.now_s
+        self._act(self.policy.refused(flight.attempt.number, self.event_queue.now_s))
 
-    # ---- the client: what machines tell
+    # ---- the client: what devices tell
 
-    def hear_answer(self, machine: Machine, stage: Answered, step: Step, seconds: dict[str, float]) -> None:
+    def hear_answer(self, device: SimDevice, stage: Answered, step: Step, seconds: dict[str, float]) -> None:
         """Take an answer; the first one to a batch counts."""
-        now_s, batch, source = self.agenda.now_s, step.payload.batch, step.payload.source
-        labels, confidence, expected_correct = self._judge(machine.device, batch)
+        now_s, batch, source = self.event_queue.now_s, step.payload.batch, step.payload.source
+        labels, confidence, expected_correct = self._judge(device.spec, batch)
         answer = Answer(
-            machine.device.name,
+            device.spec.name,
             labels,
             seconds,
             link_emulated_s=step.link_s,
             expected_correct=expected_correct,
             confidence=confidence,
-            encoder=source.device.name if source is not None and step.payload.kind == "features" else "",
+            encoder=source.spec.name if source is not None and step.payload.kind == "features" else "",
         )
-        if self._book.answered(stage, batch, now_s, answer):
-            self._act(self.policy.answered(stage, batch, machine.index, now_s))
-        self.troubles.answered(machine)
+        if self._records.answered(stage, batch, now_s, answer):
+            self._act(self.policy.answered(stage, batch, device.index, now_s))
+        self.faults.answered(device)
 
     def hear_loss(self, batch: int) -> None:
         """Take the news that a batch was lost on its way, which its sender does not know of yet."""
-        self._act(self.policy.dropped(batch, self.agenda.now_s))
+        self._act(self.policy.dropped(batch, self.event_queue.now_s))
 
-    def hear_end(self, machine: Machine, task: Task) -> None:
-        """Take the news that a machine is through with an attempt; it goes on, or is over."""
+    def hear_end(self, device: SimDevice, task: Task) -> None:
+        """Take the news that a device is through with an attempt; it goes on, or is over."""
         flight = task.flight
         if task.place == len(flight.way) - 1:
             self._settle(flight)
             return
         target = flight.way[task.place + 1]
         for payload in task.made:
-            self._book.transferred(
+            self._records.transferred(
                 Transfer(
                     payload.batch,
                     payload.sent_s,
-                    machine.device.name,
-                    target.device.name,
+                    device.spec.name,
+                    target.spec.name,
                     payload.kind,
                     self._codec if payload.kind == "features" else "",
                     payload.n_bytes,
@@ -199,49 +206,49 @@ class Simulation:
         self._forward(task)
 
     def _forward(self, task: Task) -> None:
-        """Hand an attempt's payloads to the next machine, once both ends can be reached."""
+        """Hand an attempt's payloads to the next device, once both ends can be reached."""
         flight = task.flight
         if flight.attempt.number not in self._flights:
             return
         ends = flight.way[task.place : task.place + 2]
         lives = flight.lives[task.place : task.place + 2]
         # A task is for the very process that was there as it was sent, not for one that was started since.
-        if any(not machine.alive or machine.life != life for machine, life in zip(ends, lives, strict=True)):
-            self.agenda.at(self.agenda.now_s + NO_WORKER_S, self._settle, flight)
+        if any(not device.alive or device.life != life for device, life in zip(ends, lives, strict=True)):
+            self.event_queue.at(self.event_queue.now_s + NO_WORKER_S, self._settle, flight)
             return
-        for machine in ends:
-            if not machine.reachable:
-                machine.wait_for(lambda: self._forward(task))
+        for device in ends:
+            if not device.reachable:
+                device.wait_for(lambda: self._forward(task))
                 return
         ends[1].take(flight, task.place + 1, task.made)
 
     def _settle(self, flight: Flight) -> None:
         number = flight.attempt.number
         if self._flights.pop(number, None) is not None:
-            self._act(self.policy.settled(number, self.agenda.now_s))
+            self._act(self.policy.settled(number, self.event_queue.now_s))
 
     # ---- the client: what its list of live devices says
 
-    def fault(self, machine: Machine) -> None:
-        """Note that a fault takes a machine away from now on."""
-        self._book.fault(machine.device.name, self.agenda.now_s)
+    def fault(self, device: SimDevice) -> None:
+        """Note that a fault takes a device away from now on."""
+        self._records.fault(device.spec.name, self.event_queue.now_s)
 
-    def left(self, machine: Machine, why: str) -> None:
-        """Note that a machine was found gone."""
-        self._book.left(machine.device.name, self.agenda.now_s)
-        self._tell(machine, False, why)
-        self._act(self.policy.left(machine.index, self.agenda.now_s))
+    def left(self, device: SimDevice, why: str) -> None:
+        """Note that a device was found gone."""
+        self._records.left(device.spec.name, self.event_queue.now_s)
+        self._notify(device, False, why)
+        self._act(self.policy.left(device.index, self.event_queue.now_s))
 
-    def joined(self, machine: Machine, why: str) -> None:
-        """Note that a machine is back."""
-        self._tell(machine, True, why)
-        self._act(self.policy.joined(machine.index, self.agenda.now_s))
+    def joined(self, device: SimDevice, why: str) -> None:
+        """Note that a device is back."""
+        self._notify(device, True, why)
+        self._act(self.policy.joined(device.index, self.event_queue.now_s))
 
     def lost_with(self, flights: list[Flight]) -> None:
-        """Note that a machine ended with these attempts."""
+        """Note that a device ended with these attempts."""
         for flight in flights:
             self._settle(flight)
 
-    def _tell(self, machine: Machine, live: bool, why: str) -> None:
+    def _notify(self, device: SimDevice, live: bool, why: str) -> None:
         if self._on_change is not None:
-            self._on_change(machine.device.name, live, why)
+            self._on_change(device.spec.name, live, why)

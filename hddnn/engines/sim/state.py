@@ -1,4 +1,4 @@
-"""What moves through a simulation: attempts, their payloads, and what machines do with them."""
+"""What moves through a simulation: attempts, their payloads, and what devices do with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hddnn.policies import Attempt
 from hddnn.results.transfers import Kind
 
 if TYPE_CHECKING:
-    from hddnn.engines.sim.device import Machine
+    from hddnn.engines.sim.device import SimDevice
 
 Answered = Literal["coarse", "fine"]
 
@@ -20,13 +20,13 @@ Answered = Literal["coarse", "fine"]
 class Flight:
     """An attempt under way.
 
-    way: the machines that it visits; encoder: the place on the way where features are made, -1 for none; stem: the
-    network whose first layers make them. lives: each machine's, as the first one took it; none before that.
+    way: the devices that it visits; encoder: the place on the way where features are made, -1 for none; stem: the
+    network whose first layers make them. lives: each device's, as the first one took it; none before that.
     cancelled_s: when the client took it back, infinity: it did not.
     """
 
     attempt: Attempt
-    way: tuple[Machine, ...]
+    way: tuple[SimDevice, ...]
     encoder: int
     stem: str
     lives: tuple[int, ...] = ()
@@ -44,14 +44,14 @@ class Payload:
     size: int
     n_bytes: int
     sent_s: float
-    source: Machine | None = None
+    source: SimDevice | None = None
     kind: Kind = "images"
     encode_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """What one machine does for an attempt; place: of the machine on the attempt's way; made: what goes on up."""
+    """What one device does for an attempt; place: of the device on the attempt's way; made: what goes on up."""
 
     flight: Flight
     place: int
@@ -62,7 +62,7 @@ class Task:
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """One batch's time on a machine; work_s, encode_s: at full speed; told_s: when its coarse answer is."""
+    """One batch's time on a device; work_s, encode_s: at full speed; told_s: when its coarse answer is."""
 
     payload: Payload
     received_s: float
@@ -75,12 +75,12 @@ class Step:
 
 
 class Client(Protocol):
-    """Who hears of what a machine did."""
+    """Who hears of what a device did."""
 
     def hear_answer(
-        self, machine: Machine, stage: Answered, step: Step, seconds: dict[str, float]
+        self, device: SimDevice, stage: Answered, step: Step, seconds: dict[str, float]
     ) -> None: ...
 
     def hear_loss(self, batch: int) -> None: ...
 
-    def hear_end(self, machine: Machine, task: Task) -> None: ...
+    def hear_end(self, device: SimDevice, task: Task) -> None: ...

@@ -124,7 +124,8 @@ def test_a_launcher_that_hangs_ends_with_what_it_has_forked(monkeypatch: pytest.
             pids = dict(local.pids)
             # This process may have other children: the interpreter's own bookkeeping lives until its end.
             launcher = psutil.Process(pids["end-1"]).parent()
-            assert launcher is not None and launcher.ppid() == os.getpid()
+            assert launcher is not None
+            assert launcher.ppid() == os.getpid()
             for pid in (launcher.pid, pids["end-1"]):
                 os.kill(pid, signal.SIGSTOP)
         return pids

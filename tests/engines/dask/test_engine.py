@@ -19,8 +19,8 @@ from waiting import wait_until
 
 from hddnn import runtimes, zoo
 from hddnn.data.datasets import Dataset, Job
+from hddnn.engines.common import WINDOW
 from hddnn.engines.dask.client.engine import DaskEngine
-from hddnn.engines.work import WINDOW
 from hddnn.errors import BundleError, ClusterError
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.results.records import Record

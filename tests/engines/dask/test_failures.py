@@ -40,7 +40,7 @@ def engine(job: Job) -> Iterator[DaskEngine]:
         yield running
 
 
-#: Under End-Cloud, edge devices encode: so one of each tier, struck, stands in the way of a batch.
+#: Under End-Cloud, edge devices encode: so one of each tier, faulted, stands in the way of a batch.
 ENCODE_AT = {"end-cloud": "edge"}
 
 
@@ -75,8 +75,8 @@ def test_every_batch_is_answered_once_and_as_without_the_fault(
         assert (np.isnan(record.steps[stage]) == np.isnan(right.steps[stage])).all()
     assert (record.attempts >= 1).all()
     # The victims did not just happen to be idle: half of all work is theirs.
-    struck = np.isfinite(record.fault_s[[INDEX["end-2"], INDEX["edge-2"], INDEX["cloud-2"]]])
-    assert struck.all() == struck.any() == (kind in ("crash", "hang", "partition"))
+    faulted = np.isfinite(record.fault_s[[INDEX["end-2"], INDEX["edge-2"], INDEX["cloud-2"]]])
+    assert faulted.all() == faulted.any() == (kind in ("crash", "hang", "partition"))
     if kind in ("crash", "hang", "partition") and policy != "reassign":
         assert (record.attempts > 1).any()
 
@@ -186,8 +186,8 @@ def test_no_image_stays_on_a_device(longer: DaskEngine, policy: str) -> None:
     assert (record.attempts > 1).any()
     execute(longer, "end", "", policy)  # what end-2 held while it was away goes with the next job
 
-    def parcels(dask_worker: Any) -> int:  # runs on the device
-        return len(dask_worker.plugins["hddnn-device"]._parcels)
+    def uploads(dask_worker: Any) -> int:  # runs on the device
+        return len(dask_worker.plugins["hddnn-device"]._uploads)
 
-    held = longer.client.run(parcels)
+    held = longer.client.run(uploads)
     assert set(held.values()) == {0}

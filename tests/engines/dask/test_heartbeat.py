@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from hddnn.engines.dask.wire.heartbeat import BEAT, DEVICES, Watch
+from hddnn.engines.dask.wire.heartbeat import BEAT, DEVICES, HeartbeatMonitor
 
 INTERVAL_S = 0.05
 ADDRESS = "tcp://127.0.0.1:1"
 
 
 class Scheduler:
-    """What a Watch needs of a scheduler; it keeps what is published."""
+    """What a HeartbeatMonitor needs of a scheduler; it keeps what is published."""
 
     def __init__(self) -> None:
         self.workers = {ADDRESS: SimpleNamespace(name="end-1")}
@@ -33,14 +33,14 @@ class Scheduler:
         return [event for _, event, _ in self.events]
 
 
-def beat(watch: Watch, **more: Any) -> None:
+def beat(watch: HeartbeatMonitor, **more: Any) -> None:
     facts = {"worker": ADDRESS, "interval_s": INTERVAL_S, "queue": 2, "done": 7, "memory_bytes": 10**8}
     watch.log_event(BEAT, {**facts, **more})
 
 
-def watched(course: Callable[[Watch, Scheduler], Coroutine[Any, Any, None]]) -> Scheduler:
-    """Run a course of events around a Watch."""
-    scheduler, watch = Scheduler(), Watch()
+def watched(course: Callable[[HeartbeatMonitor, Scheduler], Coroutine[Any, Any, None]]) -> Scheduler:
+    """Run a course of events around a HeartbeatMonitor."""
+    scheduler, watch = Scheduler(), HeartbeatMonitor()
 
     async def run() -> None:
         await watch.start(scheduler)
@@ -52,7 +52,7 @@ def watched(course: Callable[[Watch, Scheduler], Coroutine[Any, Any, None]]) -> 
 
 
 def test_a_device_joins_with_its_first_heartbeat_and_is_on_the_list() -> None:
-    async def course(watch: Watch, scheduler: Scheduler) -> None:
+    async def course(watch: HeartbeatMonitor, scheduler: Scheduler) -> None:
         beat(watch)
         (entry,) = scheduler.handlers[DEVICES]()
         assert entry.pop("seen_s") == pytest.approx(time.monotonic(), abs=0.5)
@@ -67,7 +67,7 @@ def test_a_device_joins_with_its_first_heartbeat_and_is_on_the_list() -> None:
 def test_a_silent_device_leaves_and_one_that_is_heard_again_joins() -> None:
     last_s = 0.0
 
-    async def course(watch: Watch, scheduler: Scheduler) -> None:
+    async def course(watch: HeartbeatMonitor, scheduler: Scheduler) -> None:
         nonlocal last_s
         for _ in range(6):
             beat(watch)
@@ -86,7 +86,7 @@ def test_a_silent_device_leaves_and_one_that_is_heard_again_joins() -> None:
 
 
 def test_a_device_that_falls_silent_before_its_first_heartbeat_is_missed_too() -> None:
-    async def course(watch: Watch, scheduler: Scheduler) -> None:
+    async def course(watch: HeartbeatMonitor, scheduler: Scheduler) -> None:
         listed = watch.devices(expected={ADDRESS: INTERVAL_S, "tcp://127.0.0.1:2": INTERVAL_S})
         assert [entry["address"] for entry in listed] == [ADDRESS]  # the other one is no worker
         await asyncio.sleep(6 * INTERVAL_S)
@@ -95,7 +95,7 @@ def test_a_device_that_falls_silent_before_its_first_heartbeat_is_missed_too() -
 
 
 def test_a_connection_that_ends_is_told_at_once_and_once() -> None:
-    async def course(watch: Watch, scheduler: Scheduler) -> None:
+    async def course(watch: HeartbeatMonitor, scheduler: Scheduler) -> None:
         beat(watch)
         watch.remove_worker(scheduler, ADDRESS, stimulus_id="test")
         del scheduler.workers[ADDRESS]
@@ -108,7 +108,7 @@ def test_a_connection_that_ends_is_told_at_once_and_once() -> None:
 
 
 def test_a_scheduler_that_was_stopped_does_not_take_its_own_absence_for_silence() -> None:
-    async def course(watch: Watch, scheduler: Scheduler) -> None:
+    async def course(watch: HeartbeatMonitor, scheduler: Scheduler) -> None:
         for _ in range(4):
             beat(watch)
             await asyncio.sleep(INTERVAL_S)

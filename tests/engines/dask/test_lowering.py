@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from systems import packaged_system
 
-from hddnn.engines.dask.client.lowering import Bundle, Features, lower
+from hddnn.engines.common import GROUP_ALONE_S, GROUP_BATCHES, GROUP_S, group_size
+from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
 from hddnn.engines.dask.device.device import run_encode, run_end, run_upper
 from hddnn.engines.dask.wire.messages import Payload, Target
-from hddnn.engines.work import BUNDLE_ALONE_S, BUNDLE_BATCHES, BUNDLE_S, bundle_size
 
 SYSTEM = packaged_system()
 END, EDGE, CLOUD = SYSTEM.device("end-1"), SYSTEM.device("edge-1"), SYSTEM.device("cloud-1")
@@ -20,18 +20,18 @@ ADDRESSES = {"end-1": "tcp://a", "edge-1": "tcp://b", "cloud-1": "tcp://c"}
 FEATURES = Features("float32", {"wrn16_4": 65536})
 
 
-def lowered(*bundles: Bundle) -> tuple[Any, list[tuple[Any, ...]]]:
-    return lower(bundles, "job", "topic", ADDRESSES, FEATURES)
+def lowered(*groups: BatchGroup) -> tuple[Any, list[tuple[Any, ...]]]:
+    return lower(groups, "job", "topic", ADDRESSES, FEATURES)
 
 
-def orders(*bundles: Bundle) -> list[Any]:
-    """Return what the tasks of some bundles are told, in the order of their chain."""
-    graph, _ = lowered(*bundles)
+def orders(*groups: BatchGroup) -> list[Any]:
+    """Return what the tasks of some groups are told, in the order of their chain."""
+    graph, _ = lowered(*groups)
     return [task.args[0] for task in dict(graph).values()]
 
 
 def test_an_upper_task_depends_on_its_end_task_and_both_are_pinned() -> None:
-    graph, keys = lowered(Bundle(1, END, EDGE, (0, 1), (20, 20)))
+    graph, keys = lowered(BatchGroup(1, END, EDGE, (0, 1), (20, 20)))
     tasks = dict(graph)
     (upper,) = keys
     (end,) = tasks[upper].dependencies
@@ -45,22 +45,22 @@ def test_an_upper_task_depends_on_its_end_task_and_both_are_pinned() -> None:
 
 
 def test_without_an_upper_device_the_end_task_is_the_last() -> None:
-    graph, keys = lowered(Bundle(1, END, None, (0,), (20,)))
+    graph, keys = lowered(BatchGroup(1, END, None, (0,), (20,)))
     assert keys == list(graph)
 
 
 def test_only_an_undependable_upper_device_gets_features() -> None:
-    raw, _ = orders(Bundle(1, END, EDGE, (0,), (20,)))
+    raw, _ = orders(BatchGroup(1, END, EDGE, (0,), (20,)))
     assert raw.stem is None
     assert raw.target == Target("edge-1", "tcp://b")
-    features, _ = orders(Bundle(1, END, CLOUD, (0,), (20,)))
+    features, _ = orders(BatchGroup(1, END, CLOUD, (0,), (20,)))
     assert features.stem == "wrn16_4"
     assert features.codec == "float32"
-    assert features.stand_in_bytes == 65536
+    assert features.placeholder_bytes == 65536
 
 
 def test_an_edge_device_that_encodes_stands_between() -> None:
-    graph, keys = lowered(Bundle(1, END, CLOUD, (0,), (20,), encoder=EDGE))
+    graph, keys = lowered(BatchGroup(1, END, CLOUD, (0,), (20,), encoder=EDGE))
     tasks = dict(graph)
     (upper,) = keys
     (encode,) = tasks[upper].dependencies
@@ -75,18 +75,18 @@ def test_an_edge_device_that_encodes_stands_between() -> None:
 
 
 def test_the_graph_holds_no_images() -> None:
-    bundles = [Bundle(n, END, CLOUD, (n,), (50,)) for n in range(100)]
-    graph, _ = lowered(*bundles)
+    groups = [BatchGroup(n, END, CLOUD, (n,), (50,)) for n in range(100)]
+    graph, _ = lowered(*groups)
     assert len(pickle.dumps(graph)) < 100 * 1000  # one raw batch alone is 153,600 bytes
 
 
 @pytest.mark.parametrize(
     ("slowest_s", "pending", "size"),
     [
-        (0.0, 1000, BUNDLE_BATCHES),
+        (0.0, 1000, GROUP_BATCHES),
         (0.0, 3, 3),
-        (BUNDLE_S / 10, 1000, 10),
-        (BUNDLE_S, 1000, 1),
+        (GROUP_S / 10, 1000, 10),
+        (GROUP_S, 1000, 1),
         (1.0, 1000, 1),
         (0.001, 1, 1),
     ],
@@ -94,12 +94,12 @@ def test_the_graph_holds_no_images() -> None:
 def test_batches_share_a_task_only_while_that_task_is_short(
     slowest_s: float, pending: int, size: int
 ) -> None:
-    assert bundle_size(slowest_s, pending, goes_up=True) == size
+    assert group_size(slowest_s, pending, goes_up=True) == size
 
 
 def test_a_task_may_be_longer_when_no_upper_device_waits_for_it() -> None:
-    assert bundle_size(BUNDLE_S / 2, 1000, goes_up=False) == BUNDLE_ALONE_S / (BUNDLE_S / 2)
-    assert bundle_size(BUNDLE_ALONE_S, 1000, goes_up=False) == 1
+    assert group_size(GROUP_S / 2, 1000, goes_up=False) == GROUP_ALONE_S / (GROUP_S / 2)
+    assert group_size(GROUP_ALONE_S, 1000, goes_up=False) == 1
 
 
 def test_a_payload_that_is_quoted_shows_nothing_of_its_images() -> None:

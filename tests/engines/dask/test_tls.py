@@ -146,14 +146,14 @@ def test_no_image_goes_to_whoever_has_registered_under_a_device_s_name(
 
 
 def test_no_image_is_pushed_to_an_address_where_another_device_is_now(engine: DaskEngine) -> None:
-    peers = engine._roster.peers
-    end = peers["end-1"]
-    peers["end-1"] = replace(end, address=peers["cloud-1"].address)
+    discovered = engine._membership.discovered
+    end = discovered["end-1"]
+    discovered["end-1"] = replace(end, address=discovered["cloud-1"].address)
     try:
         engine.settings = PolicySettings(patience_s=0.2)
         record = engine.execute(make_plan("end-edge", SYSTEM, engine.job, engine.costs()))
     finally:
-        peers["end-1"], engine.settings = end, PolicySettings()
+        discovered["end-1"], engine.settings = end, PolicySettings()
     assert not any(str(outcome) == "ok" for outcome in record.outcome)
     assert not any(transfer.kind == "images" for transfer in record.transfers)
 

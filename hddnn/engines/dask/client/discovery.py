@@ -30,7 +30,7 @@ PINGS = 5
 
 
 @dataclass(frozen=True)
-class Peer:
+class DiscoveredDevice:
     """One device as the client sees it.
 
     clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
@@ -47,10 +47,10 @@ class Peer:
     machine: str
 
 
-async def find_peers(
+async def discover(
     client: Client, topology: Topology, *, compute: Compute, time_scale: float
-) -> dict[str, Peer]:
-    """Return the peer of every device of the topology, by name.
+) -> dict[str, DiscoveredDevice]:
+    """Return what was found of every device of the topology, by name.
 
     Raises ClusterError naming the devices that are missing, and those that run another tier, network, temperature,
     version, compute mode or time scale than asked for.
@@ -77,23 +77,23 @@ async def find_peers(
             for device in topology.devices
         )
     )
-    own_speed = [peer for peer, hello in meetings if hello["own_speed"]]
+    own_speed = [found for found, hello in meetings if hello["own_speed"]]
     measured: dict[str, float] = {}
 
-    async def measure(devices: list[Peer]) -> None:
-        for peer in devices:  # one at a time: together they would slow each other down
-            call = getattr(client.rpc(peer.address), MEASURE)()
-            measured[peer.name] = await answered(call, f"device {peer.name}", MEASURE_TIMEOUT_S)
+    async def measure(devices: list[DiscoveredDevice]) -> None:
+        for found in devices:  # one at a time: together they would slow each other down
+            call = getattr(client.rpc(found.address), MEASURE)()
+            measured[found.name] = await answered(call, f"device {found.name}", MEASURE_TIMEOUT_S)
 
     await asyncio.gather(*(measure(devices) for devices in by_machine(own_speed)))
-    return {peer.name: replace(peer, seconds_per_image=measured.get(peer.name)) for peer, _ in meetings}
+    return {found.name: replace(found, seconds_per_image=measured.get(found.name)) for found, _ in meetings}
 
 
-def by_machine(peers: Iterable[Peer]) -> list[list[Peer]]:
+def by_machine(discovered: Iterable[DiscoveredDevice]) -> list[list[DiscoveredDevice]]:
     """Return the devices of each machine."""
-    machines: dict[str, list[Peer]] = {}
-    for peer in peers:
-        machines.setdefault(peer.machine, []).append(peer)
+    machines: dict[str, list[DiscoveredDevice]] = {}
+    for found in discovered:
+        machines.setdefault(found.machine, []).append(found)
     return list(machines.values())
 
 
@@ -106,8 +106,8 @@ async def meet(
     *,
     compute: Compute,
     time_scale: float,
-) -> tuple[Peer, dict[str, Any]]:
-    """Return a device's peer, its speed not measured, and what it says of itself.
+) -> tuple[DiscoveredDevice, dict[str, Any]]:
+    """Return what a device is found to be, its speed not measured, and what it says of itself.
 
     bundles: by network. Raises ClusterError as above, and when it has other stems than asked for, or takes a
     device for undependable that the topology says is dependable.
@@ -134,12 +134,14 @@ async def meet(
                 f"device {device.name} lacks this stem of {network}, or has another, or another noise; "
                 "restart that device"
             )
-    for name in sorted(set(spec.dependable) - set(hello["dependable"])):
+    for name in sorted(set(spec.trusts) - set(hello["trusts"])):
         raise ClusterError(
             f"device {device.name} takes {name} for undependable, the job does not; let their topologies agree"
         )
     machine = hello["boot_id"] or address
-    return Peer(device.name, address, offset_s, None, device.tier, hello["heartbeat_s"], machine), hello
+    return DiscoveredDevice(
+        device.name, address, offset_s, None, device.tier, hello["heartbeat_s"], machine
+    ), hello
 
 
 async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:
@@ -161,18 +163,18 @@ async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any
     return hello, 0.0 if hello["boot_id"] and hello["boot_id"] == boot_id() else offset_s
 
 
-async def rehearse_chain(client: Client, peers: Mapping[str, Peer]) -> None:
+async def rehearse_chain(client: Client, discovered: Mapping[str, DiscoveredDevice]) -> None:
     """Run a task on every end device, and one that depends on them all on every upper device."""
     name = f"rehearse-{uuid.uuid4().hex[:12]}"
     ends = {
-        peer.name: client.submit(rehearse, workers=[peer.address], key=(name, peer.name))
-        for peer in peers.values()
-        if peer.tier == "end"
+        found.name: client.submit(rehearse, workers=[found.address], key=(name, found.name))
+        for found in discovered.values()
+        if found.tier == "end"
     }
     uppers = [
-        client.submit(rehearse, *ends.values(), workers=[peer.address], key=(name, peer.name))
-        for peer in peers.values()
-        if peer.tier != "end"
+        client.submit(rehearse, *ends.values(), workers=[found.address], key=(name, found.name))
+        for found in discovered.values()
+        if found.tier != "end"
     ]
     try:
         await asyncio.wait_for(client.gather([*ends.values(), *uppers]), REHEARSAL_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Carry out what a policy decides: have bundles sent and taken back, collect answers, and tell it what happens.
+"""Carry out what a policy decides: have groups sent and taken back, collect answers, and tell it what happens.
 
 Answers travel as events: a device logs each one as soon as it has it, so a coarse answer reaches the client while
 its task still runs and while the fine answer is a long way off. A task's end travels as its future: it opens the
@@ -15,20 +15,22 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from distributed import Client
 
 from hddnn.data.datasets import Job
-from hddnn.engines.dask.client.discovery import Peer
-from hddnn.engines.dask.client.hearing import Event, Hearing
-from hddnn.engines.dask.client.lowering import Bundle, Features
+from hddnn.engines.dask.client.discovery import DiscoveredDevice
+from hddnn.engines.dask.client.lowering import BatchGroup, Features
 from hddnn.engines.dask.client.sender import Sender
 from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
-from hddnn.results.records import Recorder
+from hddnn.results.records import Answer, Recorder
 from hddnn.results.transfers import CLIENT, Transfer
+
+Event = Callable[[float], list[Action]]
 
 #: How often to look whether the scheduler is still there, wall seconds.
 LOOK_S = 0.5
@@ -37,16 +39,16 @@ LOOK_S = 0.5
 class JobRun:
     """One execution of one plan; `await run()` returns when every batch has ended.
 
-    topic: of the events that devices log; the engine passes those of this run's name to `heard`.
-    peers: the devices, by name; kept right by the engine as they are started anew. on_start: called as the job
-    begins. features: how they are written down. begin_s: where the job's time goes on from, s, when an earlier run
-    of it has answers already.
+    topic: of the events that devices log; the engine passes those of this run's name to `on_message`.
+    discovered: the devices, by name; kept right by the engine as they are started anew. on_start: called as the
+    job begins. features: how they are written down. begin_s: where the job's time goes on from, s, when an
+    earlier run of it has answers already.
     """
 
     def __init__(
         self,
         client: Client,
-        peers: Mapping[str, Peer],
+        discovered: Mapping[str, DiscoveredDevice],
         plan: Plan,
         job: Job,
         policy: Policy,
@@ -63,23 +65,24 @@ class JobRun:
         self.name = f"{client.id}/{uuid.uuid4().hex[:12]}"
         self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._hearing = Hearing(peers, recorder, policy, self._index, time_scale, self._events.put_nowait)
+        self._discovered = discovered
+        self._on_answer: Callable[[str], None] = lambda device: None
         self._sender = Sender(
             client,
-            peers,
+            discovered,
             name=self.name,
             topic=topic,
             features=features,
             images=self._images,
-            told=self,
-            timeout_s=policy.settings.timeout_s * time_scale if policy.send_timeout else None,
+            listener=self,
+            timeout_s=policy.timeout_s * time_scale if policy.send_timeout else None,
         )
         self._begin_s = begin_s
         self._start_s = time.monotonic() - begin_s * time_scale
 
     async def run(self) -> None:
         """Execute the plan; on cancellation take back what was sent."""
-        self._start_s = self._hearing.start_s = time.monotonic() - self._begin_s * self._time_scale
+        self._start_s = time.monotonic() - self._begin_s * self._time_scale
         try:
             self.on_start()
             while not self._events.empty():  # devices that are gone already
@@ -94,11 +97,11 @@ class JobRun:
 
     def call_on_answer(self, call: Callable[[str], None]) -> None:
         """Have a function called with a device's name for each answer of it."""
-        self._hearing.on_answer = call
+        self._on_answer = call
 
     @property
     def now_s(self) -> float:
-        """Return the scenario's time since the job began."""
+        """Return the model time since the job began, s."""
         return (time.monotonic() - self._start_s) / self._time_scale
 
     def left(self, device: str) -> None:
@@ -109,7 +112,7 @@ class JobRun:
             self._events.put_nowait(lambda now_s: self._policy.left(self._index[device], now_s))
 
     def joined(self, device: str) -> None:
-        """Note that a device is back on it; its peer is right by now."""
+        """Note that a device is back on it; where it is now is known by then."""
         if device in self._index:
             self._sender.joined(device)
             self._events.put_nowait(lambda now_s: self._policy.joined(self._index[device], now_s))
@@ -153,26 +156,26 @@ class JobRun:
     def _send(self, attempt: Attempt) -> None:
         devices = self._plan.topology.devices
         upper, encoder = (
-            None if index == NO_DEVICE else devices[index] for index in (attempt.upper, attempt.via)
+            None if index == NO_DEVICE else devices[index] for index in (attempt.upper, attempt.encoder)
         )
         sizes = tuple(self._plan.sizes[list(attempt.batches)].tolist())
         now_s = self.now_s
         for batch in attempt.batches:
             self._recorder.submitted(batch, now_s)
         self._sender.send(
-            Bundle(
+            BatchGroup(
                 attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse, encoder
             )
         )
 
-    def _images(self, bundle: Bundle) -> np.ndarray:
-        return self._job.data.images[np.concatenate([self._job.rows(batch) for batch in bundle.batches])]
+    def _images(self, group: BatchGroup) -> np.ndarray:
+        return self._job.data.images[np.concatenate([self._job.rows(batch) for batch in group.batches])]
 
-    def leaving(self, bundle: Bundle, image_bytes: int) -> None:
-        """Enter a bundle's images into the ledger."""
-        for batch, size in zip(bundle.batches, bundle.sizes, strict=True):
+    def leaving(self, group: BatchGroup, image_bytes: int) -> None:
+        """Enter a group's images into the transfers."""
+        for batch, size in zip(group.batches, group.sizes, strict=True):
             self._recorder.transferred(
-                Transfer(batch, self.now_s, CLIENT, bundle.end.name, "images", n_bytes=size * image_bytes)
+                Transfer(batch, self.now_s, CLIENT, group.end.name, "images", n_bytes=size * image_bytes)
             )
 
     def accepted(self, number: int) -> None:
@@ -196,6 +199,64 @@ class JobRun:
 
     # ---- receiving
 
-    def heard(self, message: dict[str, Any]) -> None:
-        """Take what a device logged for this job."""
-        self._hearing.heard(message, self.now_s)
+    def on_message(self, message: dict[str, Any]) -> None:
+        """Take an answer, or other news, that a device logged for this job."""
+        device, stage = message["device"], message["stage"]
+        if stage == "dropped":
+            lost = message["batch"]
+            self._events.put_nowait(lambda at_s: self._policy.dropped(lost, at_s))
+        elif stage == "released":
+            self._enter_released(message)
+        elif stage == "refused":
+            at_s = self._as_model_s(device, message["at_s"])
+            self._recorder.transferred(Transfer(-1, at_s, device, message["who"], "images", refused=True))
+        else:
+            self._take_answer(device, stage, message)
+
+    def _as_model_s(self, device: str, clock_s: float) -> float:
+        """Return a time on a device's clock as model time, s from the job's start."""
+        return (clock_s - self._discovered[device].clock_offset_s - self._start_s) / self._time_scale
+
+    def _enter_released(self, message: dict[str, Any]) -> None:
+        device = message["device"]
+        for batch, at_s, n_bytes, encode_s in zip(
+            message["batches"], message["at_s"], message["n_bytes"], message["encode_s"], strict=True
+        ):
+            self._recorder.transferred(
+                Transfer(
+                    batch,
+                    self._as_model_s(device, at_s),
+                    device,
+                    message["target"],
+                    message["kind"],
+                    message["codec"],
+                    n_bytes,
+                    encode_s / self._time_scale,
+                )
+            )
+
+    def _take_answer(self, device: str, stage: Literal["coarse", "fine"], message: dict[str, Any]) -> None:
+        batch = message["batch"]
+        answer = Answer(
+            device=device,
+            labels=np.frombuffer(message["labels"], np.int32),
+            confidence=np.frombuffer(message["confidence"], np.float32),
+            steps={step: self._as_model_s(device, at_s) for step, at_s in message["steps"].items()},
+            overrun=message["overrun"],
+            link_emulated_s=message["link_emulated_s"] / self._time_scale,
+            link_real_s=message["link_real_s"] / self._time_scale,
+            encoder=message["encoder"],
+        )
+        try:
+            new = self._recorder.answered(stage, batch, self.now_s, answer)
+        except Exception as error:  # of whoever hears of the progress; Dask would log it and go on
+            self._events.put_nowait(partial(_fail, error))
+            return
+        if new:
+            index = self._index[device]
+            self._events.put_nowait(lambda at_s: self._policy.answered(stage, batch, index, at_s))
+        self._on_answer(device)
+
+
+def _fail(error: Exception, now_s: float) -> list[Action]:
+    raise error

@@ -13,10 +13,10 @@ from typing import Any, Self
 from distributed import Client
 
 from hddnn.data.datasets import Job
-from hddnn.engines.common import make_recorder, network_cards
-from hddnn.engines.dask.client.discovery import Peer, rehearse_chain
+from hddnn.engines.common import make_recorder, make_work, network_cards
+from hddnn.engines.dask.client.discovery import DiscoveredDevice, rehearse_chain
 from hddnn.engines.dask.client.driver import JobRun
-from hddnn.engines.dask.client.fault_injector import Injector
+from hddnn.engines.dask.client.fault_injector import FaultInjector
 from hddnn.engines.dask.client.loop_thread import LoopThread
 from hddnn.engines.dask.client.lowering import Features
 from hddnn.engines.dask.client.system import open_system
@@ -25,11 +25,10 @@ from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.certificates import CLIENT, SCHEDULER, identity
 from hddnn.engines.dask.wire.messages import Compute, DeviceSpec
 from hddnn.engines.liveness import HEARTBEAT_S
-from hddnn.engines.work import make_work
 from hddnn.errors import ClusterError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import Plan
-from hddnn.policies import PolicySettings, make_policy
+from hddnn.policies import DEFAULT, POLICIES, Policy
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
 from hddnn.results.journal import Journal
@@ -43,10 +42,10 @@ class DaskEngine:
 
     compute: "real" runs the networks; "replay" returns answers that the true networks gave before, stored by
     content; "nothing" answers at once, which leaves the engine's own cost.
-    time_scale: factor on every modelled time; records are in scenario time, wall time divided by it.
-    policy, settings: what is done about devices that fail; see hddnn.policies.
+    time_scale: factor on every modelled time; records are in model time, wall time divided by it.
+    policy: what is done about devices that fail: a Policy, or its text ("monitor:timeout_s=2"); see hddnn.policies.
     faults: what is made to go wrong with the devices, under each plan anew; only with devices that are started
-    here. codec: how features are written down on their way to devices that may not see images. These four may be
+    here. codec: how features are written down on their way to devices that may not see images. These three may be
     changed between two plans.
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
     address: a scheduler to join; None starts every device of the topology on this machine.
@@ -67,8 +66,7 @@ class DaskEngine:
         *,
         compute: Compute = "real",
         time_scale: float = 1.0,
-        policy: str = "monitor",
-        settings: PolicySettings | None = None,
+        policy: str | Policy = DEFAULT,
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         codec: str = DEFAULT,
@@ -81,7 +79,7 @@ class DaskEngine:
     ) -> None:
         self.topology, self.job = topology, job
         self.compute, self.time_scale, self.address = compute, time_scale, address
-        self.policy, self.settings, self.codec = policy, settings or PolicySettings(), codec
+        self.policy, self.codec = policy, codec
         self.faults = (faults or FaultSchedule()).check(topology)
         self.dashboard_link: str | None = None
         self._heartbeat_s, self._dashboard, self._tls = heartbeat_s, dashboard, tls
@@ -95,7 +93,7 @@ class DaskEngine:
         self._sizes: dict[str, dict[str, tuple[int, int]]] = {}  # by codec
         self._processes: LocalProcesses | None = None
         self._run: JobRun | None = None
-        self._struck: set[str] = set()  # devices that the last job's faults were made on
+        self._faulted: set[str] = set()  # devices that the last job's faults were made on
 
     def __enter__(self) -> Self:
         self._thread = LoopThread.opened("hddnn-client", self._open())
@@ -112,16 +110,16 @@ class DaskEngine:
         return {} if self._processes is None else dict(self._processes.pids)
 
     @property
-    def peers(self) -> dict[str, Peer]:
+    def discovered(self) -> dict[str, DiscoveredDevice]:
         """Return the devices as they were found, or started anew, by name."""
-        return dict(self._roster.peers)
+        return dict(self._membership.discovered)
 
     def costs(self) -> CostTable:
         """Return what devices at their own speed measured, and the modelled times of those that keep to them."""
         measured = {
-            name: peer.seconds_per_image / self.time_scale
-            for name, peer in self.peers.items()
-            if peer.seconds_per_image is not None
+            name: found.seconds_per_image / self.time_scale
+            for name, found in self.discovered.items()
+            if found.seconds_per_image is not None
         }
         table = CostTable.of(self.topology, measured, self._payload_bytes())
         # A real device may have a modelled time in the topology, and does not keep to it.
@@ -153,19 +151,19 @@ class DaskEngine:
         if self.client.status != "running":
             raise ClusterError("the scheduler left; start again")
         if self._processes is not None:
-            struck, self._struck = self._struck, {fault.device for fault in self.faults}
-            await self._roster.repair(self._processes, struck)
-            if struck:
+            faulted, self._faulted = self._faulted, {fault.device for fault in self.faults}
+            await self._membership.repair(self._processes, faulted)
+            if faulted:
                 # A slow device may still be at what it was told of before; and all connections are made anew.
-                await rehearse_chain(self.client, self._roster.peers)
-        work = make_work(plan, self.costs(), self.time_scale, own_speed=self._roster.own_speed)
-        policy = make_policy(self.policy, work, self.settings)
+                await rehearse_chain(self.client, self._membership.discovered)
+        work = make_work(plan, self.costs(), self.time_scale, own_speed=self._membership.own_speed)
+        policy = POLICIES.make(self.policy).begun(work)
         policy.resume(*recorder.there())
         journal = self._journals.get(plan.scheme)
-        peers = self._roster.peers
+        discovered = self._membership.discovered
         run = JobRun(
             self.client,
-            peers,
+            discovered,
             plan,
             self.job,
             policy,
@@ -176,12 +174,12 @@ class DaskEngine:
             begin_s=0.0 if journal is None else journal.begun_s,
         )
         async with AsyncExitStack() as stack:
-            stack.enter_context(self._roster.followed_by(run))
-            for name in self._roster.gone:
+            stack.enter_context(self._membership.followed_by(run))
+            for name in self._membership.gone:
                 run.left(name)
             if self._processes is not None:
-                injector = Injector(
-                    self.faults, self._processes, self.client, peers, self.time_scale, run.fault
+                injector = FaultInjector(
+                    self.faults, self._processes, self.client, discovered, self.time_scale, run.fault
                 )
                 stack.push_async_callback(injector.stop)
                 await injector.prepare()
@@ -198,7 +196,7 @@ class DaskEngine:
         """Pass what a device logged to the run that it is meant for; what comes after its end is dropped."""
         _, message = event
         if self._run is not None and message["job"] == self._run.name:
-            self._run.heard(message)
+            self._run.on_message(message)
 
     async def _open(self) -> None:
         specs = [
@@ -226,7 +224,7 @@ class DaskEngine:
                 on_change=self._on_change,
             )
             system = await stack.enter_async_context(opening)
-            self._processes, self._roster, self._topic = system.processes, system.roster, system.topic
+            self._processes, self._membership, self._topic = system.processes, system.membership, system.topic
             self.scheduler_address, self.dashboard_link = system.address, system.dashboard_link
             self.client: Client = system.client
             self.client.subscribe_topic(self._topic, self._on_event)

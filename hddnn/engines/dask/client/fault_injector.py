@@ -11,19 +11,20 @@ from typing import Any
 
 from distributed import Client
 
-from hddnn.engines.dask.client.discovery import Peer
+from hddnn.engines.dask.client.discovery import DiscoveredDevice
 from hddnn.engines.dask.cluster.processes import LocalProcesses
-from hddnn.engines.dask.wire.messages import AFFLICT
+from hddnn.engines.dask.wire.messages import SET_FAULT
 from hddnn.errors import ClusterError
 from hddnn.system.faults import Fault, FaultSchedule
 
 ASK_TIMEOUT_S = 2.0
 
 
-class Injector:
+class FaultInjector:
     """Begin and end each fault at its time, and heal all that is left at the job's end.
 
-    begun: called with a device's name as a fault begins that takes it away; peers: where devices are now, by name.
+    begun: called with a device's name as a fault begins that takes it away; discovered: where devices are
+    now, by name.
     """
 
     def __init__(
@@ -31,12 +32,12 @@ class Injector:
         schedule: FaultSchedule,
         processes: LocalProcesses,
         client: Client,
-        peers: Mapping[str, Peer],
+        discovered: Mapping[str, DiscoveredDevice],
         time_scale: float,
         begun: Callable[[str], None],
     ) -> None:
         self._schedule, self._processes, self._client = schedule, processes, client
-        self._peers, self._time_scale, self._begun = peers, time_scale, begun
+        self._discovered, self._time_scale, self._begun = discovered, time_scale, begun
         self._waiting = {fault: fault.after_tasks for fault in schedule if fault.after_tasks is not None}
         self._answers: dict[str, int] = {}
         self._prepared: set[Fault] = set()
@@ -125,6 +126,6 @@ class Injector:
     async def _ask(self, device: str, **what: Any) -> None:
         """Have a device do something to itself; one that is dead or does not answer stays as it is."""
         if device in self._processes.pids:
-            address = self._peers[device].address
+            address = self._discovered[device].address
             with suppress(OSError, TimeoutError):
-                await asyncio.wait_for(getattr(self._client.rpc(address), AFFLICT)(**what), ASK_TIMEOUT_S)
+                await asyncio.wait_for(getattr(self._client.rpc(address), SET_FAULT)(**what), ASK_TIMEOUT_S)

@@ -15,10 +15,10 @@ from hddnn.system.topology import Device
 
 
 @dataclass(frozen=True)
-class Bundle:
+class BatchGroup:
     """Some batches of one end device that go the same way, sent as one chain of tasks.
 
-    number: counts the bundles of a job, retries included, so that every task has a key of its own. coarse: whether
+    number: counts the groups of a job, retries included, so that every task has a key of its own. coarse: whether
     the end device is to answer the batches, too. encoder: the edge device that encodes them, where the end device
     does not.
     """
@@ -31,7 +31,7 @@ class Bundle:
     coarse: bool = True
     encoder: Device | None = None
 
-    def parcel(self, job: str) -> str:
+    def upload(self, job: str) -> str:
         """Return the name under which the images are pushed to the end device; job: CLIENT/JOB."""
         return f"{job}/{self.number}."  # no name begins as another one does
 
@@ -45,13 +45,13 @@ class Features:
 
 
 def lower(
-    bundles: Iterable[Bundle], job: str, topic: str, addresses: Mapping[str, str], features: Features
+    groups: Iterable[BatchGroup], job: str, topic: str, addresses: Mapping[str, str], features: Features
 ) -> tuple[HighLevelGraph, list[tuple[Any, ...]]]:
-    """Return the graph of some bundles and, in their order, the key of each one's last task.
+    """Return the graph of some groups and, in their order, the key of each one's last task.
 
     Every task is pinned to its device's address and asks for its tier's resource, so a worker that is not of
     that tier never runs it. Keys are named by stage and network: Dask averages durations by that prefix; then come
-    the job and the bundle's number.
+    the job and the group's number.
     """
     graph: dict[tuple[Any, ...], Task] = {}
     workers: dict[tuple[Any, ...], list[str]] = {}
@@ -64,32 +64,32 @@ def lower(
         workers[key], resources[key] = [addresses[device.name]], {device.tier: 1}
         return [TaskRef(key)]
 
-    for bundle in bundles:
-        end, encoder, upper = bundle.end, bundle.encoder, bundle.upper
+    for group in groups:
+        end, encoder, upper = group.end, group.encoder, group.upper
         chain = [end, *(device for device in (encoder, upper) if device is not None)]
         targets = [Target(device.name, addresses[device.name]) for device in chain[1:]]
-        encoded = upper.network if upper is not None and not upper.dependable else None
-        stand_in_bytes = features.bytes_per_image.get(encoded or "", 0)
+        encoded = upper.network if upper is not None and not upper.trusted else None
+        placeholder_bytes = features.bytes_per_image.get(encoded or "", 0)
         order: Any = EndOrder(
             job=job,
             topic=topic,
-            key=(f"end-{end.network}", job, bundle.number),
-            parcel=bundle.parcel(job),
-            batches=bundle.batches,
-            sizes=bundle.sizes,
+            key=(f"end-{end.network}", job, group.number),
+            upload=group.upload(job),
+            batches=group.batches,
+            sizes=group.sizes,
             target=targets[0] if targets else None,
             stem=None if encoder is not None else encoded,
             codec=features.codec,
-            coarse=bundle.coarse,
-            stand_in_bytes=stand_in_bytes,
+            coarse=group.coarse,
+            placeholder_bytes=placeholder_bytes,
         )
         below = add(end, run_end, order, [])
         if encoder is not None and encoded is not None:
-            key = (f"encode-{encoded}", job, bundle.number)
-            order = EncodeOrder(job, topic, key, targets[1], encoded, features.codec, stand_in_bytes)
+            key = (f"encode-{encoded}", job, group.number)
+            order = EncodeOrder(job, topic, key, targets[1], encoded, features.codec, placeholder_bytes)
             below = add(encoder, run_encode, order, below)
         if upper is not None:
-            order = UpperOrder(job, topic, (f"{upper.tier}-{upper.network}", job, bundle.number))
+            order = UpperOrder(job, topic, (f"{upper.tier}-{upper.network}", job, group.number))
             add(upper, run_upper, order, below)
         last.append(order.key)
     annotations = {"workers": workers.get, "resources": resources.get}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from hddnn import zoo
-from hddnn.engines.dask.client.discovery import Peer, find_peers, meet
+from hddnn.engines.dask.client.discovery import DiscoveredDevice, discover, meet
 from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.connecting import answered, scheduler_of
 from hddnn.engines.dask.wire.heartbeat import DEVICES, keep_list
@@ -31,8 +31,8 @@ class Listener(Protocol):
     def joined(self, device: str) -> None: ...
 
 
-class Roster:
-    """The devices by name (`peers`), and those of them that do not answer now (`gone`).
+class Membership:
+    """The devices by name (`discovered`), and those of them that do not answer now (`gone`).
 
     What it knows comes from the scheduler's list of live devices, kept by heartbeats. on_change: called while a
     job runs, with a device's name, whether it is live now, and why.
@@ -52,24 +52,24 @@ class Roster:
         self._bundles = {network: zoo.bundle(network) for network in topology.networks}
         self._meeting: dict[str, asyncio.Task[None]] = {}  # by address
         self._news = asyncio.Event()
-        self.peers: dict[str, Peer] = {}
+        self.discovered: dict[str, DiscoveredDevice] = {}
         self.gone: set[str] = set()
         self._listener: Listener | None = None
 
     async def open(self) -> None:
-        """Find the devices, and follow the list. Raises ClusterError as keep_list and find_peers do."""
+        """Find the devices, and follow the list. Raises ClusterError as keep_list and discover do."""
         self._client.subscribe_topic(DEVICES, self._on_event)
         await answered(keep_list(self._client), scheduler_of(self._client))
-        peers = await find_peers(
+        discovered = await discover(
             self._client, self._topology, compute=self._compute, time_scale=self._time_scale
         )
-        self.peers.update(peers)
+        self.discovered.update(discovered)
         # One that fell silent meanwhile, before its first heartbeat even, is missed from now on.
-        expected = {peer.address: peer.heartbeat_s for peer in peers.values()}
+        expected = {found.address: found.heartbeat_s for found in discovered.values()}
         call = getattr(self._client.scheduler, DEVICES)(expected=expected)
         listed = await answered(call, scheduler_of(self._client))
         there = {entry["address"] for entry in listed if entry["live"]}
-        self.gone |= {peer.name for peer in peers.values() if peer.address not in there}
+        self.gone |= {found.name for found in discovered.values() if found.address not in there}
 
     async def close(self) -> None:
         """Follow the list no longer."""
@@ -82,7 +82,7 @@ class Roster:
     @property
     def own_speed(self) -> int:
         """Return how many devices run at their own speed."""
-        return sum(peer.seconds_per_image is not None for peer in self.peers.values())
+        return sum(found.seconds_per_image is not None for found in self.discovered.values())
 
     @contextmanager
     def followed_by(self, listener: Listener) -> Iterator[None]:
@@ -93,20 +93,22 @@ class Roster:
         finally:
             self._listener = None
 
-    async def repair(self, processes: LocalProcesses, struck: Collection[str]) -> None:
-        """Start anew every device that is dead, or one of those struck by a fault that does not answer.
+    async def repair(self, processes: LocalProcesses, faulted: Collection[str]) -> None:
+        """Start anew every device that is dead, or one of those faulted by a fault that does not answer.
 
         Raises ClusterError when one does not start.
         """
         doubtful = [
-            name for name in self.peers if name in self.gone or name in struck or name not in processes.pids
+            name
+            for name in self.discovered
+            if name in self.gone or name in faulted or name not in processes.pids
         ]
         answers = await asyncio.gather(*(self._answers(name, processes) for name in doubtful))
         broken = [name for name, answer in zip(doubtful, answers, strict=True) if not answer]
         for name in broken:
             processes.kill(name)
             # What is still told of the old process is not to be taken for the new one's.
-            self._put(replace(self.peers[name], address=""))
+            self._put(replace(self.discovered[name], address=""))
         try:
             await asyncio.gather(*(processes.start(name) for name in broken))
             async with asyncio.timeout(REGISTER_TIMEOUT_S):
@@ -117,15 +119,15 @@ class Roster:
             missing = ", ".join(sorted(self.gone)) or "a device"
             raise ClusterError(f"not started again: {missing}; is the machine overloaded?") from None
 
-    def _put(self, peer: Peer) -> None:
+    def _put(self, found: DiscoveredDevice) -> None:
         """Note where a device is now, and close the connections to where it was."""
-        self._client.rpc.remove(self.peers[peer.name].address)
-        self.peers[peer.name] = peer
+        self._client.rpc.remove(self.discovered[found.name].address)
+        self.discovered[found.name] = found
 
     async def _answers(self, name: str, processes: LocalProcesses) -> bool:
         if name in processes.pids:
             with suppress(OSError, TimeoutError):
-                call = getattr(self._client.rpc(self.peers[name].address), HELLO)()
+                call = getattr(self._client.rpc(self.discovered[name].address), HELLO)()
                 await asyncio.wait_for(call, ANSWER_TIMEOUT_S)
                 return True
         self.gone.add(name)
@@ -134,16 +136,16 @@ class Roster:
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
         name, address = message["device"], message["address"]
-        if name not in self.peers:
+        if name not in self.discovered:
             return  # of another client, or told before they were looked for: then the list says so, too
         meeting = self._meeting.get(address)
         if message["event"] == "left":
             if meeting is not None:
                 meeting.cancel()
-            if address == self.peers[name].address:
+            if address == self.discovered[name].address:
                 self.gone.add(name)
-                self._tell(name, False, message["why"])
-        elif address == self.peers[name].address:
+                self._notify(name, False, message["why"])
+        elif address == self.discovered[name].address:
             if name in self.gone:  # else it is its first heartbeat
                 self._joined(name, message["why"])
         elif meeting is None:
@@ -153,9 +155,9 @@ class Roster:
     def _joined(self, name: str, why: str) -> None:
         self.gone.discard(name)
         self._news.set()
-        self._tell(name, True, why)
+        self._notify(name, True, why)
 
-    def _tell(self, name: str, live: bool, why: str) -> None:
+    def _notify(self, name: str, live: bool, why: str) -> None:
         if self._listener is not None:
             (self._listener.joined if live else self._listener.left)(name)
             if self._on_change is not None:
@@ -164,9 +166,9 @@ class Roster:
     async def _meet(self, name: str, address: str) -> None:
         """Get to know a device that was started anew; one that is not what it should be stays away."""
         device = self._topology.device(name)
-        known = self.peers[name]
+        known = self.discovered[name]
         with suppress(ClusterError):
-            peer, _ = await meet(
+            found, _ = await meet(
                 self._client,
                 self._topology,
                 device,
@@ -175,5 +177,5 @@ class Roster:
                 compute=self._compute,
                 time_scale=self._time_scale,
             )
-            self._put(replace(peer, seconds_per_image=known.seconds_per_image))
+            self._put(replace(found, seconds_per_image=known.seconds_per_image))
             self._joined(name, "it was started anew")

@@ -1,7 +1,7 @@
-"""Carry bundles of batches to the devices, and take back what is not wanted any more.
+"""Carry groups of batches to the devices, and take back what is not wanted any more.
 
 Images go straight to their end device; once they are there, the tasks that answer them go out as one graph. How
-it went travels back as the future of each bundle's last task, which opens the window, or says that there will be
+it went travels back as the future of each group's last task, which opens the window, or says that there will be
 no answer.
 """
 
@@ -18,8 +18,8 @@ from distributed.core import send_recv
 from distributed.protocol import to_serialize
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
-from hddnn.engines.dask.client.discovery import Peer
-from hddnn.engines.dask.client.lowering import Bundle, Features, lower
+from hddnn.engines.dask.client.discovery import DiscoveredDevice
+from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
 from hddnn.engines.dask.wire.messages import FORGET, PUSH
 from hddnn.engines.dask.wire.tls import connected
 from hddnn.errors import first_line
@@ -27,83 +27,84 @@ from hddnn.errors import first_line
 TAKE_BACK_S = 1.0
 
 
-class Told(Protocol):
-    """Who hears how bundles fare, by their numbers."""
+class Listener(Protocol):
+    """Who hears how groups fare, by their numbers."""
 
-    def leaving(self, bundle: Bundle, image_bytes: int) -> None:
-        """A bundle's images are about to leave the client, so many bytes each."""
+    def leaving(self, group: BatchGroup, image_bytes: int) -> None:
+        """A group's images are about to leave the client, so many bytes each."""
 
     def accepted(self, number: int) -> None:
-        """A bundle's images are on its end device; its tasks go out with the next `submit`."""
+        """A group's images are on its end device; its tasks go out with the next `submit`."""
 
     def refused(self, number: int) -> None:
-        """A bundle's images did not reach its end device."""
+        """A group's images did not reach its end device."""
 
     def settled(self, number: int, error: str) -> None:
-        """A bundle's last task is over; error: what went wrong in it, unless that was a device that left."""
+        """A group's last task is over; error: what went wrong in it, unless that was a device that left."""
 
 
 class Sender:
-    """Send the bundles of one job.
+    """Send the groups of one job.
 
-    peers: the devices, by name; kept right by whoever owns them. name: the job's, CLIENT/JOB; topic: where devices
-    tell of it. features: how they are written down. images: returns those of a bundle, uint8 (N, H, W, 3).
+    discovered: the devices, by name; kept right by whoever owns them. name: the job's, CLIENT/JOB; topic:
+    where devices tell of it. features: how they are written down. images: returns those of a group,
+    uint8 (N, H, W, 3).
     timeout_s: wall seconds after which a push is given up; None: when its connection ends.
     """
 
     def __init__(
         self,
         client: Client,
-        peers: Mapping[str, Peer],
+        discovered: Mapping[str, DiscoveredDevice],
         *,
         name: str,
         topic: str,
         features: Features,
-        images: Callable[[Bundle], np.ndarray],
-        told: Told,
+        images: Callable[[BatchGroup], np.ndarray],
+        listener: Listener,
         timeout_s: float | None,
     ) -> None:
-        self._client, self._peers = client, peers
+        self._client, self._discovered = client, discovered
         self._name, self._topic, self._features = name, topic, features
-        self._images, self._told, self._timeout_s = images, told, timeout_s
+        self._images, self._listener, self._timeout_s = images, listener, timeout_s
         self._gone: set[str] = set()
-        self._sent: dict[int, Bundle] = {}  # under way, by number
-        self._left_behind: dict[str, list[str]] = {}  # by device: parcels whose tasks were taken back
+        self._sent: dict[int, BatchGroup] = {}  # under way, by number
+        self._left_behind: dict[str, list[str]] = {}  # by device: uploads whose tasks were taken back
         self._pushes: dict[int, asyncio.Task[None]] = {}  # on their way to an end device, by number
-        self._pushed: list[Bundle] = []  # there, their tasks not yet sent
+        self._pushed: list[BatchGroup] = []  # there, their tasks not yet sent
         self._futures: dict[int, Future] = {}  # of the last task, by number
         self._tasks: set[asyncio.Task[None]] = set()
-        self.cancelled = False  # whether any bundle was: its images may lie on its device
+        self.cancelled = False  # whether any group was: its images may lie on its device
 
-    def send(self, bundle: Bundle) -> None:
-        """Begin to push a bundle's images to its end device."""
-        self._sent[bundle.number] = bundle
-        self._pushes[bundle.number] = asyncio.create_task(self._push(bundle))
+    def send(self, group: BatchGroup) -> None:
+        """Begin to push a group's images to its end device."""
+        self._sent[group.number] = group
+        self._pushes[group.number] = asyncio.create_task(self._push(group))
 
     def submit(self) -> None:
-        """Send the tasks of the bundles whose images are there, as one graph."""
+        """Send the tasks of the groups whose images are there, as one graph."""
         if not self._pushed:
             return
-        bundles, self._pushed = self._pushed, []
-        addresses = {name: peer.address for name, peer in self._peers.items()}
-        graph, keys = lower(bundles, self._name, self._topic, addresses, self._features)
+        groups, self._pushed = self._pushed, []
+        addresses = {name: found.address for name, found in self._discovered.items()}
+        graph, keys = lower(groups, self._name, self._topic, addresses, self._features)
         # fifo_timeout=0: a later graph never overtakes an earlier one at a device
         futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
-        self._futures.update({bundle.number: future for bundle, future in zip(bundles, futures, strict=True)})
+        self._futures.update({group.number: future for group, future in zip(groups, futures, strict=True)})
         self._keep(asyncio.create_task(self._watch(futures)))
 
     def cancel(self, number: int) -> None:
-        """Take a bundle back: what has not begun does not begin, and what it left behind is forgotten."""
+        """Take a group back: what has not begun does not begin, and what it left behind is forgotten."""
         self.cancelled = True
-        bundle = self._sent.pop(number, None)
-        if bundle is not None:
-            self._left_behind.setdefault(bundle.end.name, []).append(bundle.parcel(self._name))
-            self._clear_up(bundle.end.name)
+        group = self._sent.pop(number, None)
+        if group is not None:
+            self._left_behind.setdefault(group.end.name, []).append(group.upload(self._name))
+            self._clear_up(group.end.name)
         push = self._pushes.pop(number, None)
         if push is not None:
             push.cancel()
             self._keep(push)
-        self._pushed = [bundle for bundle in self._pushed if bundle.number != number]
+        self._pushed = [group for group in self._pushed if group.number != number]
         future = self._futures.pop(number, None)
         if future is not None:
             future.release()
@@ -113,7 +114,7 @@ class Sender:
         self._gone.add(device)
 
     def joined(self, device: str) -> None:
-        """Note that a device is back; its peer is right by now."""
+        """Note that a device is back; where it is now is known by then."""
         self._gone.discard(device)
         self._clear_up(device)
 
@@ -129,7 +130,7 @@ class Sender:
         for future in self._futures.values():
             future.release()
         calls = (
-            getattr(self._client.rpc(self._peers[name].address), FORGET)(parcels=f"{self._name}/")
+            getattr(self._client.rpc(self._discovered[name].address), FORGET)(uploads=f"{self._name}/")
             for name in forget
             if name not in self._gone
         )
@@ -137,39 +138,39 @@ class Sender:
             await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), TAKE_BACK_S)
         self._futures.clear()
 
-    async def _push(self, bundle: Bundle) -> None:
-        """Send a bundle's images straight to its end device: they never pass the scheduler."""
-        number, name = bundle.number, bundle.end.name
-        images = self._images(bundle)
+    async def _push(self, group: BatchGroup) -> None:
+        """Send a group's images straight to its end device: they never pass the scheduler."""
+        number, name = group.number, group.end.name
+        images = self._images(group)
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                connected(self._client, name, self._peers[name].address) as comm,
+                connected(self._client, name, self._discovered[name].address) as comm,
             ):
                 # Told as it is begun: whatever becomes of it, it has left the client.
-                self._told.leaving(bundle, images[0].nbytes)
-                await send_recv(comm, op=PUSH, parcel=bundle.parcel(self._name), images=to_serialize(images))
+                self._listener.leaving(group, images[0].nbytes)
+                await send_recv(comm, op=PUSH, upload=group.upload(self._name), images=to_serialize(images))
         # Whatever it is, of the connection, certificate or device: it did not take the images.
         except Exception:
             self._sent.pop(number, None)
-            self._told.refused(number)
+            self._listener.refused(number)
         else:
-            self._pushed.append(bundle)
-            self._told.accepted(number)
+            self._pushed.append(group)
+            self._listener.accepted(number)
         finally:
             self._pushes.pop(number, None)
 
     def _clear_up(self, device: str) -> None:
-        """Have a device forget the images of bundles that were taken back; one that is away, when it is back."""
+        """Have a device forget the images of groups that were taken back; one that is away, when it is back."""
         if device in self._gone or not self._left_behind.get(device):
             return
-        parcels = self._left_behind.pop(device)
-        forget = getattr(self._client.rpc(self._peers[device].address), FORGET)
+        uploads = self._left_behind.pop(device)
+        forget = getattr(self._client.rpc(self._discovered[device].address), FORGET)
 
         async def ask() -> None:
             with suppress(OSError, TimeoutError):
-                for parcel in parcels:
-                    await asyncio.wait_for(forget(parcels=parcel), TAKE_BACK_S)
+                for upload in uploads:
+                    await asyncio.wait_for(forget(uploads=upload), TAKE_BACK_S)
 
         self._keep(asyncio.create_task(ask()))
 
@@ -179,7 +180,7 @@ class Sender:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch(self, futures: list[Future]) -> None:
-        """Tell when a bundle's last task has ended, well or not."""
+        """Tell when a group's last task has ended, well or not."""
         # loop= is the client's own: everything here runs on it
         async for future in as_completed(futures, loop=self._client.loop):
             number = future.key[-1]
@@ -191,4 +192,4 @@ class Sender:
                         error = first_line(cause)
                 future.release()
                 self._sent.pop(number, None)
-                self._told.settled(number, error)
+                self._listener.settled(number, error)

@@ -38,7 +38,7 @@ class DeviceStatus:
     state: str
     tier: str | None = None
     network: str | None = None
-    dependable: bool | None = None
+    trusted: bool | None = None
     queue: int | None = None
     done: int | None = None
     memory_bytes: int | None = None
@@ -87,7 +87,7 @@ async def _ask(client: Client, info: Mapping[str, Any], address: str) -> DeviceS
         state=LIVE,
         tier=hello["tier"],
         network=hello["network_name"],
-        dependable=hello["trusted"],
+        trusted=hello["trusted"],
         round_trip_s=quickest_s,
     )
 
@@ -116,6 +116,6 @@ def _by_topology(known: list[DeviceStatus], topology: Topology) -> list[DeviceSt
     for device in topology.devices:
         one = by_name.pop(device.name, DeviceStatus(device.name, MISSING))
         if one.network is None:
-            one = replace(one, tier=device.tier, network=device.network, dependable=device.dependable)
+            one = replace(one, tier=device.tier, network=device.network, trusted=device.trusted)
         ordered.append(one)
     return ordered + [replace(one, state=UNKNOWN) for one in by_name.values()]

@@ -54,55 +54,57 @@ async def keep_up(
     tls: Path | None,
     dashboard: bool,
     ready: Callable[[str, str | None], None],
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     """Start a scheduler and devices, and keep them up until cancelled; nothing is left running then.
 
     port: the scheduler's; 0 for any, which stays the same when it is started again.
-    ready: called with the scheduler's address and the dashboard's, each time that all is up; tell: with a line on
-    what ended and what is done about it. Raises ClusterError when the first start fails.
+    ready: called with the scheduler's address and the dashboard's, each time that all is up; notify: with a line
+    on what ended and what is done about it. Raises ClusterError when the first start fails.
     """
     pauses, started = Pauses(), False
     while True:
         try:
             async with LocalProcesses(specs, dashboard=dashboard, tls=tls, host=host, port=port) as processes:
                 started, port = True, int(processes.address.rsplit(":", 1)[1])
-                async with silence(processes, tls, tell) as silent:
+                async with silence(processes, tls, notify) as silent:
                     ready(processes.address, processes.dashboard_link)
-                    await keep_devices(processes, [spec.device.name for spec in specs], pauses, tell, silent)
+                    await keep_devices(
+                        processes, [spec.device.name for spec in specs], pauses, notify, silent
+                    )
             reason = "the scheduler ended"
         except ClusterError as error:
             if not started:
                 raise
             reason = str(error)
         pause_s = pauses.next("scheduler", time.monotonic())
-        tell(f"{reason}; all start again in {pause_s:g} s")
+        notify(f"{reason}; all start again in {pause_s:g} s")
         await asyncio.sleep(pause_s)
 
 
 @asynccontextmanager
 async def silence(
-    processes: LocalProcesses, tls: Path | None, tell: Callable[[str], None]
+    processes: LocalProcesses, tls: Path | None, notify: Callable[[str], None]
 ) -> AsyncIterator[Collection[str]]:
     """Yield the names of the devices that do not answer; it is kept right from now on.
 
-    A scheduler that hangs is ended, and so all start again. tell: as in keep_up.
+    A scheduler that hangs is ended, and so all start again. notify: as in keep_up.
     """
     silent: set[str] = set()
 
-    def heard(event: tuple[float, dict[str, Any]]) -> None:
+    def on_event(event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
         (silent.add if message["event"] == "left" else silent.discard)(message["device"])
 
     async def end_what_hangs() -> None:
         await leave_when_silent(client)
         if "scheduler" in processes.pids:
-            tell("the scheduler does not answer; its process is ended")
+            notify("the scheduler does not answer; its process is ended")
             processes.kill("scheduler")
 
     client = await connect(processes.address, tls)
     try:
-        client.subscribe_topic(DEVICES, heard)
+        client.subscribe_topic(DEVICES, on_event)
         await answered(keep_list(client), scheduler_of(client))
         watch = asyncio.create_task(end_what_hangs())
         try:
@@ -117,14 +119,14 @@ async def keep_devices(
     processes: LocalProcesses,
     names: Sequence[str],
     pauses: Pauses,
-    tell: Callable[[str], None],
+    notify: Callable[[str], None],
     silent: Collection[str],
     *,
     hung_s: float = HUNG_S,
 ) -> None:
     """Start each device again that ends, or hangs, until the scheduler ends.
 
-    tell: as in keep_up. silent: names of the devices that do not answer, as it is at any time; one whose process
+    notify: as in keep_up. silent: names of the devices that do not answer, as it is at any time; one whose process
     runs and that stays among them for hung_s is ended, and so starts again.
     """
     since_s: dict[str, float] = {}
@@ -136,24 +138,24 @@ async def keep_devices(
                 if name not in silent or name not in processes.pids:
                     since_s.pop(name, None)
                 elif now_s - since_s.setdefault(name, now_s) > hung_s:
-                    tell(f"{name} did not answer for {hung_s:g} s; its process is ended")
+                    notify(f"{name} did not answer for {hung_s:g} s; its process is ended")
                     processes.kill(name)
                 if name not in processes.pids and (name not in starting or starting[name].done()):
-                    starting[name] = group.create_task(_start_again(processes, name, pauses, tell))
+                    starting[name] = group.create_task(_start_again(processes, name, pauses, notify))
             await asyncio.sleep(LOOK_S)
         for task in starting.values():
             task.cancel()
 
 
 async def _start_again(
-    processes: LocalProcesses, name: str, pauses: Pauses, tell: Callable[[str], None]
+    processes: LocalProcesses, name: str, pauses: Pauses, notify: Callable[[str], None]
 ) -> None:
     pause_s = pauses.next(name, time.monotonic())
-    tell(f"{name} ended; it starts again in {pause_s:g} s")
+    notify(f"{name} ended; it starts again in {pause_s:g} s")
     await asyncio.sleep(pause_s)
     try:
         await processes.start(name)
     except (ClusterError, TimeoutError) as error:
-        tell(str(error) or f"{name} is not ready yet")
+        notify(str(error) or f"{name} is not ready yet")
     else:
-        tell(f"{name} is back")
+        notify(f"{name} is back")

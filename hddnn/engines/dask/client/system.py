@@ -11,8 +11,8 @@ from pathlib import Path
 from distributed import Client
 
 from hddnn.engines.dask.client.discovery import rehearse_chain
-from hddnn.engines.dask.client.membership import Roster
-from hddnn.engines.dask.client.telemetry import system_message, tell
+from hddnn.engines.dask.client.membership import Membership
+from hddnn.engines.dask.client.telemetry import notify, system_message
 from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.connecting import close, connect, ended, leave_when_silent
 from hddnn.engines.dask.wire.messages import Compute, DeviceSpec
@@ -26,7 +26,7 @@ class System:
     """
 
     client: Client
-    roster: Roster
+    membership: Membership
     processes: LocalProcesses | None
     address: str
     dashboard_link: str | None
@@ -63,9 +63,9 @@ async def open_system(
         client = await connect(address, tls)
         stack.push_async_callback(close, client)
         stack.push_async_callback(ended, asyncio.create_task(leave_when_silent(client)))
-        roster = Roster(client, topology, compute=compute, time_scale=time_scale, on_change=on_change)
-        stack.push_async_callback(roster.close)
-        await roster.open()
-        await rehearse_chain(client, roster.peers)
-        await tell(client, system_message(topology, time_scale))
-        yield System(client, roster, processes, address, link)
+        membership = Membership(client, topology, compute=compute, time_scale=time_scale, on_change=on_change)
+        stack.push_async_callback(membership.close)
+        await membership.open()
+        await rehearse_chain(client, membership.discovered)
+        await notify(client, system_message(topology, time_scale))
+        yield System(client, membership, processes, address, link)

@@ -39,7 +39,10 @@ def response_bin(response_s: float) -> int:
 
 
 def system_message(topology: Topology, time_scale: float = 1.0) -> dict[str, Any]:
-    """Return the event that says what a client's system looks like; time_scale: wall s for one of the scenario."""
+    """Return the event that says what a client's system looks like.
+
+    time_scale: wall seconds for a second of model time.
+    """
     return {
         "kind": "system",
         "name": topology.name,
@@ -49,7 +52,7 @@ def system_message(topology: Topology, time_scale: float = 1.0) -> dict[str, Any
                 "name": device.name,
                 "tier": device.tier,
                 "network": PurePath(device.network).name,  # of one's own bundle, no more than its name
-                "dependable": device.dependable,
+                "trusted": device.trusted,
             }
             for device in topology.devices
         ],
@@ -153,22 +156,22 @@ class Telemetry:
     @asynccontextmanager
     async def published(self, client: Client) -> AsyncIterator[None]:
         """Publish a digest each interval, one more before of what was there already, and one at the end."""
-        await tell(client, self.digest(new=False))
+        await notify(client, self.digest(new=False))
         task = asyncio.create_task(self._publish(client))
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await tell(client, self.digest(running=False))
+            await notify(client, self.digest(running=False))
 
     async def _publish(self, client: Client) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
-            await tell(client, self.digest())
+            await notify(client, self.digest())
 
 
-async def tell(client: Client, message: dict[str, Any]) -> None:
+async def notify(client: Client, message: dict[str, Any]) -> None:
     """Publish an event; where the scheduler does not take it, nobody looks on, and the job's own way notices."""
     if client.status == "running":
         with suppress(OSError, TimeoutError):

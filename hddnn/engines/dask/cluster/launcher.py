@@ -175,13 +175,13 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
     from distributed import Worker
 
     from hddnn.engines.dask.device.device import Device
-    from hddnn.engines.dask.wire.heartbeat import Heart
+    from hddnn.engines.dask.wire.heartbeat import HeartbeatSender
     from hddnn.engines.dask.wire.tls import security
 
     dask.config.set({**spec.config, **(SILENT if spec.tls else {})})
     device = Device(spec.spec)
     device.load()
-    device.afflictions.guard()
+    device.faults.guard()
     Path(spec.directory).mkdir(parents=True, exist_ok=True)
     async with Worker(
         spec.scheduler,
@@ -189,7 +189,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
         host=spec.host,
         nthreads=1,
         resources={spec.spec.device.tier: 1},
-        plugins=[device, Heart(spec.spec.heartbeat_s)],
+        plugins=[device, HeartbeatSender(spec.spec.heartbeat_s)],
         local_directory=spec.directory,
         memory_limit=0,
         security=security(spec.tls, name),

@@ -18,18 +18,18 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from hddnn import runtimes, zoo
 from hddnn._util.host import boot_id
 from hddnn._version import __version__
-from hddnn.engines.dask.device.faults import Afflictions
+from hddnn.engines.dask.device.faults import DeviceFaults
 from hddnn.engines.dask.device.guard import Guard
 from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_bytes
 from hddnn.engines.dask.device.packing import Packer
-from hddnn.engines.dask.device.pipeline import Stages
+from hddnn.engines.dask.device.pipeline import Pipeline
 from hddnn.engines.dask.device.probing import Prober
 from hddnn.engines.dask.wire.messages import (
-    AFFLICT,
     FORGET,
     HELLO,
     MEASURE,
     PUSH,
+    SET_FAULT,
     DeviceSpec,
     EncodeOrder,
     EndOrder,
@@ -77,11 +77,11 @@ class Device(WorkerPlugin):
 
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
-        self._parcels: dict[str, np.ndarray] = {}  # by name: CLIENT/JOB/NUMBER.
+        self._uploads: dict[str, np.ndarray] = {}  # by name: CLIENT/JOB/NUMBER.
         self._latest: dict[str, str] = {}  # by client: its job
         self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
         self._topics: dict[str, str] = {}  # by job: where its client listens
-        self.afflictions = Afflictions(spec.device.name)
+        self.faults = DeviceFaults(spec.device.name)
 
     def load(self) -> None:
         """Load, check and warm up the networks.
@@ -93,7 +93,7 @@ class Device(WorkerPlugin):
         own = spec.device
         runtime = own.runtime if spec.compute == "real" else spec.compute
         # An undependable upper device is never sent raw images, so it holds the body alone.
-        part = "whole" if own.dependable else "body"
+        part = "whole" if own.trusted else "body"
         bundle, stems = zoo.bundle(own.network), {name: zoo.bundle(name) for name in spec.stems}
         if spec.compute == "real":
             check_memory(own.name, needed_bytes(bundle, stems.values(), spec.batch_size), free_bytes())
@@ -125,8 +125,8 @@ class Device(WorkerPlugin):
         """Add the handlers that the client calls."""
         self._worker = worker
         spec = self.spec
-        packer = Packer(spec.device.name, self._stems, spec.dependable)
-        self._stages = Stages(spec, self._network, packer, self.afflictions, worker.log_event)
+        packer = Packer(spec.device.name, self._stems, spec.trusts)
+        self._pipeline = Pipeline(spec, self._network, packer, self.faults, worker.log_event)
         Guard(worker, self._refused)
         worker.handlers.update(
             {
@@ -134,7 +134,7 @@ class Device(WorkerPlugin):
                 MEASURE: self.measure,
                 PUSH: self.push,
                 FORGET: self.forget,
-                AFFLICT: self.afflictions.set,
+                SET_FAULT: self.faults.set,
                 **Prober(worker, spec, self._network, packer).handlers(),
             }
         )
@@ -156,9 +156,9 @@ class Device(WorkerPlugin):
             "tier": spec.device.tier,
             "network": self._network.bundle.digest,
             "network_name": self._network.bundle.card.name,
-            "trusted": spec.device.dependable,
+            "trusted": spec.device.trusted,
             "stems": {name: stem.bundle.stem_digest for name, stem in self._stems.items()},
-            "dependable": list(spec.dependable),
+            "trusts": list(spec.trusts),
             "temperature": self._network.bundle.card.temperature,
             "compute": spec.compute,
             "time_scale": spec.time_scale,
@@ -172,18 +172,18 @@ class Device(WorkerPlugin):
         """Return the seconds that this device takes for an image now."""
         return await asyncio.to_thread(self._network.warm_up, self.spec.batch_size)
 
-    def push(self, parcel: str, images: np.ndarray) -> None:
+    def push(self, upload: str, images: np.ndarray) -> None:
         """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
-        client, job, _ = parcel.split("/")
+        client, job, _ = upload.split("/")
         if self._latest.get(client) != job:
             self._latest[client] = job
             self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
-        self._parcels[parcel] = images
+        self._uploads[upload] = images
 
-    def forget(self, parcels: str) -> None:
-        """Forget the images whose parcel's name begins so."""
-        self._parcels = {
-            name: images for name, images in self._parcels.items() if not name.startswith(parcels)
+    def forget(self, uploads: str) -> None:
+        """Forget the images whose upload's name begins so."""
+        self._uploads = {
+            name: images for name, images in self._uploads.items() if not name.startswith(uploads)
         }
 
     def _refused(self, key: Any, who: str) -> None:
@@ -196,19 +196,19 @@ class Device(WorkerPlugin):
     # ---- called by tasks, in the worker's task thread
 
     def answer_end(self, order: EndOrder) -> list[Payload]:
-        """Answer the batches of a parcel, and return the payloads that go up."""
+        """Answer the batches of a upload, and return the payloads that go up."""
         self._topics = {order.job: order.topic}
-        return self._stages.answer_end(order, self._parcels.pop(order.parcel), self._in_hand(order.key))
+        return self._pipeline.answer_end(order, self._uploads.pop(order.upload), self._in_hand(order.key))
 
     def encode(self, order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
         """Return the features of the images in some payloads."""
         self._topics = {order.job: order.topic}
-        return self._stages.encode(order, payloads, self._in_hand(order.key))
+        return self._pipeline.encode(order, payloads, self._in_hand(order.key))
 
     def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
         """Answer some payloads."""
         self._topics = {order.job: order.topic}
-        self._stages.answer_upper(order, payloads, self._in_hand(order.key))
+        self._pipeline.answer_upper(order, payloads, self._in_hand(order.key))
 
     def _in_hand(self, key: Any) -> float:
         return self._in_hand_s.pop(key, time.monotonic())

@@ -14,7 +14,7 @@ LATE_S = 0.1
 REPLY_S = 0.01  # in which the reply to a call has gone out
 
 
-class Afflictions:
+class DeviceFaults:
     """The faults that a device itself carries out; a crash and a hang are done to its process from outside."""
 
     def __init__(self, device: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hddnn.engines.dask.wire.messages import EncodeOrder, EndOrder, Target
 from hddnn.errors import PayloadError, TrustViolation
-from hddnn.privacy.payload import IMAGES, STAND_IN, Header, seal
+from hddnn.privacy.payload import IMAGES, PLACEHOLDER, Header, seal
 from hddnn.results.transfers import Kind
 from hddnn.runtimes import Runtime
 from hddnn.zoo import Card
@@ -31,13 +31,13 @@ class Packed:
 
 
 class Packer:
-    """Hold the stems of a device, by network; dependable: names of the upper devices that may see images.
+    """Hold the stems of a device, by network; trusted: names of the upper devices that may see images.
 
     What a device gives away goes by its own topology file, not by what an order says of a device.
     """
 
-    def __init__(self, device: str, stems: Mapping[str, Runtime], dependable: Collection[str]) -> None:
-        self._device, self._stems, self._dependable = device, stems, dependable
+    def __init__(self, device: str, stems: Mapping[str, Runtime], trusted: Collection[str]) -> None:
+        self._device, self._stems, self._trusted = device, stems, trusted
         self._noise: dict[str, NoiseSource] = {}  # by network
 
     def pack(self, images: np.ndarray, target: Target, order: EndOrder | EncodeOrder) -> Packed:
@@ -47,7 +47,7 @@ class Packer:
         such stem here or its features are not finite, InputError when there is no such codec.
         """
         if order.stem is None:
-            if target.name not in self._dependable:
+            if target.name not in self._trusted:
                 raise TrustViolation(
                     f"{self._device} was told to send images to {target.name}, "
                     "which is not dependable by its topology"
@@ -56,13 +56,15 @@ class Packer:
             return Packed(data, "images", len(data), 0.0)
         stem, begun_s = self._stem(order.stem), time.monotonic()
         features = stem.stem(images)
-        stands_in = features.dtype != np.float32
-        if not stands_in:
+        is_placeholder = features.dtype != np.float32
+        if not is_placeholder:
             if order.stem not in self._noise:
                 self._noise[order.stem] = NoiseSource(stem.bundle.card)
             features = self._noise[order.stem].over(features, images)
-        data = seal(features, Header.of(STAND_IN if stands_in else order.codec, features, stem.bundle.card))
-        n_bytes = len(images) * order.stand_in_bytes if stands_in else len(data)
+        data = seal(
+            features, Header.of(PLACEHOLDER if is_placeholder else order.codec, features, stem.bundle.card)
+        )
+        n_bytes = len(images) * order.placeholder_bytes if is_placeholder else len(data)
         return Packed(data, "features", n_bytes, time.monotonic() - begun_s)
 
     def card(self, network: str) -> Card:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hddnn._util.host import boot_id
 from hddnn.engines.clocks import Arrival, DeviceClock, LinkClock
-from hddnn.engines.dask.device.faults import Afflictions, wait_until
+from hddnn.engines.dask.device.faults import DeviceFaults, wait_until
 from hddnn.engines.dask.device.packing import Packed, Packer
 from hddnn.engines.dask.wire.messages import (
     DeviceSpec,
@@ -31,19 +31,19 @@ from hddnn.system.topology import STEM_SUFFIX, TIERS, Link
 from hddnn.tasks.calibration import top1
 
 
-class Stages:
-    """Serve one device's batches. tell(topic, message): how the client hears of it."""
+class Pipeline:
+    """Serve one device's batches. notify(topic, message): how the client hears of it."""
 
     def __init__(
         self,
         spec: DeviceSpec,
         network: Runtime,
         packer: Packer,
-        afflictions: Afflictions,
-        tell: Callable[[str, dict[str, Any]], None],
+        faults: DeviceFaults,
+        notify: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self._spec, self._network, self._packer = spec, network, packer
-        self._afflictions, self._tell = afflictions, tell
+        self._faults, self._notify = faults, notify
         self._clock = DeviceClock(spec.time_scale)
         own = spec.device
         rng = np.random.default_rng([spec.seed, *own.name.encode()])
@@ -53,15 +53,15 @@ class Stages:
             for tier in TIERS[: TIERS.index(own.tier)]
         }
 
-    def answer_end(self, order: EndOrder, parcel: np.ndarray, received_s: float) -> list[Payload]:
-        """Answer each batch of a parcel, tell the client at once, and return the payloads that go up."""
+    def answer_end(self, order: EndOrder, upload: np.ndarray, received_s: float) -> list[Payload]:
+        """Answer each batch of a upload, tell the client at once, and return the payloads that go up."""
         encode_s = self._modelled_encode_s(order.stem)
         modelled_s = self._modelled_s() if order.coarse else 0.0
         temperature = self._network.bundle.card.temperature
         packed: list[tuple[int, int, Packed, float]] = []
         first = 0
         for batch, size in zip(order.batches, order.sizes, strict=True):
-            images = parcel[first : first + size]
+            images = upload[first : first + size]
             first += size
             if self._loses(order, batch):
                 continue
@@ -123,14 +123,14 @@ class Stages:
         modelled_s = self._modelled_encode_s(order.stem) * self._spec.time_scale
         encode_s = [max(one.encode_s, size * modelled_s) for _, size, one, _ in packed]
         codec = order.codec if order.stem else ""
-        self._tell(order.topic, released_message(order.job, payloads, codec, encode_s))
+        self._notify(order.topic, released_message(order.job, payloads, codec, encode_s))
         return payloads
 
     def _loses(self, order: EndOrder | EncodeOrder | UpperOrder, batch: int) -> bool:
         """Tell whether a transfer to this device is lost, and tell the client if so."""
-        lost = self._afflictions.loses()
+        lost = self._faults.loses()
         if lost:
-            self._tell(order.topic, dropped_message(order.job, batch, self._spec.device.name))
+            self._notify(order.topic, dropped_message(order.job, batch, self._spec.device.name))
         return lost
 
     def _receive(self, payload: Payload, in_hand_s: float) -> tuple[Arrival, float, float]:
@@ -143,9 +143,7 @@ class Stages:
 
     def _modelled_encode_s(self, network: str | None) -> float:
         """Return what encoding should take for an image, 0 where the topology does not say."""
-        return self._afflictions.slowed_s(
-            self._spec.device.seconds_per_image.get(f"{network}{STEM_SUFFIX}", 0.0)
-        )
+        return self._faults.slowed_s(self._spec.device.seconds_per_image.get(f"{network}{STEM_SUFFIX}", 0.0))
 
     def _run(
         self, network: Callable[[np.ndarray], np.ndarray], array: np.ndarray, temperature: float
@@ -154,13 +152,13 @@ class Stages:
         begun_s = time.monotonic()
         answer = top1(network(array), temperature)
         if self._modelled_s() is None:
-            self._afflictions.drag(time.monotonic() - begun_s)
+            self._faults.drag(time.monotonic() - begun_s)
         return answer
 
     def _modelled_s(self) -> float | None:
         """Return what the device's network should take for an image, None when it runs at its own speed."""
         modelled_s = self._spec.device.seconds_per_image.get(self._spec.device.network)
-        return None if modelled_s is None else self._afflictions.slowed_s(modelled_s)
+        return None if modelled_s is None else self._faults.slowed_s(modelled_s)
 
     def _until(self, done_s: float) -> float:
         """Wait until a step's end, hold the device until then, and return when that was over."""
@@ -182,7 +180,7 @@ class Stages:
         message = answer_message(
             order.job, "coarse", batch, self._spec.device.name, answer, steps, overrun=overrun
         )
-        self._tell(order.topic, message)
+        self._notify(order.topic, message)
 
     def answer_upper(self, order: UpperOrder, payloads: list[Payload], in_hand_s: float) -> None:
         """Receive each payload over the emulated link, answer it, and tell the client at once."""
@@ -215,4 +213,4 @@ class Stages:
                 link_real_s=real_s,
                 encoder=payload.source if header.kind == "features" else "",
             )
-            self._tell(order.topic, message)
+            self._notify(order.topic, message)

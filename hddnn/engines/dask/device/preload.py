@@ -22,7 +22,7 @@ from distributed.core import send_recv
 from hddnn import zoo
 from hddnn.engines.dask.device.device import Device
 from hddnn.engines.dask.wire.connecting import GREETING_TIMEOUT_S, unsaid, why
-from hddnn.engines.dask.wire.heartbeat import Heart
+from hddnn.engines.dask.wire.heartbeat import HeartbeatSender
 from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.engines.dask.wire.tls import CONNECT_TIMEOUT_S
 from hddnn.engines.liveness import HEARTBEAT_S
@@ -73,7 +73,7 @@ async def dask_setup(
         await _check_scheduler(worker)
         own = Device(spec)
         own.load()
-        for plugin in (own, Heart(spec.heartbeat_s)):
+        for plugin in (own, HeartbeatSender(spec.heartbeat_s)):
             answer = await worker.plugin_add(plugin=plugin, catch_errors=False)
             assert answer["status"] == "OK", answer
         _end_when_refused(worker)

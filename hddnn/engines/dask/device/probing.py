@@ -79,7 +79,7 @@ class Prober:
 
     def _answering(self, batch_size: int, codec: str) -> Callable[[], object]:
         card, device = self._network.bundle.card, self._spec.device
-        if not device.dependable:
+        if not device.trusted:
             features = np.random.default_rng(0).standard_normal((batch_size, *card.stem_shape), np.float32)
             payload = seal(features, Header.of(codec, features, card))
             return lambda: top1(self._network.body(unseal(payload, card)[1]), card.temperature)

@@ -23,7 +23,7 @@ DEVICES = "hddnn-devices"
 BEAT = "hddnn-beat"
 
 
-class Heart(WorkerPlugin):
+class HeartbeatSender(WorkerPlugin):
     """Send a heartbeat each interval, with what the device measured of itself and nothing else.
 
     interval_s: wall seconds, whatever the job's time scale: it is the real machine that has to keep up.
@@ -80,7 +80,7 @@ class Seen:
     memory_bytes: int
 
 
-class Watch(SchedulerPlugin):
+class HeartbeatMonitor(SchedulerPlugin):
     """Keep the list of live devices on the scheduler."""
 
     name = DEVICES
@@ -169,6 +169,6 @@ async def keep_list(client: Client) -> None:
     Raises ClusterError when the scheduler lacks hddnn.
     """
     try:
-        await client.register_plugin(Watch())
+        await client.register_plugin(HeartbeatMonitor())
     except ImportError as error:
         raise ClusterError(f"the scheduler's machine lacks hddnn ({error}); install it there") from None

@@ -16,7 +16,7 @@ Compute = Literal["real", "replay", "nothing"]
 
 #: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
-AFFLICT = "hddnn_afflict"
+SET_FAULT = "hddnn_afflict"
 TIME, PROBE, TAKE = "hddnn_time", "hddnn_probe", "hddnn_take"
 
 
@@ -25,14 +25,14 @@ class DeviceSpec:
     """All that one device's process needs to know before it registers.
 
     stems: networks of undependable upper devices; this device encodes images with their first layers.
-    dependable: names of the upper devices that may see images; this one gives them to no other, whoever asks.
+    trusts: names of the upper devices that may see images; this one gives them to no other, whoever asks.
     links: the emulated links into this device, by the tier they come from; a tier without one has a real link.
     batch_size: the size that the networks are warmed up for. heartbeat_s: wall seconds between two heartbeats.
     """
 
     device: Device
     stems: tuple[str, ...] = ()
-    dependable: tuple[str, ...] = ()
+    trusts: tuple[str, ...] = ()
     links: Mapping[Tier, Link] = field(default_factory=dict)
     compute: Compute = "real"
     time_scale: float = 1.0
@@ -61,15 +61,15 @@ class DeviceSpec:
             links = {tier: topology.link(tier, device.tier) for tier in below}
         else:
             device = device.model_copy(update={"seconds_per_image": {}})
-        dependable = tuple(d.name for d in topology.devices if d.tier != "end" and d.dependable)
+        trusts = tuple(d.name for d in topology.devices if d.tier != "end" and d.trusted)
         stems = _encoders(topology, device)
-        return cls(device, stems, dependable, links, compute, time_scale, batch_size, seed, heartbeat_s)
+        return cls(device, stems, trusts, links, compute, time_scale, batch_size, seed, heartbeat_s)
 
 
 def _encoders(topology: Topology, device: Device) -> tuple[str, ...]:
     """Return the networks for which a device may have to encode images."""
-    tiers = {"end": ("edge", "cloud"), "edge": ("cloud",)}.get(device.tier, ()) if device.dependable else ()
-    return tuple(dict.fromkeys(d.network for d in topology.devices if d.tier in tiers and not d.dependable))
+    tiers = {"end": ("edge", "cloud"), "edge": ("cloud",)}.get(device.tier, ()) if device.trusted else ()
+    return tuple(dict.fromkeys(d.network for d in topology.devices if d.tier in tiers and not d.trusted))
 
 
 @dataclass(frozen=True)
@@ -82,27 +82,27 @@ class Target:
 
 @dataclass(frozen=True)
 class EndOrder:
-    """One task of an end device: classify the batches of a parcel, and make their payloads ready to go up.
+    """One task of an end device: classify the batches of a upload, and make their payloads ready to go up.
 
-    key: the task's own; parcel: name under which the images were pushed to the device; batches, sizes: the
+    key: the task's own; upload: name under which the images were pushed to the device; batches, sizes: the
     batches' numbers and images.
     target: who gets the payloads, None when there are none. stem: the network whose stem encodes them, None to
     send the images as they are; codec: how features are written down.
     coarse: whether to classify, too, or only to make the payloads anew.
-    stand_in_bytes: what an image of features would take, where a replay has only stand-ins for them.
+    placeholder_bytes: what an image of features would take, where a replay has only placeholders for them.
     """
 
     job: str
     topic: str
     key: Any
-    parcel: str
+    upload: str
     batches: tuple[int, ...]
     sizes: tuple[int, ...]
     target: Target | None
     stem: str | None
     codec: str
     coarse: bool = True
-    stand_in_bytes: int = 0
+    placeholder_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class EncodeOrder:
     target: Target
     stem: str
     codec: str
-    stand_in_bytes: int = 0
+    placeholder_bytes: int = 0
 
 
 @dataclass(frozen=True)
