@@ -69,7 +69,8 @@ def test_a_notebook_gives_again_what_it_holds(name: str, tmp_path: Path) -> None
     assert all(cell["execution_count"] for cell in code), "it is stored as executed"
     # Jupyter keeps what it writes about itself in the user's home, unless told otherwise.
     kept = {f"JUPYTER_{what}_DIR": str(tmp_path / what) for what in ("DATA", "CONFIG", "RUNTIME")}
-    env = {**os.environ, **kept, "IPYTHONDIR": str(tmp_path / "ipython")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, **kept, "IPYTHONDIR": str(tmp_path / "ipython"), "PATH": path}
     (tmp_path / f"{name}.ipynb").write_text((FOLDER / f"{name}.ipynb").read_text())
     command = [sys.executable, "-m", "jupyter", "execute", "--inplace", "--timeout=200", f"{name}.ipynb"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=220)
