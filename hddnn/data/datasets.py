@@ -20,10 +20,24 @@ _SAMPLE = Path(__file__).parent / "sample"
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with both levels of their labels.
+    """Images with both levels of their labels; the arrays are kept as read-only views, the labels as int64.
 
-    images: uint8 (N, 32, 32, 3) RGB; coarse, fine: int64 (N,), indices into labels.coarse and labels.fine.
-    The arrays are read-only views. Raises DataError when they do not fit each other, or are empty.
+    Args:
+        name: What it is called in tables and cubes.
+        images: RGB, uint8 of shape (N, 32, 32, 3).
+        coarse: The right coarse class of each image, an index into `labels.coarse`: integers of shape (N,).
+        fine: The right fine class of each image, an index into `labels.fine`: integers of shape (N,).
+        labels: The names of the classes, and which coarse class each fine one belongs to.
+
+    Raises:
+        DataError: They do not fit each other, or there are no images.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = LabelHierarchy(("oak", "pike"), ("tree", "fish"), np.array([0, 1]))
+        >>> images = np.zeros((3, 32, 32, 3), np.uint8)
+        >>> len(Dataset("pond", images, coarse=np.array([1, 1, 0]), fine=np.array([1, 1, 0]), labels=labels))
+        3
     """
 
     name: str
@@ -73,8 +87,21 @@ class Dataset:
 class Job:
     """So many images of a data set, in order and repeated when there are fewer, cut into batches.
 
-    Raises DataError when images or batch_size are below 1, the data set is smaller than a batch, or there are more
-    batches than MOST_BATCHES.
+    Args:
+        data: Where the images come from.
+        images: How many there are to answer, at least 1.
+        batch_size: Images in a batch, at least 1 and at most those of the data set; the last batch may be
+            smaller.
+        seed: For what is drawn at random: the jitter of links, and faults.
+
+    Raises:
+        DataError: A number is out of these bounds, or there would be more batches than `MOST_BATCHES`.
+
+    Example:
+        >>> from hddnn import load_dataset
+        >>> job = Job(load_dataset("sample"), images=120, batch_size=50)
+        >>> job.sizes
+        array([50, 50, 20])
     """
 
     data: Dataset
@@ -110,23 +137,53 @@ class Job:
         return _read_only(sizes)
 
     def rows(self, batch: int) -> np.ndarray:
-        """Return which images of the data set make up a batch: int64 (B,), in order."""
+        """Return which images of the data set make up a batch.
+
+        Args:
+            batch: Its number, from 0.
+
+        Returns:
+            Indices into the data set's images, in order: int64 of shape (B,).
+
+        Raises:
+            IndexError: The job has no such batch.
+        """
         if not 0 <= batch < self.n_batches:
             raise IndexError(f"batch {batch} of {self.n_batches}")
         start = batch * self.batch_size
         return np.arange(start, min(start + self.batch_size, self.images), dtype=np.int64) % len(self.data)
 
     def batch_images(self, batch: int) -> np.ndarray:
-        """Return the images of a batch: uint8 (B, 32, 32, 3), a copy of just these."""
+        """Return the images of a batch.
+
+        Args:
+            batch: Its number, from 0.
+
+        Returns:
+            A copy of just these: uint8 of shape (B, 32, 32, 3).
+        """
         return self.data.images[self.rows(batch)]
 
 
 def load_dataset(spec: str | Path = "sample", root: Path | None = None, *, download: bool = False) -> Dataset:
     """Load a data set.
 
-    spec: "sample" (packaged: 2,000 test images of CIFAR-100), "cifar100" (its whole test split, from
-    root/cifar-100-python/), or a folder COARSE/FINE/IMAGE. root: for "cifar100" only. download: get CIFAR-100
-    (169 MB) into root when it is not there. Raises DataError.
+    Args:
+        spec: "sample" (packaged: 2,000 test images of CIFAR-100), "cifar100" (its whole test split, from
+            `root`/cifar-100-python/), or a folder of images, COARSE/FINE/IMAGE.
+        root: The folder that holds CIFAR-100's; for "cifar100" only.
+        download: Get CIFAR-100 (169 MB) into `root` when it is not there.
+
+    Returns:
+        The data set, in memory.
+
+    Raises:
+        DataError: It is not there or cannot be read, or an option does not belong to it.
+
+    Example:
+        >>> data = load_dataset("sample")
+        >>> data.images.shape
+        (2000, 32, 32, 3)
     """
     if spec == "cifar100":
         from hddnn.data import cifar100

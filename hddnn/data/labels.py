@@ -15,10 +15,19 @@ from hddnn.errors import DataError
 class LabelHierarchy:
     """Names of the classes of a data set, and the coarse class of each fine class.
 
-    fine, coarse: names, in the order of their indices.
-    fine_to_coarse: shape (len(fine),), index into coarse.
+    Args:
+        fine: Names, in the order of their indices.
+        coarse: Names, in the order of their indices.
+        fine_to_coarse: The index into `coarse` for each fine class: integers of shape (len(fine),).
 
-    Raises DataError when the three do not fit each other or a name stands twice on a level.
+    Raises:
+        DataError: The three do not fit each other, or a name stands twice on a level.
+
+    Example:
+        >>> import numpy as np
+        >>> labels = LabelHierarchy(("oak", "elm", "pike"), ("tree", "fish"), np.array([0, 0, 1]))
+        >>> labels.positions("coarse", ["fish", "bird", "tree"])
+        array([2, 0])
     """
 
     fine: tuple[str, ...]
@@ -43,9 +52,17 @@ class LabelHierarchy:
         return {"coarse": self.coarse, "fine": self.fine}
 
     def positions(self, task: str, names: Sequence[str]) -> np.ndarray:
-        """Return, for each class of this hierarchy's level `task`, its index in `names` (a network's labels).
+        """Return where a network answers each class of a level.
 
-        Shape (classes of the level,). Raises DataError naming the classes that the network does not know.
+        Args:
+            task: The level, "coarse" or "fine".
+            names: The network's labels, in the order of its outputs.
+
+        Returns:
+            For each class of the level, its index in `names`: int64 of shape (classes of the level,).
+
+        Raises:
+            DataError: Naming the classes that the network does not know.
         """
         index = {name: i for i, name in enumerate(names)}
         unknown = [name for name in self.levels[task] if name not in index]

@@ -47,7 +47,13 @@ JOURNAL = ".points.jsonl"
 
 @dataclass(frozen=True)
 class Dim:
-    """A setting that varies: its values, SI unit and meaning."""
+    """A setting that varies.
+
+    Args:
+        values: What it takes, in order.
+        units: SI unit.
+        long_name: What it means.
+    """
 
     values: Sequence[Value]
     units: str = "1"
@@ -56,14 +62,23 @@ class Dim:
 
 @dataclass(frozen=True)
 class Variable:
-    """What is measured at each point: SI unit and meaning."""
+    """What is measured at each point.
+
+    Args:
+        units: SI unit.
+        long_name: What it means.
+    """
 
     units: str
     long_name: str
 
 
 def repeats(count: int) -> Dim:
-    """Return the dim of so many repeats; they are kept, never averaged away."""
+    """Return the dim of so many repeats; they are kept, never averaged away.
+
+    Args:
+        count: How many.
+    """
     return Dim(range(count), "1", "repeat of the same point")
 
 
@@ -78,14 +93,39 @@ def sweep(
     where: Callable[[Point], bool] = lambda point: True,
     resume: bool = False,
 ) -> xr.Dataset:
-    """Measure every point of a grid and return the cube; the finished points lie beside `out`, its place.
+    """Measure every point of a grid; the finished points lie beside the cube's place.
 
-    measure: called with each point's values by name, returns a number for each variable; one that it leaves out is
-    NaN. constants: attributes of the cube. order: dims from the outermost loop inwards, as in `dims` by default:
-    those that are dear to change come first, and to compare things on a machine that others use, they should take
-    turns innermost. where: which points there are; the others are NaN.
-    resume: points finished before are not measured again.
-    Raises InputError when the points there are of another grid, other constants, code or machine.
+    Args:
+        measure: Called with each point's values by name, returns a number for each variable; one that it leaves
+            out is NaN.
+        dims: What varies, by name.
+        variables: What is measured, by name.
+        constants: Attributes of the cube.
+        out: The cube's place; the finished points are written beside it, a line each.
+        order: Dims from the outermost loop inwards, as in `dims` by default: those that are dear to change come
+            first, and to compare things on a machine that others use, they should take turns innermost.
+        where: Which points there are; the others are NaN.
+        resume: Points finished before are not measured again.
+
+    Returns:
+        The cube, with the dims of `dims`. It is not written to `out`: see `hddnn.results.cubes.write`.
+
+    Raises:
+        InputError: The points there are of another grid, other constants, code or machine.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cube = sweep(
+        ...         lambda n_end: {"time_s": 12 / n_end},
+        ...         {"n_end": Dim([1, 2, 4], "1", "end devices")},
+        ...         {"time_s": Variable("s", "time of twelve batches of a second each")},
+        ...         {"scenario": "example"},
+        ...         Path(folder) / "example.nc",
+        ...     )
+        >>> cube.time_s.values
+        array([12.,  6.,  3.])
     """
     grid = _Grid(dims, variables, {**cubes.environment(), **constants})
     journal = _Journal(out.with_suffix(JOURNAL), grid, resume)
@@ -100,9 +140,17 @@ def sweep(
 
 
 def concat(parts: Iterable[xr.Dataset], dim: str = "repeat") -> xr.Dataset:
-    """Join cubes of one scenario along a dim; repeats are numbered anew. Attributes that differ are left out.
+    """Join cubes of one scenario along a dim.
 
-    Raises InputError when they are of different scenarios, or differ in another dim.
+    Args:
+        parts: The cubes; attributes that differ are left out.
+        dim: Along which; repeats are numbered anew.
+
+    Returns:
+        One cube.
+
+    Raises:
+        InputError: They are of different scenarios, or differ in another dim.
     """
     import xarray as xr
 

@@ -45,19 +45,31 @@ def from_onnx(
     data: Dataset | None = None,
     replace: bool = False,
 ) -> Bundle:
-    """Add the network of an ONNX file under a name that topologies can use; return its bundle.
+    """Add the network of an ONNX file under a name that topologies can use.
 
-    labels: the classes' names in the order of the outputs, or a file with one a line.
-    stem_output: the tensor to split at; by default the output of the first convolution that splits the network.
-    task: which level of a data set's classes it answers.
-    image_size: (height, width) of the images that arrive, uint8 RGB; they are resized (bilinear) to what the
-    network takes, or to input_size where it takes any.
-    mean, std: by channel, of images scaled to 0..1, by default ImageNet's: subtracted, then divided by.
-    runtime: what devices are to run it in; its answers there are compared with a reference's of the file as it is.
-    data: to measure the accuracy on. replace: an own network of that name gives way.
+    Args:
+        file: The ONNX file.
+        name: What topologies are to call it.
+        labels: The classes' names in the order of the outputs, or a file with one a line.
+        stem_output: The tensor to split at; by default the output of the first convolution that splits the
+            network.
+        task: Which level of a data set's classes it answers.
+        image_size: (height, width) of the images that arrive, uint8 RGB; they are resized (bilinear) to what
+            the network takes, or to `input_size` where it takes any.
+        input_size: (height, width) that the network is to be run at, where it takes any.
+        mean: By channel, of images scaled to 0..1, subtracted; by default ImageNet's.
+        std: By channel, divided by after that; by default ImageNet's.
+        runtime: What devices are to run it in; its answers there are compared with a reference's of the file as
+            it is.
+        data: To measure the accuracy on.
+        replace: An own network of that name gives way.
 
-    Raises BundleError for a file or network that cannot be used, or that the runtime answers otherwise than the
-    reference, InputError when `onnx` or the runtime is not installed.
+    Returns:
+        The bundle, which is kept for this user from now on.
+
+    Raises:
+        BundleError: The file or network cannot be used, or the runtime answers otherwise than the reference.
+        InputError: `onnx` or the runtime is not installed.
     """
     check_free(name, replace=replace)
     facts = Facts(read_labels(labels), task, image_size, tuple(mean), tuple(std))
@@ -91,14 +103,34 @@ def from_torch(
     data: Dataset | None = None,
     replace: bool = False,
 ) -> Bundle:
-    """Add a torch module, from normalised images (B, 3, *input_size) to scores (B, classes), as from_onnx does.
+    """Add a torch module under a name that topologies can use.
 
-    stem: the part to split behind, such as "features.0", or a tensor of the exported graph.
     The module, whose answers are the right ones, is exported in evaluation mode and left as it was. The caller
-    builds it; read its weights without unpickling: torch.load(file, weights_only=True), or
-    safetensors.torch.load_file(file).
+    builds it; read its weights without unpickling: `torch.load(file, weights_only=True)`, or
+    `safetensors.torch.load_file(file)`.
 
-    Raises BundleError for a module that cannot be exported or used, InputError when `torch` or `onnx` is missing.
+    Args:
+        module: From normalised images, float32 of shape (B, 3, *input_size), to scores of shape (B, classes).
+        name: What topologies are to call it.
+        labels: The classes' names in the order of the outputs, or a file with one a line.
+        stem: The part to split behind, such as "features.0", or a tensor of the exported graph; by default the
+            first convolution that splits the network.
+        task: Which level of a data set's classes it answers.
+        image_size: (height, width) of the images that arrive, uint8 RGB; they are resized (bilinear) to
+            `input_size`.
+        input_size: (height, width) of the images that the module takes.
+        mean: By channel, of images scaled to 0..1, subtracted; by default ImageNet's.
+        std: By channel, divided by after that; by default ImageNet's.
+        runtime: What devices are to run it in; its answers there are compared with the module's.
+        data: To measure the accuracy on.
+        replace: An own network of that name gives way.
+
+    Returns:
+        The bundle, which is kept for this user from now on.
+
+    Raises:
+        BundleError: The module cannot be exported or used, or the runtime answers otherwise than it.
+        InputError: `torch` or `onnx` is not installed.
     """
     check_free(name, replace=replace)
     facts = Facts(read_labels(labels), task, image_size, tuple(mean), tuple(std))

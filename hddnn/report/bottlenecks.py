@@ -61,11 +61,25 @@ class _Limit:
 
 
 def bottlenecks(cube: xr.Dataset) -> xr.Dataset:
-    """Return the shares of a run's cube, dims scheme and resource.
+    """Return for what share of a run each tier, link and the client was busy, and which of them limits it.
 
-    share: mean over a tier's devices, or a tier's links of one kind; busiest_share, busiest: the largest, and
-    whose it is; limiting: whether the resource limits; verdict (scheme): that in a sentence. NaN for a scheme
-    without answers. Raises TopologyError.
+    Args:
+        cube: A run's, as `run` returns it.
+
+    Returns:
+        A cube of dims scheme and resource: `share`, mean over a tier's devices, or a tier's links of one kind;
+        `busiest_share` and `busiest`, the largest, and whose it is; `limiting`, whether the resource limits;
+        and `verdict` (scheme), that in a sentence. NaN for a scheme without answers.
+
+    Raises:
+        TopologyError: The cube's attributes hold no topology that can be read.
+
+    Example:
+        >>> from hddnn import Job, load_dataset, run
+        >>> cube = run("paper", Job(load_dataset("sample"), images=1000), ["end-cloud"], engine="sim")
+        >>> shares = bottlenecks(cube).sel(scheme="end-cloud")
+        >>> [str(name) for name in shares.resource[shares.limiting].values]
+        ['cloud']
     """
     import xarray as xr
 

@@ -244,9 +244,15 @@ def _is_zarr(path: Path) -> bool:
 
 
 def write(cube: xr.Dataset, path: Path) -> None:
-    """Write a cube as netCDF (.nc) or zarr (.zarr), replacing what was there; makes the folders it needs.
+    """Write a cube, replacing what was there; makes the folders it needs.
 
-    Raises InputError for a path that cannot be, and HddnnError when writing fails, as on a full disk.
+    Args:
+        cube: A run's, a sweep's, or any other.
+        path: Its place; the ending says the format: .nc is netCDF, .zarr is zarr.
+
+    Raises:
+        InputError: The path cannot be.
+        HddnnError: Writing fails, as on a full disk.
     """
     check_path(path)
     cube = _writable(cube)
@@ -273,7 +279,17 @@ def rescue(cube: xr.Dataset, error: HddnnError) -> HddnnError:
 
 
 def read(path: str | Path) -> xr.Dataset:
-    """Read a cube into memory. Raises InputError when there is none at the path, or not a whole one."""
+    """Read a cube into memory.
+
+    Args:
+        path: A .nc file or a .zarr folder.
+
+    Returns:
+        The cube.
+
+    Raises:
+        InputError: There is none at the path, or not a whole one.
+    """
     import xarray as xr
 
     path = Path(path)

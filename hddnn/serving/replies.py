@@ -11,9 +11,15 @@ from typing import Literal
 class Reply:
     """One answer to one image, or word that it will not come.
 
-    image: which one of the call, from 0; label: the class's name, None when there is no such answer, and `why`
-    says why; confidence: its calibrated probability, NaN where there is none; device: the one that answered;
-    response_s: wall seconds from the call to the answer; final: nothing more will come for this image.
+    Args:
+        image: Which one of the call, from 0.
+        stage: "coarse" or "fine".
+        label: The class's name; None when there is no such answer, and `why` says why.
+        confidence: Its calibrated probability, NaN where there is none.
+        device: The one that answered; empty where none did.
+        response_s: Wall seconds from the call to the answer.
+        final: Nothing more will come for this image.
+        why: Why there is no answer, in one line.
     """
 
     image: int
@@ -28,7 +34,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Health:
-    """How a session is. live: by device; waiting: images accepted and not yet through, of at most `queue`."""
+    """How a session is.
+
+    Args:
+        live: By device, whether it can be sent anything.
+        waiting: Images accepted and not yet through.
+        queue: Most of those that there may be.
+        ok: Whether any end device is live, so that images can be answered.
+    """
 
     live: Mapping[str, bool]
     waiting: int

@@ -40,19 +40,34 @@ NO_LABELS = np.zeros(0, np.int32), np.zeros(0, np.float32)
 class AsyncSession:
     """Keep the devices of a topology ready, and answer images as they come; for one event loop.
 
-        async with AsyncSession("laptop") as session:
-            async for reply in session.classify(images):
-                print(reply.image, reply.stage, reply.label)
+    Args:
+        topology: An object, a packaged name or a file.
+        scheme: Which devices answer; the least busy of those takes a batch.
+        address: A Dask scheduler whose workers are the devices; by default they are started on this machine, at
+            their own speed and with no emulated links.
+        tls: A folder made by `hddnn certs`.
+        codec: How features are written down.
+        max_batch: Most images that go together, of whatever calls.
+        max_wait_ms: How long an image waits for others, ms, and as long again for each batch that its upper
+            device has already.
+        queue: Images that may be under way; more are refused.
+        deadline_s: Of a call that gives none, s; None for no deadline.
+        restart: Whether devices that were started here, and end or hang, are started again.
+        dashboard: Start Dask's dashboard with the local scheduler; `dashboard_link` is its address.
+        on_ready: Called with the name of each device that is ready.
 
-    topology: an object, a packaged name or a file. scheme: which devices answer; the least busy of those takes a
-    batch. address: a Dask scheduler whose workers are the devices; by default they are started on this machine,
-    at their own speed and with no emulated links. tls: a folder made by `hddnn certs`. codec: how features are
-    written down. max_batch: most images that go together, of whatever calls; max_wait_ms: how long one waits for
-    others, and as long again for each batch that its upper device has already. queue: images that may be under
-    way; more are refused. deadline_s: of a call that gives none. restart: whether devices that were started here,
-    and end or hang, are started again. dashboard: see `dashboard_link`.
+    Raises:
+        InputError: An option is out of its bounds.
+        ClusterError: On entering: a device is missing or does not start; nothing is left running then.
 
-    Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
+    Example:
+        >>> import asyncio
+        >>> from hddnn import load_dataset
+        >>> async def labels() -> list[str]:
+        ...     async with AsyncSession("laptop", scheme="end") as session:
+        ...         return [reply.stage async for reply in session.classify(load_dataset().images[:2])]
+        >>> asyncio.run(labels())
+        ['coarse', 'coarse']
     """
 
     def __init__(
@@ -175,12 +190,24 @@ class AsyncSession:
         return {} if self._processes is None else dict(self._processes.pids)
 
     def classify(self, images: np.ndarray, *, deadline_s: float | None = None) -> AsyncGenerator[Reply]:
-        """Return the replies to some images, uint8 (N, *image_shape), as they come.
+        """Return the replies to some images, as they come.
 
-        For each image there is a coarse one, and a fine one where the scheme has it, in whatever order they end.
-        deadline_s: what is not there by then does not come any more, and the image's last reply says so.
-        Raises at once, before any reply: QueueFull when there is no room for all of them, ClusterError when no end
-        device is live, DataError for images that do not fit.
+        For each image there is a coarse one, and a fine one where the scheme has it, in whatever order they
+        end.
+
+        Args:
+            images: Uint8 of shape (N, *image_shape).
+            deadline_s: From the call, s: what is not there by then does not come any more, and the image's last
+                reply says so. None: the session's.
+
+        Returns:
+            The replies, while they come.
+
+        Raises:
+            QueueFull: There is no room for all of them. This and the others are raised at once, before any
+                reply.
+            ClusterError: No end device is live, or the scheduler left.
+            DataError: The images do not fit.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or not len(images):

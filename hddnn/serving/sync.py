@@ -15,11 +15,21 @@ from hddnn.system.topology import Topology
 
 
 class Session:
-    """AsyncSession with calls that wait; takes the same options, and raises the same errors.
+    """AsyncSession with calls that wait.
 
-    with Session("laptop") as session:
-        for reply in session.classify(images):
-            print(reply.image, reply.stage, reply.label)
+    Args:
+        topology: An object, a packaged name or a file.
+        **options: Those of `AsyncSession`.
+
+    Raises:
+        HddnnError: What AsyncSession raises.
+
+    Example:
+        >>> from hddnn import load_dataset
+        >>> with Session("laptop") as session:
+        ...     replies = list(session.classify(load_dataset("sample").images[:3]))
+        >>> sorted({(reply.image, reply.stage) for reply in replies})[:2]
+        [(0, 'coarse'), (0, 'fine')]
     """
 
     def __init__(self, topology: Topology | str, **options: Any) -> None:
@@ -41,7 +51,15 @@ class Session:
         return self._session.pids
 
     def classify(self, images: np.ndarray, *, deadline_s: float | None = None) -> Iterator[Reply]:
-        """Yield the replies to some images as they come; see AsyncSession.classify."""
+        """Yield the replies to some images as they come.
+
+        Args:
+            images: Uint8 of shape (N, *image_shape).
+            deadline_s: From the call, s; None: the session's.
+
+        Returns:
+            The replies, as those of `AsyncSession.classify`.
+        """
 
         async def begin() -> AsyncGenerator[Reply]:
             return self._session.classify(images, deadline_s=deadline_s)

@@ -103,11 +103,19 @@ class CheckedModel(StrictModel):
 class Device(CheckedModel, _DeviceFields):
     """One device: its place, its network, and whether it may see raw images.
 
-    network: a packaged network's name or a bundle's path; runtime: what computes it, None for what the
-    network's card says;
-    trusted: may receive raw images; every end device of a topology is (the topology sees to that);
-    seconds_per_image: modelled service time, s, by network name, or by "NETWORK:stem" for encoding with that
-    network's stem; a device without one runs at its own speed.
+    Attributes:
+        name: What the device is called.
+        tier: "end", "edge" or "cloud".
+        network: A network's name, or a bundle's path.
+        threads: What it computes with.
+        runtime: What computes its network; None for what the network's card says.
+        trusted: May receive raw images; every end device of a topology is.
+        seconds_per_image: Modelled service time, s, by network name, or by "NETWORK:stem" for encoding with
+            that network's stem; a device without one runs at its own speed.
+
+    Example:
+        >>> Device(name="gateway", tier="edge", network="resnet34", trusted=False).threads
+        1
     """
 
     trusted: bool = True
@@ -117,9 +125,20 @@ class Device(CheckedModel, _DeviceFields):
 class Link(CheckedModel, _LinkFields):
     """What it costs to send from a device of one tier up to a device of another.
 
-    latency_s: s; bandwidth_bps: bits/s, None = unlimited; jitter_s: up to this much more, s;
-    mode "serial": the receiver is busy while it receives, "overlapped": it computes meanwhile.
-    Every receiving device has its own link of this kind.
+    Every receiving device has its own link of this kind. A payload takes its wait for the link, plus bytes /
+    bandwidth, plus latency and jitter.
+
+    Attributes:
+        source: The tier that sends.
+        target: The tier that receives.
+        latency_s: S.
+        bandwidth_bps: Bits/s, None for unlimited.
+        jitter_s: Up to this much more, drawn for each payload, s.
+        mode: "serial": the receiver is busy while it receives; "overlapped": it computes meanwhile.
+
+    Example:
+        >>> Link(source="end", target="cloud", latency_s=0.02, bandwidth_bps=50e6).mode
+        'overlapped'
     """
 
 

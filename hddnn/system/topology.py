@@ -38,11 +38,25 @@ _PACKAGED = Path(__file__).parent / "topologies"
 
 
 class Topology(CheckedModel):
-    """Devices and the links between their tiers.
+    """Devices, and the links between their tiers.
 
-    schemes: options of schemes that hold here unless a user gives others: {"mapping": {"n_map": 2}}.
-    Raises TopologyError when a name stands twice, no end device is there, an end device is not dependable,
-    or two links join the same tiers.
+    Attributes:
+        name: What the system is called.
+        description: What it stands for.
+        devices: In the file's order; a name stands once, and there is at least one end device.
+        links: At most one for each pair of tiers; where there is none, sending costs nothing.
+        schemes: Options of schemes that hold here unless a user gives others: `{"mapping": {"n_map": 2}}`.
+
+    Raises:
+        TopologyError: A name stands twice, no end device is there, an end device is not trusted, or two links
+            join the same tiers.
+
+    Example:
+        >>> topology = Topology.load("paper")
+        >>> {tier: len(topology.tier(tier)) for tier in ("end", "edge", "cloud")}
+        {'end': 8, 'edge': 4, 'cloud': 1}
+        >>> topology.link("end", "cloud").latency_s
+        1.0
     """
 
     name: Prose
@@ -63,10 +77,18 @@ class Topology(CheckedModel):
 
     @classmethod
     def load(cls, spec: str | Path, networks: Collection[str] | None = None) -> Topology:
-        """Read a packaged topology by its name ("paper", "laptop"), or a file.
+        """Read a topology.
 
-        A network given as a relative path, one with a "/", lies relative to the file.
-        networks: the known networks; None leaves the names unchecked. Raises TopologyError.
+        Args:
+            spec: A packaged one's name ("paper", "laptop"), or a file. A network that is given there as a
+                relative path, one with a "/", lies relative to the file.
+            networks: The known networks' names; None leaves them unchecked.
+
+        Returns:
+            The topology.
+
+        Raises:
+            TopologyError: Naming the file, the key, what is wrong and what is allowed.
         """
         packaged = packaged_topologies()
         path = Path(spec)
@@ -87,9 +109,24 @@ class Topology(CheckedModel):
     def from_dict(
         cls, data: Mapping[str, Any], *, where: str = "topology", networks: Collection[str] | None = None
     ) -> Topology:
-        """Build a topology from a file's content; `where` names the file in errors.
+        """Build a topology from a file's content.
 
-        networks: the known networks; None leaves the names unchecked. Raises TopologyError.
+        Args:
+            data: The keys of a topology file.
+            where: What errors call the file.
+            networks: The known networks' names; None leaves them unchecked.
+
+        Returns:
+            The topology.
+
+        Raises:
+            TopologyError: Naming the key, what is wrong and what is allowed.
+
+        Example:
+            >>> small = Topology.from_dict({"name": "small", "devices": [
+            ...     {"name": "camera", "tier": "end", "count": 2, "network": "mobilenet"}]})
+            >>> [device.name for device in small.devices]
+            ['camera-1', 'camera-2']
         """
         try:
             file = TopologyFile.model_validate(data)
@@ -107,11 +144,22 @@ class Topology(CheckedModel):
         )
 
     def tier(self, tier: Tier) -> tuple[Device, ...]:
-        """Return the devices of a tier, in the file's order."""
+        """Return the devices of a tier, in the file's order.
+
+        Args:
+            tier: "end", "edge" or "cloud".
+        """
         return self._tiers[tier]
 
     def device(self, name: str) -> Device:
-        """Return a device by its name; raises TopologyError when there is none."""
+        """Return a device.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            TopologyError: There is none of that name.
+        """
         try:
             return self._by_name[name]
         except KeyError:
@@ -119,7 +167,12 @@ class Topology(CheckedModel):
             raise TopologyError(f"topology {self.name}: {unknown('device', name, shown)}") from None
 
     def link(self, source: Tier, target: Tier) -> Link:
-        """Return the link between two tiers; one that costs nothing when the topology gives none."""
+        """Return the link between two tiers; one that costs nothing when the topology gives none.
+
+        Args:
+            source: The tier that sends.
+            target: The tier that receives.
+        """
         for link in self.links:
             if (link.source, link.target) == (source, target):
                 return link
@@ -131,10 +184,17 @@ class Topology(CheckedModel):
         return tuple(dict.fromkeys(device.network for device in self.devices))
 
     def with_end_devices(self, n: int) -> Topology:
-        """Return this topology with n end devices: the first n, or copies of all of them in turn.
+        """Return this topology with so many end devices: its first ones, or copies of all of them in turn.
 
-        A copy is named after the device it copies, with the next free number. Raises TopologyError for n < 1
-        and for more devices than MOST_DEVICES.
+        Args:
+            n: How many. A copy is named after the device it copies, with the next free number.
+
+        Raises:
+            TopologyError: N is below 1, or above `MOST_DEVICES`.
+
+        Example:
+            >>> [device.name for device in Topology.load("laptop").with_end_devices(2).tier("end")]
+            ['camera-1', 'camera-2']
         """
         if not 1 <= n <= MOST_DEVICES:
             bound = "at least 1" if n < 1 else f"at most {MOST_DEVICES:,}"

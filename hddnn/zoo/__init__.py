@@ -33,12 +33,31 @@ _ABOVE = {"from_onnx": "hddnn.importing", "from_torch": "hddnn.importing"}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all networks, the packaged ones first."""
+    """Return the names of all networks, the packaged ones first.
+
+    Example:
+        >>> names()[:3]
+        ('mobilenet', 'resnet34', 'wrn16_4')
+    """
     return packaged_names() + own_names()
 
 
 def bundle(name_or_path: str | Path) -> Bundle:
-    """Open a network by name, or a bundle's folder; raises BundleError listing the valid names."""
+    """Open a network.
+
+    Args:
+        name_or_path: A name (see `names`), or the folder of a bundle.
+
+    Returns:
+        The bundle, whose files were found to be those of its card.
+
+    Raises:
+        BundleError: There is none, listing the valid names; or its files are missing or damaged.
+
+    Example:
+        >>> bundle("mobilenet").card.parameters
+        828852
+    """
     if name_or_path in names():
         return Bundle.open(folder_of(str(name_or_path)))
     if Path(name_or_path).is_dir():

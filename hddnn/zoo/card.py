@@ -78,17 +78,34 @@ class FeatureNoise(BaseModel):
 class Card(BaseModel):
     """What a network is, needs and answers.
 
-    stem_shape: features of one image (channels, height, width), float32.
-    runtime: what devices run it in unless their topology says otherwise: it was found to answer right there.
-    precision: what reproduces the network well enough on a CPU; agreement: share of images with the torch
-    network's top-1 answer, by precision of the body.
-    accuracy: top-1 by level, of this bundle; seconds_per_image: of this bundle, one thread, batch 50; measured_on:
-    the processor of both, None where that was not noted.
-    temperature: what logits are divided by before the softmax that gives the confidence; calibration: how it was
-    fitted, None for a network that never was calibrated: its confidence is the plain softmax.
-    noise: what features get before they are sent, None for none; images that are sent as they are get none.
-    known_answer: the logits of one fixed image (see hddnn.runtimes.known), None where they were not noted.
-    origin: of an own network, what it was made of and how; files: sha256 (hex) by file name.
+    Attributes:
+        name: What topologies call it.
+        architecture: What it is built as; "onnx" for a network that only its files describe.
+        task: The level of classes that it answers.
+        labels: The classes' names, in the order of the outputs.
+        input_shape: Of an image that arrives, (height, width, channels).
+        input_dtype: Of an image that arrives.
+        mean: By channel, of images scaled to 0..1, subtracted by the stem.
+        std: By channel, divided by after that.
+        stem_shape: The features of one image, (channels, height, width), float32.
+        parameters: Weights, the stem's included.
+        stem_parameters: Weights of the stem.
+        seconds_per_image: Time of this bundle, s: one thread, batch 50.
+        runtime: What devices run it in unless their topology says otherwise: it was found to answer right
+            there.
+        precision: What reproduces the network well enough on a CPU.
+        agreement: Share of images with the torch network's top-1 answer, by precision of the body.
+        accuracy: Top-1 of this bundle, by level.
+        measured_on: The processor of time and accuracy, None where that was not noted.
+        temperature: What logits are divided by before the softmax that gives the confidence.
+        calibration: How the temperature was fitted; None for a network that never was calibrated, whose
+            confidence is the plain softmax.
+        noise: What features get before they are sent, None for none; images that are sent as they are get none.
+        known_answer: The logits of one fixed image (see `hddnn.runtimes.known`), None where they were not
+            noted.
+        training: How it was trained, where hddnn did.
+        origin: Of an own network, what it was made of and how.
+        files: Sha256 (hex) by file name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -145,7 +162,12 @@ class Card(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A network on disk; make one with `open` (checked) or `create`."""
+    """A network on disk: `stem.onnx`, `body.onnx` and a card. Make one with `open` (checked) or `create`.
+
+    Args:
+        path: The folder.
+        card: What the network is, needs and answers.
+    """
 
     path: Path
     card: Card
@@ -189,10 +211,18 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | Path, *, parts: Collection[str] = tuple(FILES)) -> Bundle:
-        """Read a bundle and check that the files of `parts` are there and are those of its card.
+        """Read a bundle, and check its files by their hashes.
 
-        An end device that only encodes for others holds no body.onnx: parts=("stem",).
-        Raises BundleError naming the file and what is wrong with it.
+        Args:
+            path: The folder.
+            parts: Which of "stem" and "body" have to be there and are checked. An end device that only encodes
+                for others holds no body.onnx.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            BundleError: Naming the file and what is wrong with it.
         """
         path = Path(path)
         card = _read_card(path / "card.json")
@@ -206,10 +236,18 @@ class Bundle:
 
     @classmethod
     def create(cls, path: str | Path, **facts: Any) -> Bundle:
-        """Write the card of the two ONNX files in `path`; facts: the fields of Card without `files`.
+        """Write the card of the two ONNX files of a folder; an own network becomes a bundle so.
 
-        measured_on is this machine's processor unless it is among the facts.
-        An own network becomes a bundle so. Raises BundleError when a file or fact is missing or wrong.
+        Args:
+            path: The folder, with stem.onnx and body.onnx in it.
+            **facts: The fields of `Card` without `files`. `measured_on` is this machine's processor unless it
+                is given.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            BundleError: A file or fact is missing or wrong.
         """
         path = Path(path)
         hashes = {name: _sha256(path / name) for name in FILES.values()}

@@ -83,7 +83,14 @@ def kept(name: str, *, replace: bool = False) -> Iterator[Path]:
 
 
 def remove(name: str) -> None:
-    """Delete an own network; raises BundleError when there is none of that name."""
+    """Delete an own network.
+
+    Args:
+        name: What it was added as.
+
+    Raises:
+        BundleError: There is no own network of that name, or it cannot be deleted.
+    """
     if name in packaged_names():
         raise BundleError(f"'{name}' is a packaged network, which stays; only own ones can be removed")
     if name not in own_names():
