@@ -16,7 +16,8 @@ from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine
 from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import HddnnError, JobInterrupted, JobLost, first_line
-from hddnn.policies import PolicySettings
+from hddnn.policies import DEFAULT as DEFAULT_POLICY
+from hddnn.policies import POLICIES, Policy
 from hddnn.privacy.codec import DEFAULT
 from hddnn.results import cubes
 from hddnn.results.journal import Journal, PlannedRun
@@ -76,8 +77,7 @@ def run(
     compute: Compute = "real",
     time_scale: float = 1.0,
     n_map: int | None = None,
-    policy: str = "monitor",
-    settings: PolicySettings | None = None,
+    policy: str | Policy = DEFAULT_POLICY,
     faults: FaultSchedule | str = "",
     heartbeat_s: float = HEARTBEAT_S,
     codec: str = DEFAULT,
@@ -96,8 +96,8 @@ def run(
     "replay" returns their stored answers, computed first where missing.
     time_scale: wall seconds for each second of model time; applies to all modelled times.
     n_map: end devices for each edge device under Mapping, instead of the topology's or eq. 7's.
-    policy: what is done about devices that fail: "none", "reassign", "monitor" or "hedge" (see hddnn.policies);
-    settings: its numbers.
+    policy: what is done about devices that fail: an object, or its text, such as "monitor:timeout_s=2" (see
+    hddnn.policies).
     faults: what is made to go wrong, under each scheme anew, such as "crash:end-3@12" (see hddnn.system.faults).
     heartbeat_s: wall seconds between two heartbeats of a device; under "sim", seconds of model time.
     codec: how features are written down for devices that may not see images (see hddnn.privacy.codec).
@@ -124,7 +124,7 @@ def run(
     if isinstance(faults, str):
         faults = FaultSchedule.load(faults, seed=job.seed)
     faults.check(topology)
-    settings = settings or PolicySettings()
+    policy = POLICIES.make(policy)
     given = {
         "an address": address is not None,
         "a dashboard": dashboard,
@@ -132,10 +132,10 @@ def run(
         "a journal": journal is not None,
     }
     preflight.check_options(names, engine, compute, time_scale, address, given)
-    preflight.check_resilience(engine, policy, faults, heartbeat_s, address)
+    preflight.check_resilience(engine, faults, heartbeat_s, address)
     preflight.check_fit(topology, job, names, n_map, codec, encode_at)
     options: dict[str, Any] = {
-        "compute": compute, "time_scale": time_scale, "policy": policy, "settings": settings, "faults": faults,
+        "compute": compute, "time_scale": time_scale, "policy": policy, "faults": faults,
         "heartbeat_s": heartbeat_s, "address": address, "dashboard": dashboard, "tls": tls,
     }  # fmt: skip
     records: dict[str, Record] = {}
@@ -198,9 +198,9 @@ def run(
             attributes["resumed_batches"] = sum(log.resumed for log in journals.values())
         if engine != "closed":
             attributes |= {
-                "policy": policy,
-                "fallback": settings.fallback,
-                "timeout_s": settings.timeout_s,
+                "policy": policy.label,
+                "fallback": policy.fallback,
+                "timeout_s": policy.timeout_s,
                 "heartbeat_s": np.nan if address else heartbeat_s,
                 "faults": str(faults),
             }
@@ -228,7 +228,7 @@ def _progress(observer: Observer, scheme: str) -> Progress:
 
 
 #: What the sim engine takes of the options; the others are for processes.
-_SIMULATED = ("policy", "settings", "faults", "heartbeat_s")
+_SIMULATED = ("policy", "faults", "heartbeat_s")
 
 
 def make_engine(

@@ -11,7 +11,6 @@ from hddnn.engines.clocks import check_time_scale
 from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import DataError, InputError, TopologyError
 from hddnn.planning.costs import CostTable
-from hddnn.policies import POLICIES
 from hddnn.privacy.codec import codec
 from hddnn.results.records import Grader
 from hddnn.schemes import SCHEMES, make_plan
@@ -76,12 +75,8 @@ def check_options(
                 )
 
 
-def check_resilience(
-    engine: str, policy: str, faults: FaultSchedule, heartbeat_s: float, address: str | None
-) -> None:
+def check_resilience(engine: str, faults: FaultSchedule, heartbeat_s: float, address: str | None) -> None:
     """Raise InputError for what cannot be done about faults, or made of them."""
-    if policy not in POLICIES:
-        raise InputError(unknown("policy", policy, list(POLICIES)))
     if not 0.01 <= heartbeat_s < float("inf"):
         raise InputError(f"heartbeat is {heartbeat_s:g} s; give 0.01 s or more")
     if len(faults) and engine == "closed":

@@ -25,7 +25,7 @@ from hddnn._util import terminal
 from hddnn._util.bars import track
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments.script import Settings, command
-from hddnn.policies import PolicySettings
+from hddnn.policies import Policy
 from hddnn.schemes import make_plan
 from hddnn.system.faults import Fault, FaultSchedule, Kind
 
@@ -48,8 +48,7 @@ def engine_for(heartbeat_s: float, seconds: float) -> DaskEngine:
         Topology.from_dict({"name": "detection", "devices": [end]}),
         Job(load_dataset(), images=images, batch_size=1),
         compute="nothing",
-        policy="none",  # nothing is done about the failures: they are only watched
-        settings=PolicySettings(deadline_s=1.1 * seconds),
+        policy=Policy(deadline_s=1.1 * seconds),  # nothing is done about the failures: they are only watched
         heartbeat_s=heartbeat_s,
     )
 

@@ -18,7 +18,7 @@ from hddnn.errors import InputError
 from hddnn.experiments import paper
 from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
-from hddnn.policies import POLICIES, PolicySettings
+from hddnn.policies import POLICIES
 from hddnn.report import figures
 from hddnn.system.faults import FaultSchedule
 
@@ -82,7 +82,7 @@ def report(cube: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-@click.option("--policies", default=",".join(POLICIES))
+@click.option("--policies", default=",".join(POLICIES.own))
 @click.option("--failures", default=6, help="The most devices that fail.")
 @command(
     engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=5, data="sample",
@@ -96,11 +96,10 @@ def main(settings: Settings, policies: str, failures: int) -> None:
         raise InputError(
             f"no device would come to {AFTER_TASKS} tasks; take {least * paper.BATCH} images or more"
         )
-    resilience = PolicySettings(timeout_s=TIMEOUT_S)
 
     def measure(policy: str, failures: int, repeat: int) -> dict[str, float]:
         engine = testbed.engine(topology, job)
-        engine.policy = policy
+        engine.policy = POLICIES.make(policy, timeout_s=TIMEOUT_S)
         engine.faults = FaultSchedule.parse(
             ",".join(f"crash:end-{number}@{AFTER_TASKS}" for number in range(1, failures + 1))
         )
@@ -128,7 +127,7 @@ def main(settings: Settings, policies: str, failures: int) -> None:
         **settings.attributes, "topology": topology.to_yaml(), "task_s": TASK_S, "after_tasks": AFTER_TASKS,
         "timeout_s": TIMEOUT_S,
     }  # fmt: skip
-    with Testbed(settings, settings=resilience) as testbed:
+    with Testbed(settings) as testbed:
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat", "policy", "failures"))
     theirs = [[paper.FAILURES_S.get(name, [np.nan] * 7)[n] for n in counts] for name in cube.policy.values]
     about = {"units": "s", "long_name": "the paper's finish time (table 6)"}

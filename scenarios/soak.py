@@ -23,7 +23,7 @@ from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments import paper
 from hddnn.experiments.script import Settings, command
 from hddnn.planning.bounds import lower_bound_s
-from hddnn.policies import PolicySettings
+from hddnn.policies import POLICIES
 from hddnn.results.records import Record, Stage
 from hddnn.runtimes import replay
 from hddnn.schemes import make_plan
@@ -73,10 +73,8 @@ def main(settings: Settings, n_faults: int, policy: str) -> None:
     for network in topology.networks:
         replay.prepare(zoo.bundle(network), job.data.images[: job.images])
     # The only cloud is among those that fail, and always comes back: wait for it.
-    resilience = PolicySettings(patience_s=10.0 / time_scale)
-    with DaskEngine(
-        topology, job, compute="replay", time_scale=time_scale, policy=policy, settings=resilience
-    ) as engine:
+    resilient = POLICIES.make(policy, patience_s=10.0 / time_scale)
+    with DaskEngine(topology, job, compute="replay", time_scale=time_scale, policy=resilient) as engine:
         bound_s = lower_bound_s(make_plan(SCHEME, topology, job, engine.costs()), engine.costs())
         # Long enough to be noticed: a device that is away for less than three heartbeats just takes longer.
         longest_s, seed = 2.0 / time_scale, settings.seed

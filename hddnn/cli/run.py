@@ -114,20 +114,17 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--fallback",
-    default="coarse",
-    show_default=True,
     metavar="edge|coarse|fail",
     help="When no device of an upper tier is left: an edge device answers, the coarse answer has to do, or "
-    "the batch fails.",
+    "the batch fails; short for --policy NAME:fallback=...  [default: coarse, or the policy's own]",
 )
 @click.option(
     "--timeout",
     "timeout_s",
     type=float,
-    default=0.5,
-    show_default=True,
     metavar="S",
-    help="Seconds of model time after which a try at a dead device is given up.",
+    help="Seconds of model time after which a try at a dead device is given up.  [default: 0.5, or the policy's "
+    "own]",
 )
 @click.option(
     "--deadline",
@@ -141,10 +138,9 @@ POSITIVE = click.IntRange(min=1)
     "--patience",
     "patience_s",
     type=float,
-    default=10.0,
-    show_default=True,
     metavar="S",
-    help="Seconds of model time to wait for a device to come back when its tier has none left.",
+    help="Seconds of model time to wait for a device to come back when its tier has none left.  [default: 10, or "
+    "the policy's own]",
 )
 @click.option(
     "--heartbeat",
@@ -222,15 +218,16 @@ def _run(
     end_devices: int | None,
     n_map: str | None,
     seed: int,
-    fallback: Any,
-    timeout_s: float,
+    policy: str,
+    fallback: str | None,
+    timeout_s: float | None,
     deadline_s: float | None,
-    patience_s: float,
+    patience_s: float | None,
     **options: Any,
 ) -> None:
     from hddnn import zoo
     from hddnn.data.datasets import Job, load_dataset
-    from hddnn.policies import PolicySettings
+    from hddnn.policies import POLICIES
     from hddnn.results import cubes, plots, tables
     from hddnn.system.topology import Topology
 
@@ -244,11 +241,12 @@ def _run(
         number = _whole(n_map, "--n-map")
     job = Job(load_dataset(data, data_root, download=download), images=images, batch_size=batch, seed=seed)
     names = [name.strip() for name in schemes.split(",")]
-    settings = PolicySettings(
-        fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s
-    )
+    short = {
+        "fallback": fallback, "timeout_s": timeout_s, "deadline_s": deadline_s, "patience_s": patience_s,
+    }  # fmt: skip
+    made = POLICIES.make(policy, **{name: value for name, value in short.items() if value is not None})
     with held(SHORTLY):  # from the last answer on nothing may cost what is there
-        cube, stopped = _measured(system, job, names, n_map=number, settings=settings, **options)
+        cube, stopped = _measured(system, job, names, n_map=number, policy=made, **options)
         picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
         end_with(cube, out, picture, lambda: terminal.tables().print(tables.summary(cube)))
     # A coarse answer alone is one, where the user asked for that.

@@ -1,26 +1,29 @@
-"""Policies: what is done about devices that fail, are cut off, or are late. Pure: events in, actions out."""
+"""Policies: what is done about devices that fail, are cut off, or are late. Pure: events in, actions out.
+
+Each is a class, found by name, entry point or path; its fields are its options. One of your own derives from
+`Policy`; see the page "Your own policy" and `hddnn.testing.check_policy`.
+"""
 
 from __future__ import annotations
 
-from hddnn._util.validation import unknown
-from hddnn.errors import InputError
-from hddnn.policies.base import Policy, Work
+from hddnn._util.extensions import Extensions
+from hddnn.policies.actions import Action, Attempt, Cancel, End, Send
+from hddnn.policies.base import FALLBACKS, Fallback, Policy, Work
 from hddnn.policies.hedge import Hedge
 from hddnn.policies.monitor import Monitor
 from hddnn.policies.reassign import Reassign
-from hddnn.policies.settings import FALLBACKS, Action, Attempt, Cancel, End, Fallback, PolicySettings, Send
 
 __all__ = [
-    "FALLBACKS", "POLICIES", "Action", "Attempt", "Cancel", "End", "Fallback", "Policy", "PolicySettings", "Send",
-    "Work", "make_policy",
+    "DEFAULT", "FALLBACKS", "POLICIES", "Action", "Attempt", "Cancel", "End", "Fallback", "Hedge", "Monitor",
+    "Policy", "Reassign", "Send", "Work",
 ]  # fmt: skip
 
-#: The registry: put a policy of your own in it under its name.
-POLICIES: dict[str, type[Policy]] = {kind.name: kind for kind in (Policy, Reassign, Monitor, Hedge)}
+#: What holds where nobody says otherwise.
+DEFAULT = Monitor.name
 
-
-def make_policy(name: str, work: Work, settings: PolicySettings) -> Policy:
-    """Return a policy for one job. Raises InputError for an unknown name, listing those there are."""
-    if name not in POLICIES:
-        raise InputError(unknown("policy", name, list(POLICIES)))
-    return POLICIES[name](work, settings)
+POLICIES = Extensions(
+    "policy",
+    "hddnn.policies",
+    Policy,
+    {kind.name: f"{kind.__module__}:{kind.__name__}" for kind in (Policy, Reassign, Monitor, Hedge)},
+)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
+from hddnn._util.extensions import written
+from hddnn._util.validation import unknown
+from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
-from hddnn.policies.settings import Action, Attempt, Cancel, End, PolicySettings, Send
+from hddnn.policies.actions import Action, Attempt, Cancel, End, Send
 from hddnn.results.records import COARSE_ONLY, LOST, Stage
 
+Fallback = Literal["edge", "coarse", "fail"]
+FALLBACKS: tuple[str, ...] = get_args(Fallback)
 NEVER_S = float("inf")
 #: A batch that is sent again ends all the same when so many attempts at it ended with an error of its network's.
 MOST_ERRORS = 3
@@ -22,26 +29,28 @@ MOST_ERRORS = 3
 class Work:
     """A job as a policy sees it.
 
-    costs: what each step should take, s; bundles: (end, upper) -> batches sent at once on that way; windows: end
+    costs: what each step should take, s; groups: (end, upper) -> batches sent at once on that way; windows: end
     device -> batches that it may have under way; predicted_s: the plan's finish time without failures; slack_s:
     what a step may be late by without anything being wrong.
     """
 
     plan: Plan
     costs: CostTable
-    bundles: Mapping[tuple[int, int], int]
+    groups: Mapping[tuple[int, int], int]
     windows: Mapping[int, int]
     predicted_s: float
     slack_s: float = 0.0
 
 
+@dataclass(eq=False, kw_only=True)
 class Policy:
     """Policy none: send each batch as planned, once. The others override what happens when that goes wrong.
 
     A policy is pure: events come in as method calls that carry the time (s from job start), and what is to be done
     goes out as a list of actions. It waits for nothing and reads no clock, so that the simulator and the client
-    share it. The engine calls
+    share it. An engine takes a fresh one for each plan, and calls
 
+        begin                       once, with the plan; all that changes from then on is set up there
         resume                      once, before all else, where an earlier run of the job has answers already
         start                       once, first
         accepted, refused           when a Send has reached its end device, or has not
@@ -54,15 +63,63 @@ class Policy:
     and is through when `open` is 0.
     """
 
-    name = "none"
-    #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
-    send_timeout = False
-    #: Whether a batch is sent again. If not, the job has a deadline, and the first error ends a batch.
-    resends = False
+    fallback: Fallback = "coarse"
+    timeout_s: float = 0.5
+    deadline_s: float | None = None
+    attempts: int = 20
+    patience_s: float = 10.0
 
-    def __init__(self, work: Work, settings: PolicySettings) -> None:
-        plan = work.plan
-        self.work, self.settings = work, settings
+    #: What it is called in cubes, tables and figures; a class that does not say is called as its class is.
+    name: ClassVar[str] = "none"
+    #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
+    send_timeout: ClassVar[bool] = False
+    #: Whether a batch is sent again. If not, the job has a deadline, and the first error ends a batch.
+    resends: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):  # else it would pass for the one that it derives from
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    def __post_init__(self) -> None:
+        if self.fallback not in FALLBACKS:
+            raise InputError(unknown("fallback", self.fallback, FALLBACKS))
+        self._check_least("timeout_s", 0.0)
+        self._check_least("patience_s", 0.0)
+        if self.deadline_s is not None and not 0 < self.deadline_s < NEVER_S:
+            raise InputError(f"deadline_s is {self.deadline_s}; it must be more than 0, and finite")
+        if self.attempts < 1:
+            raise InputError(f"attempts is {self.attempts}; it must be at least 1")
+
+    def _check_least(self, option: str, least: float) -> None:
+        value = getattr(self, option)
+        if not least <= value < NEVER_S:
+            raise InputError(f"{option} is {value}; it must be at least {least:g}, and finite")
+
+    @property
+    def label(self) -> str:
+        """Return what a cube calls it: its name, and the options that are not the defaults."""
+        return written(self.name, self)
+
+    # ---- one plan
+
+    def begun(self, work: Work) -> Self:
+        """Return a policy with the same options for one plan; an engine asks for one for each.
+
+        Args:
+            work: The plan, and what its steps should take.
+        """
+        fresh = replace(self)
+        fresh.begin(work)
+        return fresh
+
+    def begin(self, work: Work) -> None:
+        """Set up all that changes during a plan; a class with state of its own makes it here, after the base's.
+
+        Args:
+            work: The plan, and what its steps should take.
+        """
+        plan, self.work = work.plan, work
         self._devices = plan.topology.devices
         n = plan.n_batches
         self.coarse_there = np.zeros(n, bool)
@@ -83,8 +140,8 @@ class Policy:
         self._errors: dict[int, int] = {}  # by batch
         self._number = 0
         self._deadline_s = NEVER_S if self.resends else 3 * work.predicted_s
-        if settings.deadline_s is not None:
-            self._deadline_s = settings.deadline_s
+        if self.deadline_s is not None:
+            self._deadline_s = self.deadline_s
 
     # ---- events
 
@@ -132,7 +189,7 @@ class Policy:
     def dropped(self, batch: int, now_s: float) -> list[Action]:
         """Note a loss on the way; the sender does not know of it before its timeout."""
         if not self.ended[batch]:
-            self._silent[batch] = now_s + self.settings.timeout_s
+            self._silent[batch] = now_s + self.timeout_s
         return []
 
     def left(self, device: int, now_s: float) -> list[Action]:
@@ -178,7 +235,7 @@ class Policy:
 
     def _encoder(self, batch: int) -> int:
         """Return the edge device that encodes a batch for a cloud, NO_DEVICE for its end device."""
-        return int(self.work.plan.via[batch])
+        return int(self.work.plan.encoder[batch])
 
     def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         """Do something about batches that nobody is working on."""
@@ -192,14 +249,12 @@ class Policy:
     def _must_encode(self, upper: int) -> bool:
         """Tell whether a batch on its way to an upper device may be encoded by an edge device."""
         return (
-            upper != NO_DEVICE
-            and self._devices[upper].tier == "cloud"
-            and not self._devices[upper].dependable
+            upper != NO_DEVICE and self._devices[upper].tier == "cloud" and not self._devices[upper].trusted
         )
 
-    def _way_s(self, end: int, upper: int, images: int, via: int) -> float:
+    def _way_s(self, end: int, upper: int, images: int, encoding: int) -> float:
         """Return the delay in s of some images on their way up, by what the topology says."""
-        encoder = None if via == NO_DEVICE else self._devices[via]
+        encoder = None if encoding == NO_DEVICE else self._devices[encoding]
         return self.work.costs.way_s(self._devices[end], self._devices[upper], images, encoder)
 
     def _room(self, end: int) -> int:
@@ -230,9 +285,9 @@ class Policy:
         yield from sorted(touched)
 
     def _take_planned(self, end: int) -> Attempt | None:
-        """Take the next bundle of an end device's own queues: the way whose first batch is the earliest.
+        """Take the next group of an end device's own queues: the way whose first batch is the earliest.
 
-        A bundle is of batches that all have their coarse answer, or of such that have none.
+        A group is of batches that all have their coarse answer, or of such that have none.
         """
         room = self._room(end)
         for queue in self._queues[end].values():
@@ -243,7 +298,7 @@ class Policy:
             return None
         upper = min(waiting, key=lambda way: waiting[way])
         queue = self._queues[end][upper]
-        most = min(self.work.bundles.get((end, upper), 1), room)
+        most = min(self.work.groups.get((end, upper), 1), room)
         batches = [queue.popleft()]
         there = bool(self.coarse_there[batches[0]])
         while queue and len(batches) < most and bool(self.coarse_there[queue[0]]) == there:
@@ -254,8 +309,8 @@ class Policy:
 
     def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
         self._number += 1
-        via = self._encoder(batches[0]) if self._must_encode(upper) else NO_DEVICE
-        attempt = Attempt(self._number, end, upper, tuple(batches), coarse, via)
+        encoding = self._encoder(batches[0]) if self._must_encode(upper) else NO_DEVICE
+        attempt = Attempt(self._number, end, upper, tuple(batches), coarse, encoding)
         self._under_way[attempt.number] = attempt
         self._in_flight[end] += len(batches)
         for batch in batches:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 
 from hddnn.planning.plan import NO_DEVICE
+from hddnn.policies.actions import Action, Attempt, Cancel
 from hddnn.policies.base import NEVER_S, Work
 from hddnn.policies.monitor import Monitor
-from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
 from hddnn.results.records import Stage
 
 
+@dataclass(eq=False, kw_only=True)
 class Hedge(Monitor):
     """A device that has taken `late_factor` times the predicted time for what it works on is late.
 
@@ -20,10 +22,16 @@ class Hedge(Monitor):
     and one that was slow for a while is soon in full use again.
     """
 
+    late_factor: float = 2.0
+
     name = "hedge"
 
-    def __init__(self, work: Work, settings: PolicySettings) -> None:
-        super().__init__(work, settings)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_least("late_factor", 1.0)
+
+    def begin(self, work: Work) -> None:
+        super().begin(work)
         # device -> batches that it owes an answer, in order -> attempt
         self._waiting: dict[int, dict[int, int]] = {}
         self._since_s: dict[int, float] = {}  # device -> its last answer, or when it got work
@@ -127,9 +135,9 @@ class Hedge(Monitor):
         predicted_s = costs.service_s(own, size)
         if own.tier != "end":
             # The fallback's edge device answers in the cloud's place, and needs nobody to encode for it.
-            via = int(self.work.plan.via[batch]) if self._must_encode(device) else NO_DEVICE
-            predicted_s += self._way_s(next(iter(self._in_flight)), device, size, via)
-        return self.settings.late_factor * predicted_s + self.work.slack_s
+            encoding = int(self.work.plan.encoder[batch]) if self._must_encode(device) else NO_DEVICE
+            predicted_s += self._way_s(next(iter(self._in_flight)), device, size, encoding)
+        return self.late_factor * predicted_s + self.work.slack_s
 
     def _usable(self, device: int) -> bool:
         return super()._usable(device) and not (device in self._late and self._waiting.get(device))

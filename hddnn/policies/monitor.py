@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from hddnn.planning.plan import NO_DEVICE
+from hddnn.policies.actions import Action, Attempt, Cancel
 from hddnn.policies.base import Policy, Work
-from hddnn.policies.settings import Action, Attempt, Cancel, PolicySettings
 from hddnn.results.records import COARSE_ONLY
 
 
@@ -37,6 +38,7 @@ class Pool:
         return batch
 
 
+@dataclass(eq=False, kw_only=True)
 class Monitor(Policy):
     """Only live devices get work; what a device has in flight when it leaves is sent to others at once.
 
@@ -49,8 +51,8 @@ class Monitor(Policy):
     name = "monitor"
     resends = True
 
-    def __init__(self, work: Work, settings: PolicySettings) -> None:
-        super().__init__(work, settings)
+    def begin(self, work: Work) -> None:
+        super().begin(work)
         self.live = set(range(len(self._devices)))
         self._pool = Pool()
         self._shy: dict[int, float] = {}  # devices that took nothing -> when to try them again
@@ -77,7 +79,7 @@ class Monitor(Policy):
         """Leave a device alone that took nothing: it has left, which will be told, or has a moment's trouble."""
         attempt = self._under_way.get(number)
         if attempt is not None:
-            self._shy[attempt.end] = now_s + self.settings.timeout_s
+            self._shy[attempt.end] = now_s + self.timeout_s
         return super().refused(number, now_s)
 
     def joined(self, device: int, now_s: float) -> list[Action]:
@@ -90,12 +92,12 @@ class Monitor(Policy):
 
     def due_s(self) -> float:
         waited_for = [tier for tier in self._away_s if tier == "end" or self._parked.get(tier)]
-        given_up_s = [self._away_s[tier] + self.settings.patience_s for tier in waited_for]
+        given_up_s = [self._away_s[tier] + self.patience_s for tier in waited_for]
         return min([super().due_s(), *given_up_s, *self._shy.values()])
 
     def tick(self, now_s: float) -> list[Action]:
         self._ask_again([device for device, until_s in self._shy.items() if until_s <= now_s])
-        given_up = [tier for tier, at_s in self._away_s.items() if now_s >= at_s + self.settings.patience_s]
+        given_up = [tier for tier, at_s in self._away_s.items() if now_s >= at_s + self.patience_s]
         for tier in given_up:
             self._unpark(tier)
         actions = super().tick(now_s)
@@ -123,7 +125,7 @@ class Monitor(Policy):
         for batch in batches:
             if self.ended[batch]:
                 continue
-            if self._tries[batch] >= self.settings.attempts:
+            if self._tries[batch] >= self.attempts:
                 actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
             else:
                 self._pool.add(batch)
@@ -173,9 +175,9 @@ class Monitor(Policy):
 
     def _enough(self, end: int) -> int:
         """Return how many batches keep an end device, and the upper devices that it may have to feed, busy."""
-        bundle = max((n for (source, _), n in self.work.bundles.items() if source == end), default=1)
+        group = max((n for (source, _), n in self.work.groups.items() if source == end), default=1)
         fed = sum(device in self.live for device in self._fed)
-        return 2 * max(bundle, fed)
+        return 2 * max(group, fed)
 
     def _rerouted(self, attempt: Attempt | None) -> Attempt | None:
         """Return a planned attempt as it is if its upper device is usable, else put its batches into the pool."""
@@ -195,7 +197,7 @@ class Monitor(Policy):
         if upper is None:
             return None
         batches, coarse = [batch], not self.coarse_there[batch]
-        most = min(self.work.bundles.get((end, upper), 1), self._room(end))
+        most = min(self.work.groups.get((end, upper), 1), self._room(end))
         while len(batches) < most and (other := self._pool.first()) is not None:
             alike = not self.ended[other] and bool(self.coarse_there[other]) != coarse
             if not alike or self._way_up(other, now_s) != upper:
@@ -223,19 +225,19 @@ class Monitor(Policy):
             return planned
         tier = self._devices[planned].tier
         there = self._live_of(tier)
-        if not there and now_s < self._away_s[tier] + self.settings.patience_s:
+        if not there and now_s < self._away_s[tier] + self.patience_s:
             if not self.coarse_there[batch]:
                 return NO_DEVICE  # it comes back here with its coarse answer
             self._parked.setdefault(tier, []).append(batch)
             return None
-        if not there and self.settings.fallback == "edge":
+        if not there and self.fallback == "edge":
             there = self._live_of("edge")
         if there:
             self._upper[batch] = self._least_busy(
                 [device for device in there if self._usable(device)] or there
             )
             return int(self._upper[batch])
-        if self.settings.fallback == "fail":
+        if self.fallback == "fail":
             self._pending += self._end(batch, f"failed: no {tier} device is left")
             return None
         if self.coarse_there[batch]:
@@ -249,7 +251,7 @@ class Monitor(Policy):
         planned = super()._encoder(batch)
         if planned == NO_DEVICE or self._usable(planned):
             return planned
-        there = [d for d in self._live_of("edge") if self._devices[d].dependable and self._usable(d)]
+        there = [d for d in self._live_of("edge") if self._devices[d].trusted and self._usable(d)]
         return there[planned % len(there)] if there else NO_DEVICE
 
     def _live_of(self, tier: str) -> list[int]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
 
 from hddnn.planning.plan import NO_DEVICE
+from hddnn.policies.actions import Action, Attempt, Send
 from hddnn.policies.base import NEVER_S, Policy, Work
-from hddnn.policies.settings import Action, Attempt, PolicySettings, Send
 from hddnn.results.records import Stage
 
 
+@dataclass(eq=False, kw_only=True)
 class Reassign(Policy):
     """Know nothing of the devices' state; each try on a dead one costs timeout_s, in which nothing else is sent.
 
@@ -30,8 +32,8 @@ class Reassign(Policy):
     send_timeout = True
     resends = True
 
-    def __init__(self, work: Work, settings: PolicySettings) -> None:
-        super().__init__(work, settings)
+    def begin(self, work: Work) -> None:
+        super().begin(work)
         self._unfinished: deque[int] = deque()
         self._assigned: set[int] = set()  # unfinished, or given to a device and not yet sent
         self._turn, self._look = cycle(self._in_flight), cycle(self._in_flight)
@@ -51,7 +53,7 @@ class Reassign(Policy):
 
     def refused(self, number: int, now_s: float) -> list[Action]:
         if self._sending is not None and self._sending[0] == number:
-            self._blocked_until_s = self._sending[1] + self.settings.timeout_s
+            self._blocked_until_s = self._sending[1] + self.timeout_s
         return super().refused(number, now_s)
 
     def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
@@ -85,7 +87,7 @@ class Reassign(Policy):
         if self._sending is not None or now_s < self._blocked_until_s:
             return []
         # A batch may meet dead devices many times in a row; that all of them do says that nobody is left.
-        if self._in_vain > self.settings.attempts * len(self._in_flight):
+        if self._in_vain > self.attempts * len(self._in_flight):
             return self.give_up(f"failed: {self._in_vain} tries in a row without an answer")
         attempt = self._next_planned()
         # Looked at after that, which takes out what was answered meanwhile and may leave nothing.
@@ -126,7 +128,7 @@ class Reassign(Policy):
         planned, tries = super()._encoder(batch), int(self._tries[batch])
         if planned == NO_DEVICE or not tries:
             return planned
-        choices = [*(d for d in self._of_tier("edge") if self._devices[d].dependable), NO_DEVICE]
+        choices = [*(d for d in self._of_tier("edge") if self._devices[d].trusted), NO_DEVICE]
         # Drawn, not taken in turn: a third turn beside those of the other tiers could keep step with them.
         return choices[int(np.random.default_rng([batch, tries]).integers(len(choices)))]
 
@@ -149,8 +151,8 @@ class Reassign(Policy):
         self._free_s[attempt.end] = done_s
         if attempt.upper != NO_DEVICE:
             upper = devices[attempt.upper]
-            way_s = self._way_s(attempt.end, attempt.upper, images, attempt.via)
+            way_s = self._way_s(attempt.end, attempt.upper, images, attempt.encoder)
             way_s = len(attempt.batches) * way_s + costs.service_s(upper, images)
             done_s = max(done_s, self._free_s.get(attempt.upper, 0.0)) + way_s
             self._free_s[attempt.upper] = done_s
-        return now_s + 2 * (done_s - now_s) + self.settings.timeout_s
+        return now_s + 2 * (done_s - now_s) + self.timeout_s

@@ -11,7 +11,7 @@ from hddnn.data.datasets import Job
 from hddnn.engines.common import make_work
 from hddnn.engines.sim.simulation import Simulation
 from hddnn.planning.plan import Plan
-from hddnn.policies import PolicySettings, make_policy
+from hddnn.policies import POLICIES, Policy
 from hddnn.results.records import Progress, Record, Recorder
 from hddnn.schemes import make_plan
 from hddnn.system.faults import FaultSchedule
@@ -25,8 +25,7 @@ MANY = tiers(3, 2, 2, n_map=1)
 def simulate(
     plan: Plan,
     faults: str | FaultSchedule = "",
-    policy: str = "none",
-    settings: PolicySettings | None = None,
+    policy: str | Policy = "none",
     *,
     seed: int = 0,
     progress: Progress | None = None,
@@ -35,7 +34,7 @@ def simulate(
     recorder = Recorder(plan, cast(Job, None), graders={}, progress=progress)
     work = make_work(plan, costs_of(plan.topology))
     Simulation(
-        make_policy(policy, work, settings or PolicySettings()),
+        POLICIES.make(policy).begun(work),
         recorder,
         faults=FaultSchedule.parse(faults, seed=seed) if isinstance(faults, str) else faults,
         heartbeat_s=BEAT_S,

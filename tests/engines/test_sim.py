@@ -16,7 +16,7 @@ from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.sim import SimEngine
 from hddnn.errors import FaultError, InputError
 from hddnn.planning.bounds import lower_bound_s
-from hddnn.policies import FALLBACKS, POLICIES, PolicySettings
+from hddnn.policies import FALLBACKS, POLICIES
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.system.faults import KINDS, Fault, FaultSchedule
 from hddnn.system.topology import Link, Topology
@@ -24,8 +24,8 @@ from hddnn.system.topology import Link, Topology
 # ---- without faults
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("scheme", list(SCHEMES.own))
+@pytest.mark.parametrize("policy", list(POLICIES.own))
 def test_on_the_papers_system_it_takes_the_lower_bound(sample: Dataset, scheme: str, policy: str) -> None:
     job = Job(sample, images=10_000)
     topology = Topology.load("paper")
@@ -38,14 +38,18 @@ def test_on_the_papers_system_it_takes_the_lower_bound(sample: Dataset, scheme: 
 
 
 @given(
-    systems(), st.sampled_from(list(SCHEMES)), st.sampled_from(ENCODERS), st.sampled_from(["none", "monitor"])
+    systems(),
+    st.sampled_from(list(SCHEMES.own)),
+    st.sampled_from(ENCODERS),
+    st.sampled_from(["none", "monitor"]),
 )
 def test_it_is_never_quicker_than_the_lower_bound(
     topology: Topology, scheme: str, encode_at: str, policy: str
 ) -> None:
     edges = any(d.tier == "edge" and d.trusted for d in topology.devices)
-    plan = plan_of(scheme, 17, topology, encode_at=encode_at if edges else "end", n_map=1)
-    record = simulate(plan, policy=policy, settings=PolicySettings(deadline_s=1e6))
+    text = "mapping:n_map=1" if scheme == "mapping" else scheme
+    plan = plan_of(text, 17, topology, encode_at=encode_at if edges else "end")
+    record = simulate(plan, policy=POLICIES.make(policy, deadline_s=1e6))
     assert record.complete
     assert record.makespan_s >= lower_bound_s(plan, costs_of(topology)) * (1 - 1e-9)
 
@@ -113,9 +117,12 @@ def schedules(draw: st.DrawFn) -> FaultSchedule:
 
 @settings(max_examples=300)  # milliseconds each
 @given(
-    schedules(), st.sampled_from(list(POLICIES)), st.sampled_from(list(SCHEMES)), st.sampled_from(ENCODERS),
+    schedules(),
+    st.sampled_from(list(POLICIES.own)),
+    st.sampled_from(list(SCHEMES.own)),
+    st.sampled_from(ENCODERS),
     st.sampled_from(FALLBACKS),
-)  # fmt: skip
+)
 def test_whatever_happens_every_batch_ends_once_and_the_same_way_again(
     faults: FaultSchedule, policy: str, scheme: str, encode_at: str, fallback: Any
 ) -> None:
@@ -125,8 +132,8 @@ def test_whatever_happens_every_batch_ends_once_and_the_same_way_again(
     def note(stage: str, batch: int, ended: bool) -> None:
         ends[batch] += ended
 
-    chosen = PolicySettings(fallback=fallback, patience_s=0.5)
-    record = simulate(plan, faults, policy, chosen, progress=note)
+    chosen = POLICIES.make(policy, fallback=fallback, patience_s=0.5)
+    record = simulate(plan, faults, chosen, progress=note)
     assert ends == dict.fromkeys(range(30), 1)
     last = "coarse" if scheme == "end" else "fine"
     answered = np.isfinite(record.steps[last])
@@ -134,4 +141,4 @@ def test_whatever_happens_every_batch_ends_once_and_the_same_way_again(
     assert (record.attempts[answered] > 0).all()
     for transfer in record.transfers:
         assert transfer.kind == "features" or MANY.device(transfer.target).trusted
-    assert_same(record, simulate(plan, faults, policy, chosen))
+    assert_same(record, simulate(plan, faults, chosen))

@@ -10,7 +10,7 @@ from systems import costs_of, tiers
 from hddnn.engines.common import make_work
 from hddnn.engines.sim.faults import START_S
 from hddnn.engines.sim.simulation import NO_WORKER_S
-from hddnn.policies import PolicySettings
+from hddnn.policies import Reassign
 from hddnn.system.topology import Link
 
 
@@ -116,7 +116,7 @@ def test_drops_are_the_schedules() -> None:
 
 def test_a_task_for_a_device_that_is_gone_fails_after_a_while() -> None:
     plan = plan_of("end-cloud", 2, tiers(1, 1, 1))
-    record = simulate(plan, "crash:cloud-0", "reassign", PolicySettings(attempts=1, timeout_s=0.0))
+    record = simulate(plan, "crash:cloud-0", Reassign(attempts=1, timeout_s=0.0))
     assert set(record.outcome) <= {"failed: 2 tries in a row without an answer", "lost"}
     assert record.ended_s < 4 * NO_WORKER_S
 
@@ -124,7 +124,7 @@ def test_a_task_for_a_device_that_is_gone_fails_after_a_while() -> None:
 def test_images_for_a_dead_device_are_refused_and_for_a_silent_one_time_out() -> None:
     plan = plan_of("end", 8, tiers(2, 1, 1))
     for kind in ("crash", "hang"):
-        record = simulate(plan, f"{kind}:end-1", "reassign", PolicySettings(timeout_s=0.3))
+        record = simulate(plan, f"{kind}:end-1", Reassign(timeout_s=0.3))
         assert record.complete
         assert set(record.end) == {0}
         assert record.makespan_s > 0.3 + 0.2  # its four batches, a group, were tried in vain first

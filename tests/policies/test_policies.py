@@ -13,13 +13,13 @@ from world import World
 
 from hddnn.errors import InputError
 from hddnn.planning.plan import Plan
-from hddnn.policies import POLICIES, PolicySettings, Send, make_policy
+from hddnn.policies import POLICIES, Hedge, Monitor, Policy, Reassign, Send
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.system.topology import Topology
 
-RESILIENT = [name for name in POLICIES if name != "none"]
+RESILIENT = [name for name in POLICIES.own if name != "none"]
 ALL_WAYS = [
-    pytest.param(policy, scheme, id=f"{policy}-{scheme}") for policy in RESILIENT for scheme in SCHEMES
+    pytest.param(policy, scheme, id=f"{policy}-{scheme}") for policy in RESILIENT for scheme in SCHEMES.own
 ]
 SMALL = tiers(3, 2, 2, n_map=1)  # 1 ms an image, so 50 ms a batch
 ENDS, EDGES, CLOUDS = (0, 1, 2), (3, 4), (5, 6)
@@ -29,12 +29,12 @@ def plan_of(scheme: str, n_batches: int = 40, topology: Topology = SMALL, *, enc
     return make_plan(scheme, topology, Shape.of(n_batches), costs_of(topology), encode_at=encode_at)
 
 
-def world(policy: str, plan: Plan, settings: PolicySettings | None = None, **more: Any) -> World:
-    return World(plan, costs_of(plan.topology), policy, settings, **more)
+def world(policy: str | Policy, plan: Plan, **more: Any) -> World:
+    return World(plan, costs_of(plan.topology), policy, **more)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("scheme", list(SCHEMES.own))
+@pytest.mark.parametrize("policy", list(POLICIES.own))
 @pytest.mark.parametrize("group", [1, 3])
 @pytest.mark.parametrize("encode_at", ENCODERS)
 def test_without_failures_each_batch_goes_its_planned_way_once(
@@ -89,7 +89,7 @@ def troubles(draw: st.DrawFn) -> list[tuple[str, int, float, float | None]]:
 
 @settings(max_examples=500)  # milliseconds each; rare turns of events need many
 @given(
-    st.sampled_from(RESILIENT), st.sampled_from(list(SCHEMES)), troubles(), st.integers(1, 3),
+    st.sampled_from(RESILIENT), st.sampled_from(list(SCHEMES.own)), troubles(), st.integers(1, 3),
     st.integers(0, 2**16), st.sampled_from([0.0, 0.2]), st.sampled_from([1.0, 10.0]), st.sampled_from(ENCODERS),
 )  # fmt: skip
 def test_whatever_happens_every_batch_is_answered_once(
@@ -104,7 +104,7 @@ def test_whatever_happens_every_batch_is_answered_once(
 ) -> None:
     rng = np.random.default_rng(seed)
     plan = plan_of(scheme, 30, encode_at=encode_at)
-    it = world(policy, plan, PolicySettings(attempts=1000), group=group)
+    it = world(POLICIES.make(policy, attempts=1000), plan, group=group)
     it.lost = lambda device, batch: rng.random() < share
     it.slow(1, factor)
     for kind, victim, begin_s, back_s in faults:
@@ -199,7 +199,7 @@ def test_reassign_loses_nothing_to_bad_luck() -> None:
 
 def test_reassign_begins_a_round_when_all_that_was_left_of_the_last_was_answered_meanwhile() -> None:
     rng = np.random.default_rng(824)
-    it = world("reassign", plan_of("mapping", 30), PolicySettings(attempts=1000), group=3)
+    it = world(Reassign(attempts=1000), plan_of("mapping", 30), group=3)
     it.lost = lambda device, batch: rng.random() < 0.2
     it.slow(1, 10.0)
     it.crash(EDGES[0], 0.5)
@@ -254,7 +254,7 @@ def test_hedge_does_not_send_things_back_and_forth_where_all_are_late(slow: tupl
 def test_reassign_goes_on_when_what_it_was_sending_was_answered_meanwhile() -> None:
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        it = world("reassign", plan_of("end", 30), PolicySettings(timeout_s=0.2))
+        it = world(Reassign(timeout_s=0.2), plan_of("end", 30))
         it.slow(0, float(rng.uniform(5, 12)))
         it.hang(1, float(rng.uniform(0, 0.5)))
         it.run()
@@ -262,9 +262,9 @@ def test_reassign_goes_on_when_what_it_was_sending_was_answered_meanwhile() -> N
         assert not it.outcomes
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", list(POLICIES.own))
 def test_nothing_is_sent_at_the_deadline_or_after(policy: str) -> None:
-    it = world(policy, plan_of("end", 60), PolicySettings(deadline_s=0.5))
+    it = world(POLICIES.make(policy, deadline_s=0.5), plan_of("end", 60))
     it.run()
     assert set(it.outcomes.values()) == {"lost"}
     assert all(at_s < 0.5 for at_s, _ in it.sent)
@@ -290,7 +290,7 @@ def test_hedge_copies_what_a_late_upper_device_holds() -> None:
 )
 def test_without_a_cloud_the_fallback_decides(policy: str, fallback: Any, outcome: str, stage: str) -> None:
     plan = plan_of("end-cloud", 30)
-    it = world(policy, plan, PolicySettings(fallback=fallback))
+    it = world(POLICIES.make(policy, fallback=fallback), plan)
     for cloud in CLOUDS:
         it.crash(cloud, 0.3)
     it.run()
@@ -310,7 +310,7 @@ def test_without_a_cloud_the_fallback_decides(policy: str, fallback: Any, outcom
 def test_a_cloud_that_comes_back_in_time_answers_all_and_coarse_answers_do_not_wait(
     policy: str, fallback: Any
 ) -> None:
-    it = world(policy, plan_of("end-cloud", 30), PolicySettings(fallback=fallback))
+    it = world(POLICIES.make(policy, fallback=fallback), plan_of("end-cloud", 30))
     for cloud in CLOUDS:
         it.crash(cloud, 0.1, 5.0)
     it.run()
@@ -339,7 +339,7 @@ def test_no_end_device_left_is_an_end_too() -> None:
         it.crash(end, 0.22)
     it.run()
     assert set(it.outcomes.values()) == {"failed: no end device is left"}
-    assert it.now_s == pytest.approx(0.22 + it.policy.settings.patience_s, abs=0.01)
+    assert it.now_s == pytest.approx(0.22 + it.policy.patience_s, abs=0.01)
 
 
 def test_all_end_devices_that_come_back_in_time_finish_the_job() -> None:
@@ -352,7 +352,7 @@ def test_all_end_devices_that_come_back_in_time_finish_the_job() -> None:
 
 
 def test_what_is_lost_each_time_is_given_up() -> None:
-    it = world("monitor", plan_of("end", 6), PolicySettings(attempts=3))
+    it = world(Monitor(attempts=3), plan_of("end", 6))
     it.lost = lambda device, batch: batch == 4
     it.run()
     assert it.outcomes == {4: "failed: sent 3 times without an answer"}
@@ -360,7 +360,7 @@ def test_what_is_lost_each_time_is_given_up() -> None:
 
 def test_an_unknown_policy_names_those_there_are() -> None:
     with pytest.raises(InputError, match="unknown policy 'monitr', did you mean 'monitor'"):
-        make_policy("monitr", world("none", plan_of("end")).policy.work, PolicySettings())
+        POLICIES.make("monitr")
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_an_unknown_policy_names_those_there_are() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        PolicySettings(**wrong)
+        Hedge(**wrong)
 
 
 def test_without_an_edge_device_to_encode_the_end_device_does() -> None:
@@ -394,9 +394,7 @@ def test_without_an_edge_device_to_encode_the_end_device_does() -> None:
 
 @pytest.mark.parametrize("policy", ["monitor", "hedge"])
 def test_the_fallbacks_edge_devices_answer_what_another_was_to_encode(policy: str) -> None:
-    it = world(
-        policy, plan_of("end-cloud", encode_at="edge"), PolicySettings(fallback="edge", patience_s=0.5)
-    )
+    it = world(POLICIES.make(policy, fallback="edge", patience_s=0.5), plan_of("end-cloud", encode_at="edge"))
     for cloud in CLOUDS:
         it.crash(cloud, 0.1)
     it.run()
@@ -405,8 +403,8 @@ def test_the_fallbacks_edge_devices_answer_what_another_was_to_encode(policy: st
     assert it.answers["fine", 39][0][1] in EDGES
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("scheme", list(SCHEMES.own))
+@pytest.mark.parametrize("policy", list(POLICIES.own))
 @pytest.mark.parametrize("group", [1, 3])
 def test_a_job_begun_again_sends_what_is_missing_and_asks_no_end_device_twice(
     policy: str, scheme: str, group: int
@@ -427,7 +425,7 @@ def test_a_job_begun_again_sends_what_is_missing_and_asks_no_end_device_twice(
 
 
 def test_a_deadline_counts_from_where_a_job_goes_on() -> None:
-    it = world("none", plan_of("end"), PolicySettings(deadline_s=5.0))
+    it = world(Policy(deadline_s=5.0), plan_of("end"))
     it.policy.start(7.0)
     assert it.policy.due_s() == 12.0
 
@@ -455,7 +453,7 @@ def test_end_devices_are_asked_as_often_as_something_happens_however_many_they_a
 def test_an_end_device_that_was_left_alone_is_asked_again_when_its_time_has_come() -> None:
     topology = tiers(2, 1, 0)
     work = world("monitor", plan_of("end", 20, topology)).policy.work
-    policy = make_policy("monitor", work, PolicySettings(timeout_s=0.5))
+    policy = Monitor(timeout_s=0.5).begun(work)
     first = [action.attempt for action in policy.start(0.0) if isinstance(action, Send)]
     mine = [attempt.number for attempt in first if attempt.end == 0]
     assert not [action for number in mine for action in policy.refused(number, 1.0) if is_to(action, 0)]

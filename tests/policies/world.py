@@ -14,7 +14,7 @@ from hddnn.engines.sim.simulation import Simulation
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
-from hddnn.policies import Attempt, PolicySettings, Work, make_policy
+from hddnn.policies import POLICIES, Attempt, Policy, Work
 from hddnn.results.records import Answer
 from hddnn.results.transfers import Transfer
 
@@ -63,8 +63,7 @@ class World(Simulation):
         self,
         plan: Plan,
         costs: CostTable,
-        policy: str,
-        settings: PolicySettings | None = None,
+        policy: str | Policy,
         *,
         window: int = 4,
         group: int = 1,
@@ -80,7 +79,7 @@ class World(Simulation):
             slack_s=0.1 * group,  # what a group of these takes, and as much again
         )
         super().__init__(
-            make_policy(policy, work, settings or PolicySettings()),
+            POLICIES.make(policy).begun(work),
             notes := Notes(plan),
             heartbeat_s=detect_s / PATIENCE,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -12,13 +13,15 @@ from hddnn import zoo
 from hddnn._util.interrupts import let_through
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import Job
+from hddnn.engines.base import Engine, EngineOptions, Setting, policy_attributes
 from hddnn.engines.common import card_costs, make_recorder, make_work, network_cards
-from hddnn.engines.liveness import HEARTBEAT_S
+from hddnn.engines.liveness import HEARTBEAT_S, check_heartbeat
 from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import Plan
-from hddnn.policies import DEFAULT, POLICIES, Policy
+from hddnn.policies import DEFAULT as DEFAULT_POLICY
+from hddnn.policies import POLICIES, Policy
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
 from hddnn.results.records import Progress, Record
@@ -30,14 +33,57 @@ from hddnn.tasks.calibration import top1
 Compute = Literal["none", "replay"]
 
 
+@dataclass(frozen=True)
+class Sim(EngineOptions):
+    """A discrete-event simulation: the same policies, links and faults, with no process and no wait.
+
+    Args:
+        compute: "none" predicts how many answers are right from the accuracy on a network's card; "replay" takes
+            the networks' stored answers, computed first where missing.
+        heartbeat_s: Seconds of model time between two heartbeats of a device, 0.01 or more.
+    """
+
+    compute: Compute = "none"
+    heartbeat_s: float = HEARTBEAT_S
+
+    name = "sim"
+    caption = "simulate them, faults and policies included"
+
+    def __post_init__(self) -> None:
+        check_heartbeat(self.heartbeat_s)
+
+    @property
+    def answers(self) -> str:
+        """Return where answers come from: a replay, or nowhere."""
+        return self.compute
+
+    def make(self, setting: Setting) -> Engine:
+        """Return the engine, not yet entered."""
+        return SimEngine(
+            setting.topology,
+            setting.job,
+            compute=self.compute,
+            policy=setting.policy,
+            faults=setting.faults,
+            heartbeat_s=self.heartbeat_s,
+            codec=setting.codec,
+            on_change=setting.observer.device_changed,
+        )
+
+    def attributes(self, setting: Setting) -> dict[str, Any]:
+        """Return what the cube says of it, policy and faults included."""
+        return super().attributes(setting) | policy_attributes(setting, self.heartbeat_s)
+
+
 class SimEngine:
     """Simulate the course of plans: the dask engine's policies, links and faults, with no process and no wait.
 
     compute: "none": no network answers; the number of right answers is the one expected from the accuracy on
     the network's card, and there are no labels and no confidence (NaN). "replay": the answers that the true
     networks gave before, stored by content (see hddnn.runtimes.replay).
-    policy: what is done about devices that fail (see hddnn.policies); faults: what goes wrong with them, under each plan
-    anew; codec: how features are written down. These three may be changed between two plans.
+    policy: what is done about devices that fail, an object or its text (see hddnn.policies); faults: what goes
+    wrong with them, under each plan anew; codec: how features are written down. These three may be changed
+    between two plans.
     heartbeat_s: seconds of model time between two heartbeats. (The dask engine's are wall seconds, whatever its
     time scale: divide them by that to compare.)
     on_change: called as a device leaves or comes back, with its name, whether it is live, and why.
@@ -47,15 +93,13 @@ class SimEngine:
     own. The same job, seed and faults give the same record.
     """
 
-    name = "sim"
-
     def __init__(
         self,
         topology: Topology,
         job: Job,
         *,
         compute: Compute = "none",
-        policy: str | Policy = DEFAULT,
+        policy: str | Policy = DEFAULT_POLICY,
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         codec: str = DEFAULT,

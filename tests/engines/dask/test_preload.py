@@ -21,7 +21,7 @@ from waiting import wait_until, wait_until_said
 from hddnn import zoo
 from hddnn.data.datasets import Job
 from hddnn.engines.dask.client.engine import DaskEngine
-from hddnn.policies import PolicySettings
+from hddnn.policies import Monitor
 from hddnn.schemes import make_plan
 from hddnn.zoo import Bundle
 
@@ -78,9 +78,7 @@ def test_a_job_runs_on_plain_dask_workers(
     try:
         for tier, process in zip(("end", "edge"), workers, strict=True):
             wait_until_said("Registered to", tmp_path / f"{tier}.log", process)
-        with DaskEngine(
-            SYSTEM, small_job, address=scheduler, settings=PolicySettings(patience_s=0.5)
-        ) as engine:
+        with DaskEngine(SYSTEM, small_job, address=scheduler, policy=Monitor(patience_s=0.5)) as engine:
             costs = engine.costs()
             record = engine.execute(make_plan("end-edge", SYSTEM, small_job, costs))
             os.kill(workers[1].pid, signal.SIGSTOP)  # heartbeats tell of it

@@ -24,7 +24,7 @@ from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.base import Engine
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.errors import InputError
-from hddnn.policies import PolicySettings
+from hddnn.policies import Policy
 from hddnn.results import cubes
 
 SYSTEM = packaged_system(2, 1, 0, seconds_per_image=2e-3)
@@ -240,8 +240,7 @@ def test_schemes_that_are_whole_come_from_the_journal_and_the_others_are_run(
 
 @pytest.mark.slow
 def test_batches_that_failed_are_done_again(tmp_path: Path, small_job: Job) -> None:
-    settings = PolicySettings(deadline_s=6.0)
-    options: dict[str, Any] = {"policy": "none", "settings": settings, "journal": tmp_path}
+    options: dict[str, Any] = {"policy": Policy(deadline_s=6.0), "journal": tmp_path}
     cube = run(SYSTEM, small_job, ["end-edge"], faults="crash:edge-1@2", **options)
     ok = (cube.outcome == "ok").values[0]
     assert 2 <= ok.sum() < small_job.n_batches

@@ -20,7 +20,7 @@ from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.dask.wire.certificates import identity, issue
 from hddnn.engines.dask.wire.tls import security
 from hddnn.errors import ClusterError, InputError
-from hddnn.policies import PolicySettings
+from hddnn.policies import DEFAULT, Monitor
 from hddnn.schemes import make_plan
 
 SYSTEM = packaged_system(1, 1, 1)
@@ -150,10 +150,10 @@ def test_no_image_is_pushed_to_an_address_where_another_device_is_now(engine: Da
     end = discovered["end-1"]
     discovered["end-1"] = replace(end, address=discovered["cloud-1"].address)
     try:
-        engine.settings = PolicySettings(patience_s=0.2)
+        engine.policy = Monitor(patience_s=0.2)
         record = engine.execute(make_plan("end-edge", SYSTEM, engine.job, engine.costs()))
     finally:
-        discovered["end-1"], engine.settings = end, PolicySettings()
+        discovered["end-1"], engine.policy = end, DEFAULT
     assert not any(str(outcome) == "ok" for outcome in record.outcome)
     assert not any(transfer.kind == "images" for transfer in record.transfers)
 

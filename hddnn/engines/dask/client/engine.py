@@ -28,7 +28,8 @@ from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import ClusterError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import Plan
-from hddnn.policies import DEFAULT, POLICIES, Policy
+from hddnn.policies import DEFAULT as DEFAULT_POLICY
+from hddnn.policies import POLICIES, Policy
 from hddnn.privacy.codec import DEFAULT
 from hddnn.privacy.sizes import payload_bytes
 from hddnn.results.journal import Journal
@@ -43,7 +44,7 @@ class DaskEngine:
     compute: "real" runs the networks; "replay" returns answers that the true networks gave before, stored by
     content; "nothing" answers at once, which leaves the engine's own cost.
     time_scale: factor on every modelled time; records are in model time, wall time divided by it.
-    policy: what is done about devices that fail: a Policy, or its text ("monitor:timeout_s=2"); see hddnn.policies.
+    policy: what is done about devices that fail: an object or its text, "monitor:timeout_s=2"; see hddnn.policies.
     faults: what is made to go wrong with the devices, under each plan anew; only with devices that are started
     here. codec: how features are written down on their way to devices that may not see images. These three may be
     changed between two plans.
@@ -66,7 +67,7 @@ class DaskEngine:
         *,
         compute: Compute = "real",
         time_scale: float = 1.0,
-        policy: str | Policy = DEFAULT,
+        policy: str | Policy = DEFAULT_POLICY,
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         codec: str = DEFAULT,
