@@ -79,7 +79,7 @@ def bottlenecks(cube: xr.Dataset) -> xr.Dataset:
         >>> cube = run("paper", Job(load_dataset("sample"), images=1000), ["end-cloud"], engine="sim")
         >>> shares = bottlenecks(cube).sel(scheme="end-cloud")
         >>> [str(name) for name in shares.resource[shares.limiting].values]
-        ['cloud']
+        ['link end > cloud', 'cloud devices']
     """
     import xarray as xr
 

@@ -196,7 +196,7 @@ class AsyncSession:
         end.
 
         Args:
-            images: Uint8 of shape (N, *image_shape).
+            images: uint8 of shape (N, *image_shape).
             deadline_s: From the call, s: what is not there by then does not come any more, and the image's last
                 reply says so. None: the session's.
 

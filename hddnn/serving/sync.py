@@ -54,7 +54,7 @@ class Session:
         """Yield the replies to some images as they come.
 
         Args:
-            images: Uint8 of shape (N, *image_shape).
+            images: uint8 of shape (N, *image_shape).
             deadline_s: From the call, s; None: the session's.
 
         Returns:

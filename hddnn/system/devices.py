@@ -131,8 +131,8 @@ class Link(CheckedModel, _LinkFields):
     Attributes:
         source: The tier that sends.
         target: The tier that receives.
-        latency_s: S.
-        bandwidth_bps: Bits/s, None for unlimited.
+        latency_s: What every payload takes on top, s.
+        bandwidth_bps: What passes, bits/s; None for unlimited.
         jitter_s: Up to this much more, drawn for each payload, s.
         mode: "serial": the receiver is busy while it receives; "overlapped": it computes meanwhile.
 

@@ -105,7 +105,7 @@ class Card(BaseModel):
             noted.
         training: How it was trained, where hddnn did.
         origin: Of an own network, what it was made of and how.
-        files: Sha256 (hex) by file name.
+        files: SHA-256 (hex) by file name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
