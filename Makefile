@@ -18,7 +18,7 @@ paper: $(VENV)/base
 	$(VENV)/bin/python scenarios/paper.py $(ARGS)
 
 docs: $(VENV)/docs
-	$(VENV)/bin/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict $(ARGS)
 
 test: lint
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
