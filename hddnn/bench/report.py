@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from hddnn.bench.grid import AGREES, CUDA, VARIANTS
-from hddnn.results.tables import number, plain_table
+from hddnn.results.fitting import Fitted
+from hddnn.results.tables import number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,21 +34,17 @@ _STYLES = {
 
 def table(cube: xr.Dataset) -> Group:
     """Return a table for each network, a row for each runtime and number of threads, and the verdict."""
-    parts: list[Table | Text] = []
+    parts: list[Fitted | Text] = []
     for name in cube.network.values:
         parts += [Text(str(name), style="bold"), _of_network(cube.sel(network=name)), Text("")]
     return Group(*parts, Text("\n".join(_notes(cube))))
 
 
-def _of_network(one: xr.Dataset) -> Table:
-    made = plain_table()
-    made.collapse_padding = True
-    made.add_column("runtime", no_wrap=True)
-    made.add_column("thr", justify="right", no_wrap=True)
-    for size in one.batch_size.values:
-        made.add_column(f"ms at\nbatch\n{size}", justify="right", no_wrap=True)
-    for heading in ("images\n/s", "spread\n%", f"times\n{BASE}", "memory\nMB", "agrees\n%"):
-        made.add_column(heading, justify="right", no_wrap=True)
+def _of_network(one: xr.Dataset) -> Fitted:
+    times = [f"ms at\nbatch\n{size}" for size in one.batch_size.values]
+    made = Fitted(
+        ("runtime", "thr", *times, "images\n/s", "spread\n%", f"times\n{BASE}", "memory\nMB", "agrees\n%")
+    )
     largest = one.batch_size.values[-1]
     for threads in one.threads.values:
         row = one.sel(threads=threads)

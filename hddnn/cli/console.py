@@ -58,6 +58,20 @@ class Group(click.Group):
         with _one_line_usage():
             return super().invoke(ctx)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the first sentence of each, however many lines it takes: click would cut it."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, _first_sentence(found)) for name, found in commands if found and not found.hidden]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+def _first_sentence(command: click.Command) -> str:
+    """Return what a command does, without the examples and details of its help."""
+    paragraph = (command.help or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()).partition(". ")[0].rstrip(".")
+
 
 class Interrupts:
     """Let the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones do not cut the ending short."""

@@ -17,9 +17,8 @@ from hddnn.cli.console import INCOMPLETE, fail, one_line_errors
 from hddnn.cli.options import TLS, topology_option
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from hddnn.engines.dask.client.status import DeviceStatus
+    from hddnn.results.fitting import Fitted
     from hddnn.system.topology import Topology
 
 AGAIN_S = 0.5
@@ -49,10 +48,11 @@ def status(address: str, tls: Path | None, spec: str | None, wait_s: float, as_j
       hddnn status --address tcp://10.0.0.1:8786
       hddnn status --address tcp://10.0.0.1:8786 --topology shop.yaml --wait 60
     """
-    from hddnn import preflight, zoo
+    from hddnn import zoo
+    from hddnn.engines.dask.options import check_address
     from hddnn.system.topology import Topology
 
-    preflight.check_address(address, tls=tls is not None)
+    check_address(address, tls=tls is not None)
     system = None if spec is None else Topology.load(spec, networks=zoo.names())
     found = asyncio.run(_awaited(address, tls, system, wait_s))
     if as_json:
@@ -91,15 +91,12 @@ def _away(found: Sequence[DeviceStatus], system: Topology | None) -> list[Device
     return [one for one in found if one.name in expected and one.state != LIVE]
 
 
-def _table(found: Sequence[DeviceStatus]) -> Table:
-    from hddnn.results.tables import NONE, plain_table
+def _table(found: Sequence[DeviceStatus]) -> Fitted:
+    from hddnn.results.fitting import Fitted
+    from hddnn.results.tables import NONE
 
-    table = plain_table()
-    table.collapse_padding = True
-    for heading in ("device", "tier", "state", "network", "trust"):
-        table.add_column(heading, overflow="fold", no_wrap=heading not in ("device", "network"))
-    for heading in ("queue", "round\ntrip ms", "memory\nMB"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("device", "tier", "state", "network", "trust", "queue", "round\ntrip ms", "memory\nMB")
+    table = Fitted(headings, left=range(5))
     for one in found:
         table.add_row(
             one.name,

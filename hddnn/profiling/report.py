@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from hddnn.profiling.comparing import RUNS, Comparison
 from hddnn.profiling.measuring import LinkTime, Measured, NetworkTime, Spread
-from hddnn.results.tables import NONE, plain_table, three_digits
+from hddnn.results.fitting import Fitted
+from hddnn.results.tables import NONE, three_digits
 
 
 def network_cells(one: NetworkTime) -> tuple[str, str, str, str]:
@@ -27,18 +27,18 @@ def link_cells(link: LinkTime) -> tuple[str, str, str, str, str, str]:
 
 def measured_tables(measured: Measured) -> Group:
     """Return one row a device and network, and one a pair of tiers."""
-    networks = _table(2, "device", "network", "ms an\nimage", "quartiles")
+    networks = Fitted(("device", "network", "ms an\nimage", "quartiles"), left=(0, 1))
     for one in measured.networks:
-        networks.add_row(*map(Text, network_cells(one)))
+        networks.add_row(*network_cells(one))
     parts: list[RenderableType] = [
         Text(f"Time an image: {measured.batch_size} a batch, {measured.rounds} rounds", style="bold"),
         networks,
         Text(f"NETWORK:stem: encoding for a device that may not see images, in {measured.codec}."),
     ]
     if measured.links:
-        links = _table(1, "link", "pairs", "latency\nms", "quartiles", "Mbit/s", "quartiles")
+        links = Fitted(("link", "pairs", "latency\nms", "quartiles", "Mbit/s", "quartiles"))
         for link in measured.links:
-            links.add_row(*map(Text, link_cells(link)))
+            links.add_row(*link_cells(link))
         parts += [Text("\nLinks", style="bold"), links]
         if any(link.bandwidth_bps is None for link in measured.links):
             parts.append(
@@ -51,17 +51,17 @@ def comparison_table(rows: Sequence[Comparison], images: int) -> Group:
     """Return one row a scheme: the finish time by each prediction, and measured."""
     shared = any(row.cores_s for row in rows)
     headings = ["scheme", "paper's\nformula", "lower\nbound", "simu-\nlated", "cores'\nlimit", "measured"]
-    table = _table(1, *headings, "least", "most", "ratio")
+    table = Fitted((*headings, "least", "most", "ratio"))
     for row in rows:
         times = [row.formula_s, row.bound_s, row.simulated_s, row.cores_s if shared else float("nan")]
         cells = [three_digits(time) for time in times]
         if row.measured_s is None:
-            table.add_row(Text(row.scheme), *cells, NONE, NONE, NONE, NONE)
+            table.add_row(row.scheme, *cells, NONE, NONE, NONE, NONE)
             continue
         spread = row.measured_s
         cells += [three_digits(time) for time in (spread.median, spread.low, spread.high)]
         ratio = f"{spread.median / row.predicted_s:.2f}" if row.predicted_s else NONE
-        table.add_row(Text(row.scheme), *cells, ratio)
+        table.add_row(row.scheme, *cells, ratio)
     notes = [f"Seconds; measured: median of {RUNS} runs; ratio: measured / simulated."]
     if shared:
         notes.append(f"Cores' limit: all devices share the {os.cpu_count()} cores of this machine.")
@@ -69,14 +69,6 @@ def comparison_table(rows: Sequence[Comparison], images: int) -> Group:
     if any(row.measured_s is None for row in rows):
         notes.append(f"{NONE}: some batches had no answer.")
     return Group(Text(f"\nFinish time of {images} images", style="bold"), table, Text("\n".join(notes)))
-
-
-def _table(left: int, *headings: str) -> Table:
-    table = plain_table()
-    table.collapse_padding = True  # nine columns fit in 80 places
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place < left else "right", overflow="fold")
-    return table
 
 
 def _cells(spread: Spread, factor: float) -> tuple[str, str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich import box
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hddnn.results.fitting import Fitted, plain_table
 from hddnn.system.devices import entries_of
 from hddnn.system.topology import Topology
 from hddnn.zoo import Bundle
@@ -53,34 +52,29 @@ _FAULT_ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
 
 def summary(cube: xr.Dataset) -> Group:
     """Return one column a scheme: times, accuracies, responses, bytes, overruns, answered batches."""
-    table = plain_table()
-    table.add_column("", no_wrap=True)
     schemes = [str(name) for name in cube.scheme.values]
-    for scheme in schemes:
-        table.add_column(Text(scheme), justify="right", overflow="fold")
     rows = [cube.sel(scheme=scheme) for scheme in schemes]
     trouble = bool((cube.attempts > 1).any() or (cube.outcome != "ok").any() or cube.left_s.notnull().any())
-    for label, cell in _ROWS + (_FAULT_ROWS if trouble or cube.attrs.get("faults") else ()):
+    shown = _ROWS + (_FAULT_ROWS if trouble or cube.attrs.get("faults") else ())
+    table = Fitted(("", *schemes), names_above=False)
+    for label, cell in shown:
         table.add_row(label, *(cell(row) for row in rows))
     return _titled(_about(cube), table, _notes(cube))
 
 
 def networks(bundles: Iterable[Bundle]) -> Group:
     """Return one row a network, and where its numbers come from."""
-    table = plain_table()
-    table.collapse_padding = True
-    table.add_column("network", style="bold", overflow="fold")
-    table.add_column("classes", no_wrap=True)
-    for heading in (
-        "parameters", "size\nMB", "coarse\ntop-1", "fine\ntop-1", "T", "ECE", "stem\nkB", "ms per\nimage"
-    ):  # fmt: skip
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = (
+        "network", "classes", "parameters", "size\nMB", "coarse\ntop-1", "fine\ntop-1", "T", "ECE", "stem\nkB",
+        "ms per\nimage",
+    )  # fmt: skip
+    table = Fitted(headings, left=(0, 1))
     cards = []
     for bundle in bundles:
         card, nan = bundle.card, float("nan")
         cards.append(card)
         table.add_row(
-            Text(card.name),
+            card.name,
             f"{len(card.labels)} {card.task}",
             f"{card.parameters:,}",
             number(bundle.size_bytes / 1e6, 1),
@@ -185,48 +179,33 @@ def topology(system: Topology) -> Group:
 
 
 def _devices(system: Topology) -> Group:
-    table = plain_table()
-    for heading in ("device", "tier", "network", "threads", "trust", "modelled\nms/image"):
-        right = heading == "threads" or heading.startswith("modelled")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    headings = ("device", "tier", "network", "threads", "trust", "modelled\nms/image")
+    table = Fitted(headings, left=(0, 1, 2, 4))
     for entry in entries_of(system.devices):
         name, first, count = entry["name"], entry.get("first", 1), entry.get("count")
         names = name if count is None else f"{name}-{first} to {name}-{first + count - 1}"
         one = system.device(name if count is None else f"{name}-{first}")
         modelled = one.seconds_per_image.get(one.network)
-        table.add_row(
-            names,
-            one.tier,
-            Text(Path(one.network).name),
-            str(one.threads),
-            entry["trust"],
-            "own speed" if modelled is None else f"{modelled * 1e3:g}",
-        )
+        time = "own speed" if modelled is None else f"{modelled * 1e3:g}"
+        table.add_row(names, one.tier, Path(one.network).name, str(one.threads), entry["trust"], time)
     return _titled(f"{system.name}: {len(system.devices)} devices", table, system.description)
 
 
 def _links(system: Topology) -> Group:
-    table = plain_table()
-    for heading in ("from", "to", "mode"):
-        table.add_column(heading)
-    for heading in ("latency s", "bandwidth Mbit/s", "jitter s"):
-        table.add_column(heading, justify="right", overflow="fold")
+    table = Fitted(("from", "to", "mode", "latency s", "bandwidth Mbit/s", "jitter s"), left=(0, 1, 2))
     for link in system.links:
         rate = "unlimited" if link.bandwidth_bps is None else f"{link.bandwidth_bps / 1e6:g}"
         table.add_row(link.source, link.target, link.mode, f"{link.latency_s:g}", rate, f"{link.jitter_s:g}")
     if not system.links:
         table.add_row("none", "", "", "", "", "")
-    options = [f"{name}:{option}={value}" for name, of in system.schemes.items() for option, value in of.items()]
+    options = [
+        f"{name}:{option}={value}" for name, of in system.schemes.items() for option, value in of.items()
+    ]
     title = "Links, each receiving device has its own"
     return _titled(title, table, f"Options of schemes: {', '.join(options)}" if options else "")
 
 
-def plain_table() -> Table:
-    """Return an empty table without frames."""
-    return Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
-
-
-def _titled(title: str, table: Table, note: str) -> Group:
+def _titled(title: str, table: RenderableType, note: str) -> Group:
     # As Text, brackets in a name that a user chose are no markup; apart, both may be wider than the table.
     head = Text(title, style="bold")
     return Group(head, table, Text(note)) if note else Group(head, table)
@@ -242,16 +221,7 @@ def _about(cube: xr.Dataset) -> str:
 
 def how(cube: xr.Dataset) -> str:
     """Say in a few words what the numbers of a cube come from."""
-    given = cube.attrs
-    if given["engine"] == "closed":
-        return "predicted by the paper's equations"
-    if given["engine"] == "sim":
-        return "simulated, " + (
-            "stored answers" if given["compute"] == "replay" else "accuracy by the networks' cards"
-        )
-    compute = {"real": "real networks", "replay": "stored answers"}.get(given["compute"], given["compute"])
-    scale = "" if given["time_scale"] == 1 else f", time scale {given['time_scale']:g}"
-    return f"engine {given['engine']}, {compute}{scale}"
+    return str(cube.attrs["how"])
 
 
 def _notes(cube: xr.Dataset) -> str:

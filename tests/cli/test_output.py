@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from systems import packaged_system
 
 from hddnn.cli.console import in_turn
+from hddnn.cli.main import main
 from hddnn.errors import HddnnError
 
 HDDNN = [sys.executable, "-m", "hddnn"]
@@ -39,6 +41,27 @@ def test_every_step_is_taken_whatever_became_of_those_before() -> None:
 
 def test_steps_that_go_well_raise_nothing() -> None:
     in_turn(lambda: 1, lambda: None)
+
+
+# ---- lists of commands
+
+
+@pytest.mark.parametrize("words", [[], ["zoo"], ["topology"]])
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_the_list_of_commands_says_the_first_sentence_of_each_whole(
+    words: list[str], columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    group = main
+    for word in words:
+        group = group.commands[word]
+    text = CliRunner().invoke(main, [*words, "--help"], terminal_width=int(columns)).stdout
+    assert max(map(len, text.splitlines())) <= int(columns)
+    assert "..." not in text.partition("Commands:")[2]
+    listed = " ".join(text.partition("Commands:")[2].split())
+    for name, command in group.commands.items():
+        sentence = " ".join((command.help or "").split("\n\n")[0].split()).split(". ")[0].rstrip(".")
+        assert f"{name} {sentence}" in listed
 
 
 # ---- whole commands
