@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
@@ -25,13 +25,25 @@ NEVER_S = float("inf")
 MOST_ERRORS = 3
 
 
+class Style(NamedTuple):
+    """How a policy is drawn: colour, line style and marker, as matplotlib takes them."""
+
+    colour: str
+    line: Any
+    marker: str
+
+
 @dataclass(frozen=True)
 class Work:
-    """A job as a policy sees it.
+    """A job as a policy sees it; devices are indices into plan.topology.devices.
 
-    costs: what each step should take, s; groups: (end, upper) -> batches sent at once on that way; windows: end
-    device -> batches that it may have under way; predicted_s: the plan's finish time without failures; slack_s:
-    what a step may be late by without anything being wrong.
+    Args:
+        plan: The way that each batch is to go, and the images in it.
+        costs: What each step should take, s.
+        groups: (end, upper) -> batches sent at once on that way.
+        windows: End device -> batches that it may have under way.
+        predicted_s: The plan's finish time without failures, s.
+        slack_s: What a step may be late by without anything being wrong, s.
     """
 
     plan: Plan
@@ -46,21 +58,67 @@ class Work:
 class Policy:
     """Policy none: send each batch as planned, once. The others override what happens when that goes wrong.
 
-    A policy is pure: events come in as method calls that carry the time (s from job start), and what is to be done
-    goes out as a list of actions. It waits for nothing and reads no clock, so that the simulator and the client
-    share it. An engine takes a fresh one for each plan, and calls
+    A policy is pure: events come in as method calls that carry the time (s from the job's start), and what is to
+    be done goes out as a list of actions. It waits for nothing and reads no clock, so that the simulator and the
+    client share it. An engine takes a fresh one for each plan (`begun`), calls
 
         begin                       once, with the plan; all that changes from then on is set up there
         resume                      once, before all else, where an earlier run of the job has answers already
         start                       once, first
-        accepted, refused           when a Send has reached its end device, or has not
-        answered                    for each answer that counts
-        settled                     when an attempt's last device is done with it, or failed at it
+        accepted, refused           when a Send has reached its end device, or has not: one of them, once
+        answered                    for each answer that counts: the first to a batch from each of its stages
+        settled                     when an attempt's last device is done with it, or failed at it: once, last
         dropped                     when a payload or a batch was lost on its way
-        left, joined                when a device left the list of live ones, or came back
-        tick                        when due_s() has come
+        left, joined                when a device left the list of live ones, or came back; all are on it at first
+        tick                        when due_s() has come; that is asked for after each of these calls
 
-    and is through when `open` is 0.
+    and is through when `open` is 0. Time never goes back. Of an attempt that was taken back nothing is told any
+    more, but for answers that it had made by then.
+
+    What it has to keep to, whatever happens: every batch ends once, with an answer of the last stage that it is to
+    reach, or with an `End`; nothing is sent that has ended; an end device has no more batches under way than
+    `work.windows` says; images go to end devices and trusted ones only. The methods here do all that; a class of
+    your own overrides, mostly, `unanswered`, and where needed `take`, `encoder_of` and events, and calls the
+    base's. Make it a dataclass where it has options of its own: its fields are its options, which a user gives as
+    `--policy my_site.py:Patient:pause_s=2`.
+
+    Args:
+        fallback: What becomes of a batch when no device of its upper tier is left (see patience_s): an edge device
+            answers it ("edge"; where there is none either, as "coarse"), it keeps its coarse answer ("coarse"), or
+            it fails ("fail").
+        timeout_s: After so long a sender takes a device that does not react for dead, and a payload for lost; s of
+            model time, as all that follows.
+        deadline_s: The job ends then with what it has, counted from where a run of it begins; None: three times
+            the predicted time where nothing is sent again, never where it is.
+        attempts: A batch that was sent so often is not sent again; reassign, which sends to dead devices as well,
+            ends the job after so many tries for each end device without any answer.
+        patience_s: How long to wait, with no device of a tier left, for one to come back.
+
+    Attributes:
+        name: What users, cubes and tables call it; by default the class's name in small letters with dashes.
+        caption: What it does, in a line, for help; by default the first line of the class's docstring.
+        style: How it is drawn; None for a spare style.
+        send_timeout: Whether the engine gives a Send up after timeout_s; if not, it waits until the device left.
+        resends: Whether a batch is sent again. If not, the job has a deadline, and the first error ends a batch.
+
+    Raises:
+        InputError: An option makes no sense.
+
+    Example:
+        ::
+
+            class Stubborn(Policy):
+                caption = "what was lost, the same way again at once"
+                resends = True
+
+                def unanswered(self, batches, now_s):
+                    actions = []
+                    for batch in batches:
+                        if self.tries[batch] < self.attempts:
+                            self.requeue(batch)
+                        else:
+                            actions += self.end_batch(batch, "failed: sent too often")
+                    return actions
     """
 
     fallback: Fallback = "coarse"
@@ -69,17 +127,22 @@ class Policy:
     attempts: int = 20
     patience_s: float = 10.0
 
-    #: What it is called in cubes, tables and figures; a class that does not say is called as its class is.
     name: ClassVar[str] = "none"
-    #: Whether the engine gives a Send up after timeout_s; if not, it waits until the device has left.
+    caption: ClassVar[str] = "nothing"
+    style: ClassVar[Style | None] = Style("#666666", ":", "X")
     send_timeout: ClassVar[bool] = False
-    #: Whether a batch is sent again. If not, the job has a deadline, and the first error ends a batch.
     resends: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "name" not in vars(cls):  # else it would pass for the one that it derives from
+        # Not those of the class that it derives from: it would pass for that one in tables and figures.
+        own = vars(cls)
+        if "name" not in own:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        if "caption" not in own:
+            cls.caption = (cls.__doc__ or cls.name).strip().partition("\n")[0].rstrip(".")
+        if "style" not in own:
+            cls.style = None
 
     def __post_init__(self) -> None:
         if self.fallback not in FALLBACKS:
@@ -108,6 +171,9 @@ class Policy:
 
         Args:
             work: The plan, and what its steps should take.
+
+        Returns:
+            One that has begun, and shares nothing that changes with this one.
         """
         fresh = replace(self)
         fresh.begin(work)
@@ -120,23 +186,22 @@ class Policy:
             work: The plan, and what its steps should take.
         """
         plan, self.work = work.plan, work
-        self._devices = plan.topology.devices
+        self.devices = plan.topology.devices
         n = plan.n_batches
         self.coarse_there = np.zeros(n, bool)
         self.ended = np.zeros(n, bool)
         self.open = n
         self._upper = plan.upper.copy()  # where each batch is to go now
-        self._tries = np.zeros(n, np.int32)
-        self._under_way: dict[int, Attempt] = {}  # by number
+        self.tries = np.zeros(n, np.int32)
+        self.under_way: dict[int, Attempt] = {}  # by number
         self._carriers: dict[int, set[int]] = {}  # batch -> numbers of the attempts that carry it
         self._silent: dict[int, float] = {}  # batch -> when its sender notices that it was lost
-        self._in_flight = dict.fromkeys(self._of_tier("end"), 0)
+        self._in_flight = dict.fromkeys(self.of_tier("end"), 0)
         self._queues: dict[int, dict[int, deque[int]]] = {end: {} for end in self._in_flight}
         for (end, upper), batches in plan.routes().items():
             self._queues[end][upper] = deque(batches.tolist())
-        self._touched = set(
-            self._in_flight
-        )  # end devices that may take something, though they took nothing last
+        # End devices that may take something, though they took nothing last.
+        self._touched = set(self._in_flight)
         self._errors: dict[int, int] = {}  # by batch
         self._number = 0
         self._deadline_s = NEVER_S if self.resends else 3 * work.predicted_s
@@ -146,14 +211,23 @@ class Policy:
     # ---- events
 
     def resume(self, coarse: np.ndarray, ended: np.ndarray) -> None:
-        """Take over what an earlier run has: batches with a coarse answer, and ended ones; bool (N,) each."""
+        """Take over what an earlier run of the job has.
+
+        Args:
+            coarse: bool (N,), batches with a coarse answer.
+            ended: bool (N,), batches that are answered in full.
+        """
         self.coarse_there, self.ended = coarse.copy(), ended.copy()
         self.open = int(np.count_nonzero(~ended))
 
     def start(self, now_s: float) -> list[Action]:
-        """Return what is sent first; the deadline counts from here."""
+        """Return what is sent first; the deadline counts from here.
+
+        Args:
+            now_s: s from the job's start: 0, or where an earlier run of it had come to.
+        """
         self._deadline_s += now_s
-        return self._feed(now_s)
+        return self.feed(now_s)
 
     def accepted(self, number: int, now_s: float) -> list[Action]:
         """Note that an attempt has reached its end device."""
@@ -161,30 +235,40 @@ class Policy:
 
     def refused(self, number: int, now_s: float) -> list[Action]:
         """Note that an attempt did not reach its end device."""
-        return self._unanswered(self._close(number), now_s) + self._feed(now_s)
+        return self.unanswered(self.close(number), now_s) + self.feed(now_s)
 
     def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
-        """Note an answer that counts; another attempt at the batch is taken back when nothing else is in it."""
+        """Note an answer that counts; another attempt at the batch is taken back when nothing else is in it.
+
+        Args:
+            stage: Whose answer: "coarse", the end device's, or "fine", the upper device's.
+            batch: The batch's number.
+            device: Who answered.
+            now_s: s from the job's start.
+        """
         if self.ended[batch]:
             return []
         if stage == "coarse":
             self.coarse_there[batch] = True
         if stage == "fine" or self._upper[batch] == NO_DEVICE:
-            return self._end(batch, COARSE_ONLY if self._went_short(stage, batch) else None, device)
+            return self.end_batch(batch, COARSE_ONLY if self._went_short(stage, batch) else None, device)
         return []
 
     def settled(self, number: int, now_s: float, error: str = "") -> list[Action]:
         """Note that an attempt is over; what it left unanswered is lost, unless another one carries it.
 
-        error: what went wrong in it, where that is no matter of devices that fail: it would go wrong elsewhere,
-        too.
+        Args:
+            number: The attempt's.
+            now_s: s from the job's start.
+            error: What went wrong in it, where that is no matter of devices that fail: it would go wrong
+                elsewhere, too; else empty.
         """
-        orphans, actions = self._close(number), []
+        orphans, actions = self.close(number), []
         for batch in orphans if error else ():
             self._errors[batch] = self._errors.get(batch, 0) + 1
             if self._errors[batch] >= (MOST_ERRORS if self.resends else 1):
-                actions += self._end(batch, f"failed: {error}")
-        return actions + self._unanswered(orphans, now_s) + self._feed(now_s)
+                actions += self.end_batch(batch, f"failed: {error}")
+        return actions + self.unanswered(orphans, now_s) + self.feed(now_s)
 
     def dropped(self, batch: int, now_s: float) -> list[Action]:
         """Note a loss on the way; the sender does not know of it before its timeout."""
@@ -201,7 +285,7 @@ class Policy:
         return []
 
     def due_s(self) -> float:
-        """Return when tick wants to be called, at the latest."""
+        """Return when tick wants to be called, at the latest: s from the job's start, infinite for never."""
         return min([self._deadline_s, *self._silent.values()])
 
     def tick(self, now_s: float) -> list[Action]:
@@ -210,57 +294,75 @@ class Policy:
         for batch in noticed:
             del self._silent[batch]
         # One that another attempt carries, or its own is not yet over, is looked at when that settles.
-        actions = self._unanswered([batch for batch in noticed if batch not in self._carriers], now_s)
+        actions = self.unanswered([batch for batch in noticed if batch not in self._carriers], now_s)
         if now_s >= self._deadline_s:
             return actions + self.give_up(LOST)
-        return actions + self._feed(now_s)
+        return actions + self.feed(now_s)
 
     def give_up(self, outcome: str) -> list[Action]:
-        """End every batch that is open."""
+        """End every batch that is open, and take back what is under way.
+
+        Args:
+            outcome: Their outcome: "lost", or "failed: " and why.
+        """
         for queues in self._queues.values():
             queues.clear()
-        numbers = list(self._under_way)
+        numbers = list(self.under_way)
         actions: list[Action] = [Cancel(number) for number in numbers]
         for number in numbers:
-            self._close(number)
+            self.close(number)
         for batch in np.flatnonzero(~self.ended).tolist():
-            actions += self._end(batch, outcome)
+            actions += self.end_batch(batch, outcome)
         return actions
 
     # ---- what the policies differ in
 
-    def _take(self, end: int, now_s: float) -> Attempt | None:
-        """Return the next attempt for an end device that has room, None when there is nothing for it."""
-        return self._take_planned(end)
+    def take(self, end: int, now_s: float) -> Attempt | None:
+        """Return the next attempt for an end device, None when it has no room or there is nothing for it.
 
-    def _encoder(self, batch: int) -> int:
-        """Return the edge device that encodes a batch for a cloud, NO_DEVICE for its end device."""
+        Asked, by `feed`, of each end device for which something has changed, until all have said None.
+
+        Args:
+            end: The end device.
+            now_s: s from the job's start.
+        """
+        return self.take_planned(end)
+
+    def encoder_of(self, batch: int) -> int:
+        """Return the trusted edge device that encodes a batch for a cloud, NO_DEVICE for its end device."""
         return int(self.work.plan.encoder[batch])
 
-    def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
-        """Do something about batches that nobody is working on."""
+    def unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
+        """Do something about batches that nobody is working on any more, and that have not ended.
+
+        `feed` comes after it: what it puts into a queue is sent as soon as there is room.
+
+        Args:
+            batches: Their numbers.
+            now_s: s from the job's start.
+        """
         return []
 
-    # ---- the book
+    # ---- the book: for those who write one
 
-    def _of_tier(self, tier: str) -> list[int]:
-        return [index for index, device in enumerate(self._devices) if device.tier == tier]
+    def of_tier(self, tier: str) -> list[int]:
+        """Return the devices of a tier."""
+        return [index for index, device in enumerate(self.devices) if device.tier == tier]
 
     def _must_encode(self, upper: int) -> bool:
         """Tell whether a batch on its way to an upper device may be encoded by an edge device."""
-        return (
-            upper != NO_DEVICE and self._devices[upper].tier == "cloud" and not self._devices[upper].trusted
-        )
+        return upper != NO_DEVICE and self.devices[upper].tier == "cloud" and not self.devices[upper].trusted
 
     def _way_s(self, end: int, upper: int, images: int, encoding: int) -> float:
         """Return the delay in s of some images on their way up, by what the topology says."""
-        encoder = None if encoding == NO_DEVICE else self._devices[encoding]
-        return self.work.costs.way_s(self._devices[end], self._devices[upper], images, encoder)
+        encoder = None if encoding == NO_DEVICE else self.devices[encoding]
+        return self.work.costs.way_s(self.devices[end], self.devices[upper], images, encoder)
 
-    def _room(self, end: int) -> int:
+    def room(self, end: int) -> int:
+        """Return how many more batches an end device may have under way."""
         return self.work.windows.get(end, 1) - self._in_flight[end]
 
-    def _feed(self, now_s: float) -> list[Action]:
+    def feed(self, now_s: float) -> list[Action]:
         """Send as much as the windows allow: one attempt for each end device at a time, so that all get work."""
         actions: list[Action] = []
         touched, self._touched = self._touched, set()
@@ -268,7 +370,7 @@ class Policy:
         while True:
             still = []
             for end in hungry:
-                attempt = self._take(end, now_s)
+                attempt = self.take(end, now_s)
                 if attempt is not None:
                     actions.append(Send(attempt))
                     still.append(end)
@@ -284,12 +386,12 @@ class Policy:
         """
         yield from sorted(touched)
 
-    def _take_planned(self, end: int) -> Attempt | None:
+    def take_planned(self, end: int) -> Attempt | None:
         """Take the next group of an end device's own queues: the way whose first batch is the earliest.
 
         A group is of batches that all have their coarse answer, or of such that have none.
         """
-        room = self._room(end)
+        room = self.room(end)
         for queue in self._queues[end].values():
             while queue and self.ended[queue[0]]:  # answered late, by a device that had been given up
                 queue.popleft()
@@ -305,22 +407,44 @@ class Policy:
             batch = queue.popleft()
             if not self.ended[batch]:
                 batches.append(batch)
-        return self._make_attempt(end, upper, batches, coarse=not there)
+        return self.make_attempt(end, upper, batches, coarse=not there)
 
-    def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
+    def requeue(self, batch: int, end: int | None = None, upper: int | None = None) -> None:
+        """Put a batch that nobody is working on into an end device's queue; `feed` sends it from there.
+
+        Args:
+            batch: Its number.
+            end: The end device that is to take it; None: the planned one.
+            upper: Where it goes on to, NO_DEVICE for no further; None: the planned one.
+        """
+        plan = self.work.plan
+        end = int(plan.end[batch]) if end is None else end
+        self._upper[batch] = plan.upper[batch] if upper is None else upper
+        self._queues[end].setdefault(int(self._upper[batch]), deque()).append(batch)
+        self._touched.add(end)
+
+    def make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
+        """Return a new attempt, entered into the book; who calls it sends it.
+
+        Args:
+            end: The end device.
+            upper: Where the batches go on to, NO_DEVICE for no further.
+            batches: Their numbers; as many as the end device has room for, at most.
+            coarse: Whether the end device is to answer them; not, where all have their coarse answer.
+        """
         self._number += 1
-        encoding = self._encoder(batches[0]) if self._must_encode(upper) else NO_DEVICE
+        encoding = self.encoder_of(batches[0]) if self._must_encode(upper) else NO_DEVICE
         attempt = Attempt(self._number, end, upper, tuple(batches), coarse, encoding)
-        self._under_way[attempt.number] = attempt
+        self.under_way[attempt.number] = attempt
         self._in_flight[end] += len(batches)
         for batch in batches:
             self._carriers.setdefault(batch, set()).add(attempt.number)
-            self._tries[batch] += 1
+            self.tries[batch] += 1
         return attempt
 
-    def _close(self, number: int) -> list[int]:
+    def close(self, number: int) -> list[int]:
         """Strike an attempt from the book; return its batches that nothing carries any more and have not ended."""
-        attempt = self._under_way.pop(number, None)
+        attempt = self.under_way.pop(number, None)
         if attempt is None:
             return []
         self._in_flight[attempt.end] -= len(attempt.batches)
@@ -335,19 +459,22 @@ class Policy:
                     orphans.append(batch)
         return orphans
 
-    def _end(self, batch: int, outcome: str | None, device: int | None = None) -> list[Action]:
+    def end_batch(self, batch: int, outcome: str | None, device: int | None = None) -> list[Action]:
         """End a batch, with an outcome of its own unless it is answered in full.
 
-        device: the one that answered; attempts at this batch alone by way of others are taken back.
+        Args:
+            batch: Its number.
+            outcome: "lost", "coarse-only", or "failed: " and why; None: it is answered in full.
+            device: The one that answered; attempts at this batch alone by way of others are taken back.
         """
         self.ended[batch] = True
         self.open -= 1
         self._silent.pop(batch, None)
         actions: list[Action] = [] if outcome is None else [End(batch, outcome)]
         for number in list(self._carriers.get(batch, ())) if device is not None else ():
-            attempt = self._under_way[number]
+            attempt = self.under_way[number]
             if device not in attempt.devices and all(self.ended[other] for other in attempt.batches):
-                self._close(number)
+                self.close(number)
                 actions.append(Cancel(number))
         return actions
 

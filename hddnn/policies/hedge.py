@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Cancel
-from hddnn.policies.base import NEVER_S, Work
+from hddnn.policies.base import NEVER_S, Style, Work
 from hddnn.policies.monitor import Monitor
 from hddnn.results.records import Stage
 
@@ -20,11 +20,16 @@ class Hedge(Monitor):
     waits behind that batch has not been begun: it is taken back and sent to others. From then on the device gets
     one attempt at a time, until it has answered one in time; so that a slow device costs little twice-done work,
     and one that was slow for a while is soon in full use again.
+
+    Args:
+        late_factor: A device is late after so many times the predicted time, 1 or more.
     """
 
     late_factor: float = 2.0
 
     name = "hedge"
+    caption = "monitor, and a second copy of what is late"
+    style = Style("#009E73", "-.", "^")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,7 +48,7 @@ class Hedge(Monitor):
     # ---- events
 
     def accepted(self, number: int, now_s: float) -> list[Action]:
-        attempt = self._under_way.get(number)
+        attempt = self.under_way.get(number)
         if attempt is not None and attempt.coarse:
             self._owe(attempt.end, attempt, now_s)
         elif attempt is not None:
@@ -58,7 +63,7 @@ class Hedge(Monitor):
                 self._late.discard(device)
                 self._ask_again([device])
             self._paid(device, batch, now_s)
-            attempt = self._under_way.get(number)
+            attempt = self.under_way.get(number)
             if stage == "coarse" and attempt is not None and attempt.upper != NO_DEVICE:
                 self._owe(attempt.upper, attempt, now_s, (batch,))
         return super().answered(stage, batch, device, now_s)
@@ -89,7 +94,7 @@ class Hedge(Monitor):
         waiting = self._waiting[device]
         head = next(iter(waiting))
         # Where all are late it is not the device: nothing is gained by sending things back and forth.
-        tier = self._devices[device].tier
+        tier = self.devices[device].tier
         others = [d for d in self._live_of(tier) if d != device and d not in self._late]
         self._copied.add((device, head))
         if not others:
@@ -99,9 +104,9 @@ class Hedge(Monitor):
             if number == waiting[head]:
                 continue
             actions.append(Cancel(number))
-            actions += self._unanswered(self._close(number), now_s)
+            actions += self.unanswered(self.close(number), now_s)
         self._unload(device)
-        carried = self._under_way.get(waiting.get(head, -1))
+        carried = self.under_way.get(waiting.get(head, -1))
         for batch in carried.batches if carried is not None else ():
             if batch in waiting and not self.ended[batch]:
                 self._copied.add((device, batch))
@@ -131,7 +136,7 @@ class Hedge(Monitor):
 
     def _allowed_s(self, device: int, batch: int) -> float:
         """Return the time in s after which a device's answer to a batch is late."""
-        costs, size, own = self.work.costs, int(self.work.plan.sizes[batch]), self._devices[device]
+        costs, size, own = self.work.costs, int(self.work.plan.sizes[batch]), self.devices[device]
         predicted_s = costs.service_s(own, size)
         if own.tier != "end":
             # The fallback's edge device answers in the cloud's place, and needs nobody to encode for it.
@@ -142,8 +147,8 @@ class Hedge(Monitor):
     def _usable(self, device: int) -> bool:
         return super()._usable(device) and not (device in self._late and self._waiting.get(device))
 
-    def _room(self, end: int) -> int:
-        room = super()._room(end)
+    def room(self, end: int) -> int:
+        room = super().room(end)
         if end in self._late:
             return 0 if self._in_flight[end] else min(room, 1)
         return room
@@ -166,12 +171,12 @@ class Hedge(Monitor):
         self._since_s[device] = now_s
         self._set_alarm(device)
 
-    def _close(self, number: int) -> list[int]:
-        if number in self._under_way:
-            attempt = self._under_way[number]
+    def close(self, number: int) -> list[int]:
+        if number in self.under_way:
+            attempt = self.under_way[number]
             for device in attempt.devices:
                 waiting = self._waiting.get(device, {})
                 for batch in [batch for batch in attempt.batches if waiting.get(batch) == number]:
                     del waiting[batch]
                 self._set_alarm(device)
-        return super()._close(number)
+        return super().close(number)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Cancel
-from hddnn.policies.base import Policy, Work
+from hddnn.policies.base import Policy, Style, Work
 from hddnn.results.records import COARSE_ONLY
 
 
@@ -49,15 +49,17 @@ class Monitor(Policy):
     """
 
     name = "monitor"
+    caption = "what a device had that left, to live ones at once (the paper's)"
+    style = Style("#0072B2", "-", "o")
     resends = True
 
     def begin(self, work: Work) -> None:
         super().begin(work)
-        self.live = set(range(len(self._devices)))
+        self.live = set(range(len(self.devices)))
         self._pool = Pool()
         self._shy: dict[int, float] = {}  # devices that took nothing -> when to try them again
-        tiers = {self._devices[upper].tier for upper in np.unique(work.plan.upper) if upper != NO_DEVICE}
-        self._fed = [index for index, device in enumerate(self._devices) if device.tier in tiers]
+        tiers = {self.devices[upper].tier for upper in np.unique(work.plan.upper) if upper != NO_DEVICE}
+        self._fed = [index for index, device in enumerate(self.devices) if device.tier in tiers]
         self._away_s: dict[str, float] = {}  # by tier without a live device: since when
         self._parked: dict[str, list[int]] = {}  # batches that wait for one to come back
         self._pending: list[Action] = []  # ends of batches found out while feeding
@@ -70,14 +72,14 @@ class Monitor(Policy):
             return []
         self.live.discard(device)
         actions = self._withdraw(device, now_s)
-        tier = self._devices[device].tier
-        if not self.live.intersection(self._of_tier(tier)):
+        tier = self.devices[device].tier
+        if not self.live.intersection(self.of_tier(tier)):
             self._away_s.setdefault(tier, now_s)
-        return actions + self._feed(now_s)
+        return actions + self.feed(now_s)
 
     def refused(self, number: int, now_s: float) -> list[Action]:
         """Leave a device alone that took nothing: it has left, which will be told, or has a moment's trouble."""
-        attempt = self._under_way.get(number)
+        attempt = self.under_way.get(number)
         if attempt is not None:
             self._shy[attempt.end] = now_s + self.timeout_s
         return super().refused(number, now_s)
@@ -86,9 +88,9 @@ class Monitor(Policy):
         """Put the device on the list again."""
         self.live.add(device)
         self._ask_again([device])
-        self._away_s.pop(self._devices[device].tier, None)
-        self._unpark(self._devices[device].tier)
-        return self._feed(now_s)
+        self._away_s.pop(self.devices[device].tier, None)
+        self._unpark(self.devices[device].tier)
+        return self.feed(now_s)
 
     def due_s(self) -> float:
         waited_for = [tier for tier in self._away_s if tier == "end" or self._parked.get(tier)]
@@ -108,9 +110,9 @@ class Monitor(Policy):
     def _withdraw(self, device: int, now_s: float) -> list[Action]:
         """Cancel every attempt that needs a device, and put all that was meant for it into the pool."""
         actions: list[Action] = []
-        for attempt in [a for a in self._under_way.values() if device in a.devices]:
+        for attempt in [a for a in self.under_way.values() if device in a.devices]:
             actions.append(Cancel(attempt.number))
-            actions += self._unanswered(self._close(attempt.number), now_s)
+            actions += self.unanswered(self.close(attempt.number), now_s)
         self._unload(device)
         return actions
 
@@ -120,19 +122,19 @@ class Monitor(Policy):
             while queue:
                 self._pool.add(queue.popleft())
 
-    def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
+    def unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         actions: list[Action] = []
         for batch in batches:
             if self.ended[batch]:
                 continue
-            if self._tries[batch] >= self.attempts:
-                actions += self._end(batch, f"failed: sent {self._tries[batch]} times without an answer")
+            if self.tries[batch] >= self.attempts:
+                actions += self.end_batch(batch, f"failed: sent {self.tries[batch]} times without an answer")
             else:
                 self._pool.add(batch)
         return actions
 
-    def _feed(self, now_s: float) -> list[Action]:
-        actions = super()._feed(now_s)
+    def feed(self, now_s: float) -> list[Action]:
+        actions = super().feed(now_s)
         ends, self._pending = self._pending, []
         return ends + actions
 
@@ -154,10 +156,10 @@ class Monitor(Policy):
             if device in self._in_flight:
                 self._touched.add(device)
 
-    def _take(self, end: int, now_s: float) -> Attempt | None:
+    def take(self, end: int, now_s: float) -> Attempt | None:
         if end not in self.live or end in self._shy:
             return None
-        while self._room(end) > 0:
+        while self.room(end) > 0:
             planned = min((queue[0] for queue in self._queues[end].values() if queue), default=None)
             pooled = self._pool.first()
             if pooled is not None and (planned is None or pooled < planned):
@@ -166,7 +168,7 @@ class Monitor(Policy):
                     return None
                 attempt = self._take_pooled(end, now_s)
             elif planned is not None:
-                attempt = self._rerouted(self._take_planned(end))
+                attempt = self._rerouted(self.take_planned(end))
             else:
                 return None
             if attempt is not None:
@@ -185,8 +187,8 @@ class Monitor(Policy):
             return attempt
         # It has not been sent: it is as if it had never been made.
         for batch in attempt.batches:
-            self._tries[batch] -= 1
-        for batch in self._close(attempt.number):
+            self.tries[batch] -= 1
+        for batch in self.close(attempt.number):
             self._pool.add(batch)
         return None
 
@@ -197,13 +199,13 @@ class Monitor(Policy):
         if upper is None:
             return None
         batches, coarse = [batch], not self.coarse_there[batch]
-        most = min(self.work.groups.get((end, upper), 1), self._room(end))
+        most = min(self.work.groups.get((end, upper), 1), self.room(end))
         while len(batches) < most and (other := self._pool.first()) is not None:
             alike = not self.ended[other] and bool(self.coarse_there[other]) != coarse
             if not alike or self._way_up(other, now_s) != upper:
                 break
             batches.append(self._pool.pop())
-        return self._make_attempt(end, upper, batches, coarse=coarse)
+        return self.make_attempt(end, upper, batches, coarse=coarse)
 
     def _unpark(self, tier: str) -> None:
         """Put the batches that waited for a tier into the pool again."""
@@ -223,7 +225,7 @@ class Monitor(Policy):
         if planned == NO_DEVICE or self._usable(planned):
             self._upper[batch] = planned
             return planned
-        tier = self._devices[planned].tier
+        tier = self.devices[planned].tier
         there = self._live_of(tier)
         if not there and now_s < self._away_s[tier] + self.patience_s:
             if not self.coarse_there[batch]:
@@ -238,33 +240,33 @@ class Monitor(Policy):
             )
             return int(self._upper[batch])
         if self.fallback == "fail":
-            self._pending += self._end(batch, f"failed: no {tier} device is left")
+            self._pending += self.end_batch(batch, f"failed: no {tier} device is left")
             return None
         if self.coarse_there[batch]:
-            self._pending += self._end(batch, COARSE_ONLY)
+            self._pending += self.end_batch(batch, COARSE_ONLY)
             return None
         self._upper[batch] = NO_DEVICE
         return NO_DEVICE
 
-    def _encoder(self, batch: int) -> int:
+    def encoder_of(self, batch: int) -> int:
         """Return the planned one if it is live, else another; without any, the end device encodes."""
-        planned = super()._encoder(batch)
+        planned = super().encoder_of(batch)
         if planned == NO_DEVICE or self._usable(planned):
             return planned
-        there = [d for d in self._live_of("edge") if self._devices[d].trusted and self._usable(d)]
+        there = [d for d in self._live_of("edge") if self.devices[d].trusted and self._usable(d)]
         return there[planned % len(there)] if there else NO_DEVICE
 
     def _live_of(self, tier: str) -> list[int]:
-        return [device for device in self._of_tier(tier) if device in self.live]
+        return [device for device in self.of_tier(tier) if device in self.live]
 
     def _least_busy(self, devices: list[int]) -> int:
         """Return the device that would be done the earliest with what is under way to it and one more batch."""
         load = dict.fromkeys(devices, 0)
-        for attempt in self._under_way.values():
+        for attempt in self.under_way.values():
             if attempt.upper in load:
                 load[attempt.upper] += sum(not self.ended[batch] for batch in attempt.batches)
         size = int(np.max(self.work.plan.sizes))
         return min(devices, key=lambda d: ((load[d] + 1) * self._service_s(d, size), d))
 
     def _service_s(self, device: int, size: int) -> float:
-        return max(self.work.costs.service_s(self._devices[device], size), 1e-9)
+        return max(self.work.costs.service_s(self.devices[device], size), 1e-9)

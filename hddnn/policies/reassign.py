@@ -12,7 +12,7 @@ import numpy as np
 
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Send
-from hddnn.policies.base import NEVER_S, Policy, Work
+from hddnn.policies.base import NEVER_S, Policy, Style, Work
 from hddnn.results.records import Stage
 
 
@@ -29,6 +29,8 @@ class Reassign(Policy):
     """
 
     name = "reassign"
+    caption = "what is left, to all devices in turn, once every batch was assigned (the paper's)"
+    style = Style("#D55E00", "--", "s")
     send_timeout = True
     resends = True
 
@@ -49,7 +51,7 @@ class Reassign(Policy):
     def accepted(self, number: int, now_s: float) -> list[Action]:
         if self._sending is not None and self._sending[0] == number:
             self._sending = None
-        return self._feed(now_s)
+        return self.feed(now_s)
 
     def refused(self, number: int, now_s: float) -> list[Action]:
         if self._sending is not None and self._sending[0] == number:
@@ -59,7 +61,7 @@ class Reassign(Policy):
     def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
         self._in_vain = 0
         # What is on its way may have been taken back for it, and then the next one is not waited for.
-        return super().answered(stage, batch, device, now_s) + self._feed(now_s)
+        return super().answered(stage, batch, device, now_s) + self.feed(now_s)
 
     def due_s(self) -> float:
         blocked_s = self._blocked_until_s if self._blocked_until_s > -NEVER_S else NEVER_S
@@ -71,19 +73,19 @@ class Reassign(Policy):
         actions: list[Action] = []
         for number in [number for number, at_s in self._late_s.items() if at_s <= now_s]:
             # Out of the book, and not taken back: its answer may yet come, and the first one counts.
-            actions += self._unanswered(self._close(number), now_s)
+            actions += self.unanswered(self.close(number), now_s)
         return actions + super().tick(now_s)
 
     # ---- decisions
 
-    def _unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
+    def unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         for batch in batches:
             if not (self.ended[batch] or batch in self._carriers or batch in self._assigned):
                 self._assigned.add(batch)
                 self._unfinished.append(batch)
         return []
 
-    def _feed(self, now_s: float) -> list[Action]:
+    def feed(self, now_s: float) -> list[Action]:
         if self._sending is not None or now_s < self._blocked_until_s:
             return []
         # A batch may meet dead devices many times in a row; that all of them do says that nobody is left.
@@ -105,7 +107,7 @@ class Reassign(Policy):
 
     def _next_planned(self) -> Attempt | None:
         """Return the next attempt of the end device whose turn it is, or of the next one that has any."""
-        attempts = (self._take_planned(next(self._look)) for _ in self._in_flight)
+        attempts = (self.take_planned(next(self._look)) for _ in self._in_flight)
         return next((attempt for attempt in attempts if attempt is not None), None)
 
     def _begin_round(self) -> None:
@@ -117,34 +119,34 @@ class Reassign(Policy):
                 continue
             upper = int(self.work.plan.upper[batch])
             if upper != NO_DEVICE:
-                tier = self._of_tier(self._devices[upper].tier)
+                tier = self.of_tier(self.devices[upper].tier)
                 # Out of step now and then: else an end device and an upper one could miss each other for ever.
                 extra = self._round // math.lcm(len(self._in_flight), len(tier))
                 upper = tier[(tier.index(upper) + self._round + extra) % len(tier)]
             self._queues[next(self._turn)].setdefault(upper, deque()).append(batch)
 
-    def _encoder(self, batch: int) -> int:
+    def encoder_of(self, batch: int) -> int:
         """Return any edge device that may, or the end device, at each try after the first, whatever its state."""
-        planned, tries = super()._encoder(batch), int(self._tries[batch])
+        planned, tries = super().encoder_of(batch), int(self.tries[batch])
         if planned == NO_DEVICE or not tries:
             return planned
-        choices = [*(d for d in self._of_tier("edge") if self._devices[d].trusted), NO_DEVICE]
+        choices = [*(d for d in self.of_tier("edge") if self.devices[d].trusted), NO_DEVICE]
         # Drawn, not taken in turn: a third turn beside those of the other tiers could keep step with them.
         return choices[int(np.random.default_rng([batch, tries]).integers(len(choices)))]
 
-    def _make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
+    def make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
         self._assigned.difference_update(batches)
-        return super()._make_attempt(end, upper, batches, coarse=coarse)
+        return super().make_attempt(end, upper, batches, coarse=coarse)
 
-    def _close(self, number: int) -> list[int]:
+    def close(self, number: int) -> list[int]:
         self._late_s.pop(number, None)
         if self._sending is not None and self._sending[0] == number:
             self._sending = None
-        return super()._close(number)
+        return super().close(number)
 
     def _expect(self, attempt: Attempt, now_s: float) -> float:
         """Return when an attempt's answers are late, given all that its devices were sent before."""
-        costs, devices = self.work.costs, self._devices
+        costs, devices = self.work.costs, self.devices
         images = int(sum(self.work.plan.sizes[batch] for batch in attempt.batches))
         end = devices[attempt.end]
         done_s = max(now_s, self._free_s.get(attempt.end, 0.0)) + costs.service_s(end, images)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hddnn.policies import style_of
 from hddnn.report.pareto import front
 from hddnn.results import plots
 
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: By policy: colour, line style and marker.
-POLICIES = {
-    "none": ("#666666", ":", "X"),
-    "reassign": ("#D55E00", "--", "s"),
-    "monitor": ("#0072B2", "-", "o"),
-    "hedge": ("#009E73", "-.", "^"),
-}
-OTHER_POLICY = ("#CC79A7", "-", "v")
 SIZE = (7.2, 4.8)  # inch
 
 
@@ -210,7 +203,7 @@ def fault_tolerance(cube: xr.Dataset) -> Figure:
     figure, axes = _drawing()
     at = cube.failures.values
     for policy in (str(name) for name in cube.policy.values):
-        colour, line, marker = style = POLICIES.get(policy, OTHER_POLICY)
+        colour, line, marker = style = style_of(policy)
         _line(axes, at, cube.makespan_s.sel(policy=policy), policy, style)
         theirs = cube.paper_s.sel(policy=policy)
         if np.isfinite(theirs).any():

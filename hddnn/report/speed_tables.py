@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hddnn.policies import DEFAULT
 from hddnn.report.comparison import Cell, Comparison, Row, percent, span_of, written
 
 if TYPE_CHECKING:
@@ -192,10 +193,12 @@ def _fault_remarks(cube: xr.Dataset) -> list[str]:
             f"{span_of((cube.paper_s / cube.limit_s).sel(failures=0).values)} times, so "
             "its devices were not what limited it: its client assigns one task after another."
         )
-    if "monitor" in cube.policy.values:
+    if DEFAULT in cube.policy.values:
         most = cube.failures.values[-1]
-        last = float(over.sel(policy="monitor", failures=most))
-        said.append(f"Monitor with {most} failures: {written(last)} times the limit of those that are left.")
+        last = float(over.sel(policy=DEFAULT, failures=most))
+        said.append(
+            f"{DEFAULT.capitalize()} with {most} failures: {written(last)} times the limit of those that are left."
+        )
     found = cube.detected_s.where(cube.failures > 0)
     if bool(found.notnull().any()):
         said.append(f"A failure is noticed after {written(float(found.max()))} s at most.")

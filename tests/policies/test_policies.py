@@ -435,13 +435,13 @@ def test_end_devices_are_asked_as_often_as_something_happens_however_many_they_a
     asked = {}
     for n_end in (10, 100):
         it = world(policy, plan_of("end-edge", 600, tiers(n_end, 5, 1)))
-        calls, take = [0], it.policy._take
+        calls, take = [0], it.policy.take
 
         def counted(end: int, now_s: float, calls: list[int] = calls, take: Any = take) -> Any:
             calls[0] += 1
             return take(end, now_s)
 
-        it.policy._take = counted  # type: ignore[method-assign]
+        it.policy.take = counted  # type: ignore[method-assign]
         it.run()
         assert it.ended.all()
         asked[n_end] = calls[0]

@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.figure import Figure
 
+from hddnn.policies import POLICIES, SPARE_STYLE, style_of
 from hddnn.report import figures
 from hddnn.report.embedding import SVG_BYTES, Album
 
@@ -64,9 +65,12 @@ def test_figure_4_shows_medians_and_bands(cubes_by_name: dict[str, xr.Dataset]) 
     assert (heights.min(), heights.max()) == pytest.approx((float(rows.min()), float(rows.max())))
 
 
-def test_schemes_and_policies_differ_in_marker_and_line() -> None:
+def test_policies_differ_in_colour_marker_and_line_and_one_that_is_not_here_has_a_style() -> None:
+    styles = [style_of(label) for label in (*POLICIES.own, "another", "my_site.py:Patient")]
+    assert styles[-2:] == [SPARE_STYLE, SPARE_STYLE]
     for place in range(3):
-        assert len({str(style[place]) for style in figures.POLICIES.values()}) == len(figures.POLICIES)
+        assert len({str(style[place]) for style in styles}) == len(POLICIES.own) + 1
+    assert style_of("monitor:timeout_s=2.0") == style_of("monitor")
 
 
 def test_the_front_is_of_fine_answers(cubes_by_name: dict[str, xr.Dataset]) -> None:
