@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -53,6 +56,62 @@ def check_place(path: Path) -> None:
             pass
     except OSError as error:
         raise InputError(f"cannot write to {there}: {error.strerror}") from None
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep every other process of this machine from claiming a path while the block lasts; leaves nothing behind.
+
+    Raises:
+        InputError: Another process has claimed it: what it writes there would be lost.
+    """
+    place = hashlib.blake2b(os.fsencode(os.path.realpath(path)), digest_size=12).hexdigest()
+    lock = Path(tempfile.gettempdir()) / f"hddnn-{place}.lock"
+    file = _locked(lock, path)
+    if file is None:  # there is nowhere to note it
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(file)  # which gives the lock back, as does the end of a process that was killed
+
+
+def _locked(lock: Path, path: Path) -> int | None:
+    """Return an open file that nobody else has locked; None where there can be none."""
+    while True:
+        try:
+            file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(file, 20).decode(errors="replace").strip()
+            os.close(file)
+            who = f"process {holder}" if holder else "another process"
+            raise InputError(
+                f"{who} is going to write {path}; give --out another name, or wait for its end"
+            ) from None
+        except OSError:  # a file system without locks
+            os.close(file)
+            return None
+        with suppress(OSError):
+            if os.fstat(file).st_ino == lock.stat().st_ino:
+                os.write(file, f"{os.getpid()}\n".encode())
+                return file
+        os.close(file)  # its holder removed it between the two
+
+
+def replaced(path: Path) -> str:
+    """Return what to say of a path that is about to be written: of when it was; empty where nothing is there."""
+    try:
+        written_s = path.stat().st_mtime
+    except OSError:
+        return ""
+    return f" (replaced that of {datetime.datetime.fromtimestamp(written_s):%Y-%m-%d %H:%M})"
 
 
 @contextmanager

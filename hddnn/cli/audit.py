@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hddnn._util import terminal
+from hddnn._util.paths import claimed
 from hddnn.cli.console import Interrupts, one_line_errors
 from hddnn.cli.ending import end_with
 from hddnn.errors import InputError
@@ -125,11 +126,12 @@ def _audit(
     cubes.check_path(cube_path)
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     text = f"{setting.attack} on {setting.bundle.card.name} after {setting.depth}"
-    with AuditBar(terminal.bars(), text) as bar:
-        auditor = Auditor(setting.bundle, setting.depth)
-        found = auditor.audit(setting, bar.began)
-        defence = auditor.defence(setting.noise, setting.codec, setting.seed)
-    interrupts.hold()
-    picture = {cube_path.with_suffix(".png"): partial(figure, found)}
-    lines = [*report.lines(found, defence), report.verdict(found)]
-    end_with(report.cube(found, defence), cube_path, picture, lambda: click.echo("\n".join(lines)))
+    with claimed(cube_path):
+        with AuditBar(terminal.bars(), text) as bar:
+            auditor = Auditor(setting.bundle, setting.depth)
+            found = auditor.audit(setting, bar.began)
+            defence = auditor.defence(setting.noise, setting.codec, setting.seed)
+        interrupts.hold()
+        picture = {cube_path.with_suffix(".png"): partial(figure, found)}
+        lines = [*report.lines(found, defence), report.verdict(found)]
+        end_with(report.cube(found, defence), cube_path, picture, lambda: click.echo("\n".join(lines)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hddnn._util.paths import replaced
 from hddnn.cli.console import in_turn
 from hddnn.errors import HddnnError
 
@@ -32,12 +33,14 @@ def end_with(
     there: list[str] = []
 
     def keep() -> None:
+        before = replaced(out)
         keep_cube(cube, out)
-        there.append(f"cube: {out}")
+        there.append(f"cube: {out}{before}")
 
     def draw(place: Path) -> None:
+        before = replaced(place)
         plots.save(figures[place](), place)
-        there.append(f"figure: {place}")
+        there.append(f"figure: {place}{before}")
 
     def say() -> None:
         line = "   ".join(there)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hddnn._util.paths import claimed, replaced
 from hddnn.cli.console import one_line_errors
 
 
@@ -34,8 +35,10 @@ def report(cubes: tuple[Path, ...], out: Path) -> None:
     from hddnn.report import gathering, page
 
     page.check_out(out)
-    gathered = gathering.gather(cubes)
-    page.write(gathered, out)
+    with claimed(out):
+        gathered = gathering.gather(cubes)
+        before = replaced(out)
+        page.write(gathered, out)
     for name, why in gathered.left_out:
         click.echo(f"left out {name}: {why}", err=True)
-    click.echo(f"page: {out}   cubes: {len(gathered.found)}   scenarios missing: {len(gathered.missing)}")
+    click.echo(f"page: {out}{before}   cubes: {len(gathered.found)}   scenarios missing: {len(gathered.missing)}")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hddnn._util import terminal
+from hddnn._util.paths import claimed
 from hddnn.cli.console import Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobIncomplete
 
@@ -105,7 +106,7 @@ def train(
       hddnn train resnet34 --start resnet34 --epochs 20 --set peak_rate=0.03
     """
     out = out or Path("networks") / network
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, claimed(out):
         _train(network, out, data_root, interrupts, resume=resume, download=download, **options)
 
 
