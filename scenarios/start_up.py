@@ -36,7 +36,7 @@ def import_s() -> float:
 def load_s(network: str) -> float:
     """Return the seconds in which a fresh process loads and warms up one network, imports left out."""
     code = (
-        "import sys, time; from hddnn import runtimes, zoo; import hddnn.runtimes.openvino; "
+        "import sys, time; from hddnn import runtimes, zoo; runtimes.preload(); "
         "s = time.perf_counter(); "
         f"runtimes.load('openvino', zoo.bundle(sys.argv[1])).warm_up({BATCH}); print(time.perf_counter() - s)"
     )

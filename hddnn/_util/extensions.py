@@ -5,7 +5,8 @@
     my_site.py:NightShift:begin_h=22 a class in a file
     my_site.schemes:NightShift       a class in a module that can be imported
 
-An option is a field of the class, which is a dataclass; its value is read as the field's type.
+An option is a field of the class, which is a dataclass, or else a keyword-only parameter of its constructor; its
+value is read as the annotated type.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -60,6 +62,12 @@ class Extensions(Generic[Base]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
     def find(self, name: str) -> type[Base]:
         """Return a class by its name, or by FILE.py:Class or MODULE:Class.
 
@@ -96,9 +104,12 @@ class Extensions(Generic[Base]):
         if not isinstance(given, str):
             name = next(iter(self.own))
             raise InputError(f"{self.what} is {given!r}; give a name, such as '{name}', or an object")
-        name, texts = split_options(given)
-        kind = self.find(name)
-        return self._built(kind, defaults | self._read(kind, name, texts), name)
+        kind, options = self.read(given)
+        return self._built(kind, defaults | options, split_options(given)[0])
+
+    def options(self, text: str) -> list[str]:
+        """Return the names of the options that the class of a text, such as "mapping:n_map=2", has."""
+        return list(option_types(self.find(split_options(text)[0]), self.base))
 
     def check(self, name: str, options: Mapping[str, Any]) -> None:
         """Look whether a class of that name takes these options, given as values and not as text.
@@ -108,6 +119,18 @@ class Extensions(Generic[Base]):
         """
         kind = self.find(name)
         self._built(kind, self._read(kind, name, options), name)
+
+    def read(self, text: str) -> tuple[type[Base], dict[str, Any]]:
+        """Return the class that a text stands for and the options in it, of the types that the class gives them.
+
+        For a kind whose objects take more than options to be made, such as a network to be run.
+
+        Raises:
+            InputError: As `find` does; or an option is not there, or its value is wrong.
+        """
+        name, texts = split_options(text)
+        kind = self.find(name)
+        return kind, self._read(kind, name, texts)
 
     # ---- classes
 
@@ -159,7 +182,7 @@ class Extensions(Generic[Base]):
             return {}
         from pydantic import TypeAdapter, ValidationError
 
-        types = option_types(kind)
+        types = option_types(kind, self.base)
         values: dict[str, Any] = {}
         for option, value in given.items():
             if option not in types:
@@ -212,12 +235,30 @@ def split_options(text: str) -> tuple[str, dict[str, str]]:
     return name.strip(), options
 
 
-def option_types(kind: type) -> dict[str, Any]:
-    """Return the options of a class, name -> type: the fields that its constructor takes, in their order."""
-    if not dataclasses.is_dataclass(kind):
-        return {}
-    hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+def option_types(kind: type, base: type = object) -> dict[str, Any]:
+    """Return the options of a class, name -> type, in their order.
+
+    They are the fields that a dataclass's constructor takes, or the keyword-only parameters of another's; a
+    parameter without a type is text.
+
+    Args:
+        kind: The class.
+        base: Whose constructor's parameters are given to every class of the kind, and are no options.
+    """
+    common = set() if dataclasses.is_dataclass(base) else set(inspect.signature(base).parameters)
+    typed = kind if dataclasses.is_dataclass(kind) else inspect.getattr_static(kind, "__init__")
+    try:
+        hints = typing.get_type_hints(typed)
+    except NameError as error:  # of an import that only type checkers make
+        raise InputError(
+            f"the types of {kind.__name__}'s options cannot be read: {error}; import what they name"
+        ) from error
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind) if field.init]
+    else:
+        parameters = inspect.signature(kind).parameters.values()
+        names = [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    return {name: hints.get(name, str) for name in names if name not in common}
 
 
 def options_of(made: Any) -> dict[str, Any]:
@@ -233,6 +274,19 @@ def options_of(made: Any) -> dict[str, Any]:
 def written(name: str, made: Any) -> str:
     """Return the text that stands for an object of a name: "mapping:n_map=2"."""
     return ":".join([name, *(f"{option}={value}" for option, value in options_of(made).items())])
+
+
+def placed(text: str, folder: Path) -> str:
+    """Return a text whose class lies in a file with that file's absolute path.
+
+    Args:
+        text: Such as "my_site.py:NightShift"; one that names no file stays what it is.
+        folder: Where a relative path begins.
+    """
+    place, colon, rest = text.partition(":")
+    if not _is_file(place):
+        return text
+    return os.path.normpath(folder / Path(place).expanduser()) + colon + rest
 
 
 def _is_file(place: str) -> bool:

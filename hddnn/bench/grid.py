@@ -7,50 +7,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from hddnn import runtimes, zoo
+from hddnn._util.extensions import split_options
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import load_dataset
 from hddnn.errors import InputError
-from hddnn.zoo import Bundle, PartPrecision
+from hddnn.zoo import Bundle
 from hddnn.zoo.card import ONNX_ONLY
 
-#: What devices run unless their topology says otherwise.
-DEFAULT = "openvino"
 #: Share of images that must be answered as the reference does for a way to be a network's default.
 AGREES = 0.995
 CUDA = "torch-cuda"
 
-#: Way to run a network -> its runtime, and what that takes more. A stem stays in float32, as in bundles.
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "openvino": ("openvino", {}),  # in the precision of the network's card
-    "openvino-f32": ("openvino", {"precision": PartPrecision(body="f32")}),
-    "openvino-bf16": ("openvino", {"precision": PartPrecision(body="bf16")}),
-    "onnxruntime": ("onnxruntime", {}),
-    "torch": ("torch", {"device": "cpu"}),
-    "torch-compiled": ("torch-compiled", {"device": "cpu"}),
-    CUDA: ("torch", {"device": "cuda"}),
+#: Way to run a network that is measured unless others are named -> its runtime with options.
+VARIANTS: dict[str, str] = {
+    "openvino": "openvino",  # in the precision of the network's card
+    "openvino-f32": "openvino:precision=f32",
+    "openvino-bf16": "openvino:precision=bf16",
+    "onnxruntime": "onnxruntime",
+    "torch": "torch:device=cpu",
+    "torch-compiled": "torch-compiled:device=cpu",
+    CUDA: "torch:device=cuda",
 }
 #: ONNX's own definition of its operators, in Python: right by another's code than any that is measured, and slow.
 EVALUATOR = "onnx-evaluator"
-#: Whose answers are the right ones to reproduce, by name: its runtime, and what that takes more.
-REFERENCES: dict[str, tuple[str, dict[str, Any]]] = {
-    "torch": VARIANTS["torch"],  # the definition that the packaged networks were trained in
+#: The definition that the packaged networks were trained in.
+DEFINITION = "torch"
+#: Whose answers are the right ones to reproduce, by name: its runtime with options.
+REFERENCES: dict[str, str] = {
+    DEFINITION: VARIANTS[DEFINITION],
     "onnxruntime": VARIANTS["onnxruntime"],
-    EVALUATOR: ("evaluator", {}),
+    EVALUATOR: "evaluator",
 }
-WAYS = {**VARIANTS, **REFERENCES}
+_WAYS = {**VARIANTS, **REFERENCES}
+
+
+def runtime_of(way: str) -> str:
+    """Return a way's runtime with its options: that of a name above, or what is no such name as it is."""
+    return _WAYS.get(way, way)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of a measurement.
+    """The cells of a measurement. Threads and batch sizes are put in order.
 
-    networks: names or bundles' folders; variants: of VARIANTS; threads, batch_sizes: each 1 or more; repeats:
-    rounds through all cells of a network; images: how many are answered to compare answers; least_s: wall seconds
-    that a measurement of one cell lasts at least. Threads and batch sizes are put in order.
-    Raises InputError for an unknown variant or an empty or impossible list, BundleError for an unknown network.
+    Args:
+        networks: Names, or bundles' folders.
+        variants: Names of VARIANTS, or runtimes as a topology file names them.
+        threads: 1 or more each.
+        batch_sizes: Images, 1 or more each.
+        repeats: Rounds through all cells of a network.
+        images: How many are answered to compare answers.
+        least_s: Wall seconds that a measurement of one cell lasts at least.
+
+    Raises:
+        InputError: A variant is not known or not installed, or a list is empty or impossible.
+        BundleError: A network is not known.
     """
 
     networks: tuple[str, ...]
@@ -63,9 +76,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         for variant in self.variants:
-            if variant not in VARIANTS:
-                raise InputError(unknown("runtime", variant, VARIANTS))
-            lacks = runtimes.missing(VARIANTS[variant][0])
+            _check(variant)
+            lacks = runtimes.missing(runtime_of(variant))
             if lacks:
                 raise InputError(lacks)
         for what, values in (
@@ -95,7 +107,7 @@ class Grid:
 
 def default_variants() -> tuple[str, ...]:
     """Return the ways to run a network that are installed here."""
-    there = [name for name, (runtime, _) in VARIANTS.items() if runtimes.missing(runtime) is None]
+    there = [name for name, runtime in VARIANTS.items() if runtimes.missing(runtime) is None]
     if not Path("/dev/nvidiactl").exists():
         there = [name for name in there if name != CUDA]
     return tuple(there)
@@ -112,32 +124,33 @@ def left_out(bundle: Bundle, variant: str, variants: Sequence[str]) -> str | Non
 
     variants: all ways asked for. What would measure the same arithmetic twice is left out.
     """
-    runtime, options = VARIANTS[variant]
-    if runtime.startswith("torch") and bundle.card.architecture == ONNX_ONLY:
-        return "has no torch definition"
-    if DEFAULT in variants and options.get("precision") == _here(bundle.card.precision):
-        return f"is the precision of its card, so the same as {DEFAULT}"
+    kind, options = runtimes.read(runtime_of(variant))
+    why = kind.refuses(bundle.card)
+    if why is not None:
+        return why
+    plain = split_options(runtime_of(variant))[0]
+    if plain in variants and kind.repeats_card(bundle.card, **options):
+        return f"is the precision of its card, so the same as {plain}"
     return None
 
 
 def on_card(bundle: Bundle, variant: str) -> float:
     """Return the share of images on which a way agrees as the network's card says; NaN where it says nothing.
 
-    A card is made with more images than a bench compares. Its `default` was measured as bfloat16.
+    A card is made with more images than a bench compares.
     """
-    runtime, options = VARIANTS[variant]
-    if runtime != "openvino":
-        return float("nan")
-    body = options.get("precision", bundle.card.precision).body
-    return bundle.card.agreement.get("default" if body == "bf16" else body, float("nan"))
+    kind, options = runtimes.read(runtime_of(variant))
+    return kind.agreement(bundle.card, **options)
 
 
-def _here(precision: PartPrecision) -> PartPrecision:
-    """Return a precision with what `default` is on this CPU in its place."""
-    from hddnn.runtimes.openvino import default_precision
-
-    parts = precision.model_dump()
-    return PartPrecision(**{part: default_precision() if p == "default" else p for part, p in parts.items()})
+def _check(variant: str) -> None:
+    """Raise InputError unless a way is one of the above, or a runtime with options that are right."""
+    word = ":" not in variant and not variant.endswith(".py")
+    if word and variant not in VARIANTS and variant not in runtimes.RUNTIMES.names():
+        others = [name for name in runtimes.RUNTIMES.names() if name not in VARIANTS]
+        text = unknown("runtime", variant, [*VARIANTS, *others])
+        raise InputError(f"{text}, or a class of your own as FILE.py:NAME")
+    runtimes.read(runtime_of(variant))
 
 
 def references(bundle: Bundle, variants: Sequence[str]) -> list[str]:
@@ -146,10 +159,10 @@ def references(bundle: Bundle, variants: Sequence[str]) -> list[str]:
     What is measured is no reference of itself, so that onnxruntime comes last then. Raises InputError when there
     is none: OpenVINO's own answers say nothing of OpenVINO's.
     """
-    there = [name for name, (runtime, _) in REFERENCES.items() if runtimes.missing(runtime) is None]
-    if bundle.card.architecture != ONNX_ONLY and "torch" in there:
-        return ["torch"]
-    there = sorted((name for name in there if name != "torch"), key=lambda name: name in variants)
+    there = [name for name, runtime in REFERENCES.items() if runtimes.missing(runtime) is None]
+    if bundle.card.architecture != ONNX_ONLY and DEFINITION in there:
+        return [DEFINITION]
+    there = sorted((name for name in there if name != DEFINITION), key=lambda name: name in variants)
     if not there:
         raise InputError(
             f"nothing here tells what network {bundle.card.name} should answer: pip install 'hddnn[onnx]'"
@@ -159,4 +172,4 @@ def references(bundle: Bundle, variants: Sequence[str]) -> list[str]:
 
 def is_itself(variant: str, reference: str) -> bool:
     """Return whether a way compared with this reference would be compared with itself; torch is what is meant."""
-    return reference != "torch" and VARIANTS[variant] == REFERENCES[reference]
+    return reference != DEFINITION and runtime_of(variant) == REFERENCES[reference]

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from hddnn import runtimes, zoo
-from hddnn.bench.grid import WAYS
+from hddnn.bench.grid import runtime_of
 from hddnn.errors import HddnnError, first_line
 from hddnn.runtimes import Runtime
 
@@ -53,9 +53,8 @@ class Holder:
     """Answers what a bench asks of one loaded network."""
 
     def __init__(self, bundle: str, variant: str, threads: int, images: str) -> None:
-        runtime, options = WAYS[variant]
         start = time.perf_counter()
-        self._network = runtimes.load(runtime, zoo.bundle(bundle), threads=threads, **options)
+        self._network = runtimes.load(runtime_of(variant), zoo.bundle(bundle), threads=threads)
         self._load_s = time.perf_counter() - start
         self._images = np.load(images, mmap_mode="r")
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Group
 from rich.text import Text
 
-from hddnn.bench.grid import AGREES, CUDA, VARIANTS
+from hddnn.bench.grid import AGREES, CUDA, DEFINITION, runtime_of
 from hddnn.results.fitting import Fitted
 from hddnn.results.tables import number
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BASE = "torch"  # what the others are compared with
+BASE = DEFINITION  # what the others are compared with
 #: By way to run: a colour of Okabe and Ito's palette, a marker and a hatch.
 _STYLES = {
     "openvino": ("#009E73", "o", ""),
@@ -30,6 +31,13 @@ _STYLES = {
     "torch-compiled": ("#CC79A7", "P", "++"),
     "torch-cuda": ("#666666", "X", "--"),
 }
+_MARKERS = "*hdp<>8"  # of runtimes of a user's own, in black
+
+
+def _styles(ways: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Return colour, marker and hatch by way, a marker each for those that are a user's own."""
+    marked = zip((way for way in ways if way not in _STYLES), cycle(_MARKERS))
+    return _STYLES | {way: ("#000000", marker, "") for way, marker in marked}
 
 
 def table(cube: xr.Dataset) -> Group:
@@ -90,7 +98,7 @@ def on_cpu(cube: xr.Dataset, name: str, threads: int, batch_size: int) -> dict[s
     """Return the median seconds an image by CPU runtime, of those that were measured."""
     one = cube.sel(network=name, threads=threads, batch_size=batch_size)
     median = one.seconds_per_image.median("repeat")
-    names = [str(v) for v in one.runtime.values if VARIANTS[str(v)][1].get("device") != "cuda"]
+    names = [str(v) for v in one.runtime.values if "device=cuda" not in runtime_of(str(v))]
     return {v: float(median.sel(runtime=v)) for v in names if not np.isnan(median.sel(runtime=v))}
 
 
@@ -160,7 +168,7 @@ def figure(cube: xr.Dataset) -> Figure:
     axes[1, 0].set_ylabel("peak memory of a process (MB)")
     handles: list[Any] = []
     for variant in _measured(cube):
-        colour, marker, _ = _STYLES[variant]
+        colour, marker, _ = _styles(map(str, cube.runtime.values))[variant]
         handles.append(Line2D([], [], color=colour, marker=marker, lw=2, label=variant))
     for threads, line in zip(cube.threads.values, _lines(cube), strict=True):
         label = f"{threads} thread{'s' if threads > 1 else ''}"
@@ -184,7 +192,7 @@ def _lines(cube: xr.Dataset) -> list[Any]:
 def _times(one: xr.Dataset, axes: Axes) -> None:
     sizes = one.batch_size.values
     for variant in _measured(one):
-        colour, marker, _ = _STYLES[variant]
+        colour, marker, _ = _styles(map(str, one.runtime.values))[variant]
         for threads, line in zip(one.threads.values, _lines(one), strict=True):
             ms = one.seconds_per_image.sel(runtime=variant, threads=threads) * 1e3
             middle = ms.median("repeat")
@@ -204,7 +212,7 @@ def _memory(one: xr.Dataset, axes: Axes) -> None:
     width = 0.8 / one.sizes["threads"]
     for t in range(one.sizes["threads"]):
         for place, variant in enumerate(variants):
-            colour, _, hatch = _STYLES[variant]
+            colour, _, hatch = _styles(map(str, one.runtime.values))[variant]
             height = float(one.peak_memory.sel(runtime=variant).isel(threads=t)) / 1e6
             axes.bar(
                 place + (t + 0.5) * width - 0.4, height, width, color=colour, hatch=hatch, ec="black", lw=0.6

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hddnn._util import terminal
+from hddnn._util.paths import claimed
 from hddnn.cli.console import Interrupts, one_line_errors
 from hddnn.cli.ending import end_with
 
@@ -67,15 +68,16 @@ def bench(
     """Measure networks: time an image, images a second, memory, and whether answers stay the same.
 
     By default all networks in all runtimes that are installed: openvino (in the precision of a network's card),
-    openvino-f32, openvino-bf16, onnxruntime, torch, torch-compiled, and torch-cuda. Each is held by a process of
-    its own; they take turns. Nothing else should be running.
+    openvino-f32, openvino-bf16, onnxruntime, torch, torch-compiled, and torch-cuda. Others are named as a topology
+    file does, such as openvino:precision=default, or FILE.py:CLASS for one of your own. Each is held by a process
+    of its own; they take turns. Nothing else should be running.
 
     \b
     Examples:
       hddnn zoo bench
       hddnn zoo bench mobilenet --runtimes openvino,torch --threads 1 --batch 50
     """
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, claimed(out):
         from hddnn import zoo
         from hddnn.bench import Grid, report, run
         from hddnn.bench.grid import default_threads, default_variants

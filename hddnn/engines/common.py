@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from hddnn import zoo
+from hddnn import runtimes, zoo
 from hddnn.data.datasets import Job
-from hddnn.errors import TopologyError
+from hddnn.errors import InputError, TopologyError
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
@@ -18,7 +18,6 @@ from hddnn.policies import Work
 from hddnn.results.records import Grader, Progress, Recorder
 from hddnn.system.topology import Topology
 from hddnn.zoo import Card
-from hddnn.zoo.card import ONNX_ONLY
 
 #: Longest time that the batches of one task may take together. Above it, one batch a task: nothing is gained,
 #: since a task costs the engine about 1 ms, and the upper device would wait for the whole group.
@@ -37,18 +36,21 @@ SLACK_S = 2 * GROUP_S
 def network_cards(topology: Topology) -> dict[str, Card]:
     """Return the card of each network of a topology.
 
-    Raises BundleError for one that is not there, TopologyError for one that its device's runtime cannot run.
+    Raises BundleError for one that is not there, TopologyError for one that its device's runtime cannot run, and
+    for a runtime that is not there.
     """
     cards = {network: zoo.bundle(network).card for network in topology.networks}
-    encoded = [d.network for d in topology.devices if not d.trusted]
-    for device in topology.devices:
-        run_here = [device.network, *(encoded if device.tier == "end" else ())]
-        for network in run_here if device.runtime == "torch" else ():
-            if cards[network].architecture == ONNX_ONLY:
-                raise TopologyError(
-                    f"topology {topology.name}: device {device.name} has runtime torch, which has no definition "
-                    f"of network {network}; take runtime openvino"
-                )
+    encoded = dict.fromkeys(d.network for d in topology.devices if not d.trusted)
+    asked: dict[tuple[str, str], str] = {}  # (runtime, network) -> the first device that asks for it
+    for device in topology.devices if any(device.runtime for device in topology.devices) else ():
+        for network in (device.network, *(encoded if device.tier == "end" else ())):
+            if device.runtime is not None:
+                asked.setdefault((device.runtime, network), device.name)
+    for (runtime, network), name in asked.items():
+        try:
+            runtimes.check(runtime, cards[network])
+        except InputError as error:
+            raise TopologyError(f"topology {topology.name}: device {name}: {error}") from error
     return cards
 
 

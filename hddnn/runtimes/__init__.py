@@ -1,58 +1,116 @@
-"""Ways to run a bundle, behind one interface; each is imported only when it is asked for."""
+"""Ways to run a bundle, behind one class; each library is imported only when a network is loaded with it."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import inspect
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, get_args
 
+from hddnn._util.extensions import Extensions, split_options
 from hddnn.errors import BundleError, InputError
 from hddnn.runtimes.base import PARTS, Part, Runtime
 from hddnn.zoo import Bundle, Card
 from hddnn.zoo.card import Own
 
-__all__ = ["EXTRAS", "PARTS", "RUNTIMES", "Part", "Runtime", "chosen", "load", "missing"]
+__all__ = [
+    "DEFAULT", "PARTS", "RUNTIMES", "Part", "Runtime", "check", "chosen", "load", "missing", "preload", "read",
+]  # fmt: skip
 
-# name -> module and class
-RUNTIMES = {
-    "openvino": ("hddnn.runtimes.openvino", "OpenVINO"),
-    "onnxruntime": ("hddnn.runtimes.onnxruntime", "OnnxRuntime"),
-    "torch": ("hddnn.runtimes.torch", "Torch"),
-    "torch-compiled": ("hddnn.runtimes.torch_compiled", "TorchCompiled"),
-    "replay": ("hddnn.runtimes.replay", "Replay"),
-    "nothing": ("hddnn.runtimes.nothing", "Nothing"),
-    "evaluator": ("hddnn.runtimes.evaluator", "Evaluator"),
-}
+#: hddnn's own runtimes, those of installed packages (entry points `hddnn.runtimes`), and those in files.
+RUNTIMES: Extensions[Runtime] = Extensions(
+    "runtime",
+    "hddnn.runtimes",
+    Runtime,  # type: ignore[type-abstract]
+    {
+        "openvino": "hddnn.runtimes.openvino:OpenVINO",
+        "onnxruntime": "hddnn.runtimes.onnxruntime:OnnxRuntime",
+        "torch": "hddnn.runtimes.torch:Torch",
+        "torch-compiled": "hddnn.runtimes.torch_compiled:TorchCompiled",
+        "replay": "hddnn.runtimes.replay:Replay",
+        "nothing": "hddnn.runtimes.nothing:Nothing",
+        "evaluator": "hddnn.runtimes.evaluator:Evaluator",
+    },
+)
+#: What a network runs in where neither its card nor its device says anything.
+DEFAULT: str = Card.model_fields["runtime"].default
 
 
-# name -> the extra that installs what it needs, and those libraries; the others need what the base install has
-EXTRAS = {
-    "onnxruntime": ("bench", ("onnxruntime",)),
-    "evaluator": ("onnx", ("onnx",)),
-    "torch": ("torch", ("torch", "torchvision", "onnx")),
-    "torch-compiled": ("torch", ("torch", "torchvision", "onnx")),
-}
+def read(runtime: str) -> tuple[type[Runtime], dict[str, Any]]:
+    """Return the class that a text stands for, and its options, without loading its library.
+
+    Args:
+        runtime: A name, FILE.py:CLASS or MODULE:CLASS, with options: "torch:device=cuda".
+
+    Raises:
+        InputError: There is no such runtime, it cannot be loaded, or an option is missing, unknown or wrong.
+    """
+    name = split_options(runtime)[0]
+    try:
+        kind, options = RUNTIMES.read(runtime)
+    except InputError as error:
+        if name.partition(":")[0].endswith(".py") and not Path(name.partition(":")[0]).is_file():
+            raise InputError(
+                f"{error}; each machine needs the file beside its topology file, or an installed package with "
+                "the runtime as an entry point"
+            ) from error
+        raise
+    try:
+        inspect.signature(kind).bind(None, threads=1, parts=("whole",), **options)
+    except TypeError as error:
+        raise InputError(f"runtime {name} cannot be made: {error}") from error
+    return kind, options
 
 
 def missing(runtime: str) -> str | None:
-    """Say in a line what a runtime lacks and how to install it, without loading anything; None for nothing."""
-    extra, libraries = EXTRAS.get(runtime, ("", ()))
-    for library in libraries:
-        if importlib.util.find_spec(library) is None:
-            return f"runtime {runtime} needs {library}: pip install 'hddnn[{extra}]'"
-    return None
+    """Say in a line what a runtime lacks and how to install it, without loading a library; None for nothing.
+
+    Args:
+        runtime: As `read` takes it; its options are not looked at.
+
+    Raises:
+        InputError: There is no such runtime, or it cannot be loaded.
+    """
+    name = split_options(runtime)[0]
+    lacks = RUNTIMES.find(name).missing()
+    return None if lacks is None else f"runtime {name} {lacks}"
+
+
+def check(runtime: str, card: Card) -> None:
+    """Check that a device can be given a runtime for a network; whether it is installed there shows there.
+
+    Args:
+        runtime: As `read` takes it.
+        card: The network's card.
+
+    Raises:
+        InputError: As `read` does, or it computes no network.
+        BundleError: It has no way to run this network.
+    """
+    kind, _ = read(runtime)
+    name = split_options(runtime)[0]
+    if not kind.computes:
+        raise InputError(f"runtime {name} does not compute the network, which a device has to; take another")
+    why = kind.refuses(card)
+    if why is not None:
+        raise BundleError(f"runtime {name} {why}")
 
 
 def chosen(wanted: str | None, card: Card) -> str:
     """Return the runtime that a device is to run a network in: the one it asks for, or the card's.
 
-    Raises BundleError for another one than that in which alone an own network was seen to answer right.
+    Args:
+        wanted: What the device asks for, as `read` takes it; None for nothing.
+        card: The network's card.
+
+    Raises:
+        BundleError: It is another one than that in which alone an own network was seen to answer right.
     """
-    if wanted in get_args(Own) and wanted != card.runtime != "openvino":
+    name = None if wanted is None else split_options(wanted)[0]
+    if name in get_args(Own) and name != card.runtime != DEFAULT:
         raise BundleError(
             f"network {card.name} was added for runtime {card.runtime}, and compared with its file there alone, "
-            f"not in {wanted}; leave the device's runtime out"
+            f"not in {name}; leave the device's runtime out"
         )
     return wanted or card.runtime
 
@@ -60,19 +118,41 @@ def chosen(wanted: str | None, card: Card) -> str:
 def load(
     runtime: str, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",), **options: Any
 ) -> Runtime:
-    """Load the parts of a bundle into a runtime that uses `threads` threads; options: what its class takes more.
+    """Load the parts of a bundle into a runtime.
 
-    Raises InputError when no such runtime is there or its library is not installed, BundleError when the
-    bundle's files do not have the shapes of its card.
+    Args:
+        runtime: As `read` takes it.
+        bundle: The network.
+        threads: How many threads it computes with.
+        parts: What is to be loaded: any of "whole", "stem", "body".
+        options: Options of the runtime, beside those in its text.
+
+    Raises:
+        InputError: There is no such runtime, an option is not right, or its library is not installed.
+        BundleError: The bundle's files do not have the shapes of its card, or it cannot run this network.
+
+    Example:
+        ::
+
+            network = runtimes.load("openvino:precision=f32", zoo.bundle("mobilenet"), threads=2)
+            logits = network.run(images)
     """
-    if runtime not in RUNTIMES:
-        raise InputError(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+    kind, given = read(runtime)
     if threads < 1:
         raise InputError(f"a runtime needs 1 thread or more, not {threads}")
-    lacks = missing(runtime)
-    if lacks:
+    name = split_options(runtime)[0]
+    lacks = missing(name)
+    if lacks is not None:
         raise InputError(lacks)
-    module, name = RUNTIMES[runtime]
-    kind = getattr(importlib.import_module(module), name)
-    loaded: Runtime = kind(bundle, threads=threads, parts=parts, **options)
-    return loaded
+    why = kind.refuses(bundle.card)
+    if why is not None:
+        raise BundleError(f"runtime {name} {why}")
+    try:
+        return kind(bundle, threads=threads, parts=parts, **given, **options)
+    except ImportError as error:  # of a class that does not tell which libraries it imports
+        raise InputError(f"runtime {name} cannot be loaded: {error}") from error
+
+
+def preload() -> None:
+    """Import what networks run in unless a device asks for another, for processes that are forked off this one."""
+    RUNTIMES.find(DEFAULT).preload()

@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import onnx
-from onnx.reference import ReferenceEvaluator
 
 from hddnn.errors import BundleError, first_line
-from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
+from hddnn.runtimes.base import Part, Runtime
 from hddnn.zoo import Bundle
 
 
-class Evaluator:
-    """A bundle's two ONNX files as ONNX's definition in Python has them; `threads` change nothing.
+class Evaluator(Runtime):
+    """A bundle's two ONNX files as ONNX's definition in Python has them.
 
-    Raises BundleError when a file is no ONNX, or holds an operator that it does not know.
+    Args:
+        bundle: The network.
+        threads: Changes nothing.
+        parts: What is to be loaded.
+
+    Raises:
+        BundleError: A file is no ONNX, or holds an operator that it does not know.
     """
 
+    libraries = ("onnx",)
+    extra = "onnx"
+
     def __init__(self, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",)) -> None:
-        self.bundle = bundle
-        self.parts = checked_parts(parts)
-        self._sessions: dict[str, ReferenceEvaluator] = {}
-        for part, path in (("stem", bundle.stem_path), ("body", bundle.body_path)):
-            if {"whole", part} & set(self.parts):
+        super().__init__(bundle, threads=threads, parts=parts)
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        self._sessions: dict[Part, Any] = {}
+        files: dict[Literal["stem", "body"], Path] = {"stem": bundle.stem_path, "body": bundle.body_path}
+        for part, path in files.items():
+            if self.loads(part):
                 try:
                     self._sessions[part] = ReferenceEvaluator(onnx.load(path))
                 except Exception as error:  # written in Python, it raises anything
                     raise BundleError(f"{path} cannot be evaluated ({first_line(error)})") from error
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Turn images into logits."""
-        return self.body(self.stem(images))
-
-    def stem(self, images: np.ndarray) -> np.ndarray:
+    def features_of(self, images: np.ndarray) -> np.ndarray:
         """Turn images into features."""
-        return self._call("stem", checked_batch(images, np.uint8, self.bundle.card.input_shape, "images"))
+        return self._call("stem", images)
 
-    def body(self, features: np.ndarray) -> np.ndarray:
+    def logits_of(self, features: np.ndarray) -> np.ndarray:
         """Turn features into logits."""
-        shape = self.bundle.card.stem_shape
-        return self._call("body", checked_batch(features, np.float32, shape, "features"))
+        return self._call("body", features)
 
-    def warm_up(self, batch_size: int, runs: int = 5) -> float:
-        """Run a few batches through each loaded part; returns the first part's median seconds per image."""
-        return warm_up(self, self.parts, batch_size, runs)
-
-    def _call(self, part: str, batch: np.ndarray) -> np.ndarray:
-        if part not in self._sessions:
-            raise not_loaded(self.bundle.card, part)
+    def _call(self, part: Part, batch: np.ndarray) -> np.ndarray:
         session = self._sessions[part]
         try:
             (made,) = session.run(None, {session.input_names[0]: batch})

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 
-from hddnn.runtimes.base import checked_parts
-from hddnn.zoo import Bundle
+from hddnn.runtimes.base import Runtime
 
 
-class Nothing:
-    """A runtime without a network; its answers mean nothing."""
+class Nothing(Runtime):
+    """A runtime without a network; its answers mean nothing.
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",)) -> None:
-        self.bundle = bundle
-        self.parts = checked_parts(parts)
+    Args:
+        bundle: The network, of which only the card counts.
+        threads: Changes nothing.
+        parts: What is asked of it.
+    """
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Return zeros, float32 (B, classes)."""
-        return np.zeros((len(images), len(self.bundle.card.labels)), np.float32)
+    computes = False
 
-    def stem(self, images: np.ndarray) -> np.ndarray:
-        """Return zeros, uint8 (B, 1): nothing to send."""
+    @property
+    def feature_format(self) -> tuple[type[np.generic], tuple[int, ...]]:
+        """Return what there is to send of an image: a byte."""
+        return np.uint8, (1,)
+
+    def features_of(self, images: np.ndarray) -> np.ndarray:
+        """Return zeros, uint8 (B, 1)."""
         return np.zeros((len(images), 1), np.uint8)
 
-    def body(self, features: np.ndarray) -> np.ndarray:
+    def logits_of(self, features: np.ndarray) -> np.ndarray:
         """Return zeros, float32 (B, classes)."""
-        return self.run(features)
+        return np.zeros((len(features), len(self.bundle.card.labels)), np.float32)
 
     def warm_up(self, batch_size: int, runs: int = 5) -> float:
         """Return 0 s."""

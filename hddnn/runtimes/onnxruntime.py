@@ -6,66 +6,77 @@ import os
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from hddnn.errors import BundleError, first_line
-from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
+from hddnn.runtimes.base import Part, Runtime
 from hddnn.zoo import Bundle
-
-# It reports its use to its makers over the network, and writes an identity into the user's home, unless this is
-# set before it is loaded.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
 
 _TYPES = {np.uint8: "tensor(uint8)", np.float32: "tensor(float)"}
 Port = tuple[str, tuple[int, ...]]  # type, and shape without the batch
 
 
-class OnnxRuntime:
-    """A bundle's two ONNX files in ONNX Runtime, in float32.
+def library() -> ModuleType:
+    """Return the library, without what it reports of its use to its makers.
 
-    Raises BundleError when a file is not ONNX or does not have the shapes that the card states.
+    It does so over the network, and writes an identity into the user's home, unless told before it is loaded.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+class OnnxRuntime(Runtime):
+    """A bundle's two ONNX files in ONNX Runtime, on the CPU and in float32.
+
+    Args:
+        bundle: The network.
+        threads: How many threads each of its operators may compute with.
+        parts: What is to be loaded.
+
+    Raises:
+        BundleError: A file is not ONNX or does not have the shapes that the card states.
     """
 
+    libraries = ("onnxruntime",)
+    extra = "bench"
+
     def __init__(self, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",)) -> None:
-        self.bundle = bundle
-        self.parts = checked_parts(parts)
+        super().__init__(bundle, threads=threads, parts=parts)
+        self._ort = library()
         card = bundle.card
         images = (_TYPES[np.uint8], card.input_shape)
         features, logits = (_TYPES[np.float32], card.stem_shape), (_TYPES[np.float32], (len(card.labels),))
-        self._sessions: dict[str, ort.InferenceSession] = {}
-        if {"whole", "stem"} & set(self.parts):
+        self._sessions: dict[Part, Any] = {}
+        if self.loads("stem"):
             self._sessions["stem"] = _session(bundle.stem_path, threads, images, features)
-        if {"whole", "body"} & set(self.parts):
+        if self.loads("body"):
             self._sessions["body"] = _session(bundle.body_path, threads, features, logits)
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Turn images into logits."""
-        return self._call(("stem", "body"), self._images(images))
+    @classmethod
+    def preload(cls) -> None:
+        """Import the library, silent."""
+        library()
 
-    def stem(self, images: np.ndarray) -> np.ndarray:
+    def features_of(self, images: np.ndarray) -> np.ndarray:
         """Turn images into features."""
-        return self._call(("stem",), self._images(images))
+        return self._call(("stem",), images)
 
-    def body(self, features: np.ndarray) -> np.ndarray:
+    def logits_of(self, features: np.ndarray) -> np.ndarray:
         """Turn features into logits."""
-        card = self.bundle.card
-        return self._call(("body",), checked_batch(features, np.float32, card.stem_shape, "features"))
+        return self._call(("body",), features)
 
-    def warm_up(self, batch_size: int, runs: int = 5) -> float:
-        """Run a few batches through each loaded part; returns the first part's median seconds per image."""
-        return warm_up(self, self.parts, batch_size, runs)
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Turn images into logits; features go from one session to the next without a copy."""
+        return self._call(("stem", "body"), images)
 
-    def _images(self, images: np.ndarray) -> np.ndarray:
-        return checked_batch(images, np.uint8, self.bundle.card.input_shape, "images")
-
-    def _call(self, parts: tuple[str, ...], batch: np.ndarray) -> np.ndarray:
-        # As its own values, the features go from one session to the next without a copy.
-        value = ort.OrtValue.ortvalue_from_numpy(batch)
+    def _call(self, parts: tuple[Part, ...], batch: np.ndarray) -> np.ndarray:
+        value = self._ort.OrtValue.ortvalue_from_numpy(batch)
         for part in parts:
-            if part not in self._sessions:
-                raise not_loaded(self.bundle.card, part)
             session = self._sessions[part]
             given, answer = session.get_inputs()[0].name, session.get_outputs()[0].name
             try:
@@ -80,8 +91,16 @@ def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarr
     """Return a function from the one input of any ONNX network to its outputs, each operator as it stands.
 
     Nothing is fused or optimized: in whole numbers it is not the same any more where a CPU's instructions for them
-    run over. model: a whole ONNX file. Raises RuntimeError with ONNX Runtime's own reason, as the function does.
+    run over.
+
+    Args:
+        model: A whole ONNX file.
+        threads: How many threads each operator may compute with.
+
+    Raises:
+        RuntimeError: With ONNX Runtime's own reason, as the function does.
     """
+    ort = library()
     options = _options(threads)
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -99,10 +118,11 @@ def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarr
     return answer
 
 
-def _session(path: Path, threads: int, given: Port, answer: Port) -> ort.InferenceSession:
+def _session(path: Path, threads: int, given: Port, answer: Port) -> Any:
     """Load one ONNX file for `threads` threads, and check its input and output."""
     # Weights are cast from float16, and biases are made by expressions that only a second pass sees to be
     # constant. Until they are, ONNX Runtime fuses next to nothing, and takes three times as long.
+    ort = library()
     with tempfile.TemporaryDirectory(prefix="hddnn-") as folder:
         simple = Path(folder) / path.name
         first = _options(threads)
@@ -126,8 +146,8 @@ def _session(path: Path, threads: int, given: Port, answer: Port) -> ort.Inferen
     return session
 
 
-def _options(threads: int) -> ort.SessionOptions:
-    options = ort.SessionOptions()
+def _options(threads: int) -> Any:
+    options = library().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised; what is merely odd is no user's business

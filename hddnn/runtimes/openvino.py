@@ -6,43 +6,51 @@ import sys
 from collections.abc import Callable, Collection
 from functools import cache
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from hddnn.errors import BundleError
-from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
-from hddnn.zoo import Bundle, PartPrecision
+from hddnn.runtimes.base import Runtime
+from hddnn.zoo import Bundle, Card, PartPrecision
 from hddnn.zoo.card import Precision
-
-# Importing openvino reports the import to its makers over the network and writes an identity into the user's
-# home. While its reporting library cannot be found it does neither; who has loaded that library wants it.
-_SILENT = "openvino_telemetry" not in sys.modules
-try:
-    if _SILENT:
-        sys.modules["openvino_telemetry"] = cast(ModuleType, None)
-    import openvino as ov
-finally:
-    if _SILENT:
-        del sys.modules["openvino_telemetry"]
 
 
 @cache
-def _core() -> ov.Core:
+def library() -> ModuleType:
+    """Return the library, without what it reports.
+
+    Importing openvino reports the import to its makers over the network and writes an identity into the user's
+    home. While its reporting library cannot be found it does neither; who has loaded that library wants it.
+    """
+    silent = "openvino_telemetry" not in sys.modules
+    try:
+        if silent:
+            sys.modules["openvino_telemetry"] = cast(ModuleType, None)
+        import openvino
+    finally:
+        if silent:
+            del sys.modules["openvino_telemetry"]
+    return openvino
+
+
+@cache
+def core() -> Any:
     """Return this process's only core, which lives as long as it does.
 
     Each core gives signals a stack of its own and, when it goes, puts back the one that it found. Where two go
     in the order in which they came, that is the first one's, which is gone: the next Ctrl-C ends in a crash.
     """
-    return ov.Core()
+    return library().Core()
 
 
-_TYPES: dict[Precision, ov.Type] = {"f32": ov.Type.f32, "bf16": ov.Type.bf16}
+# Precision -> the name of its type in OpenVINO.
+_TYPES: dict[Precision, str] = {"f32": "f32", "bf16": "bf16"}
 
 
 def default_precision() -> Precision:
     """Return what the card's precision `default` is on this CPU: "bf16" where it has instructions for it."""
-    chosen = _core().get_property("CPU", "INFERENCE_PRECISION_HINT")
+    chosen = core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
     return next((name for name, kind in _TYPES.items() if kind == chosen), "default")  # f16, on some
 
 
@@ -50,22 +58,36 @@ def can_compute(precision: Precision) -> bool:
     """Return whether this CPU computes in a precision when asked to, be it by emulation."""
     if precision == "default":
         return True
+    ov = library()
     tiny = ov.opset13.parameter([1, 1], ov.Type.f32)
     model = ov.Model([ov.opset13.relu(tiny)], [tiny], "tiny")
-    return _means(_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}), precision)
+    return _means(core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": precision}), precision)
 
 
-def _means(compiled: ov.CompiledModel, precision: Precision) -> bool:
+def _means(compiled: Any, precision: Precision) -> bool:
     """Return whether a model was compiled in this precision: what a CPU lacks is silently float32."""
-    return precision == "default" or compiled.get_property("INFERENCE_PRECISION_HINT") == _TYPES[precision]
+    if precision == "default":
+        return True
+    found: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return found == _TYPES[precision]
 
 
-class OpenVINO:
-    """A bundle compiled for this CPU; precision: None for what the card asks for.
+class OpenVINO(Runtime):
+    """A bundle compiled for this CPU.
 
-    Raises BundleError when a file is not ONNX or does not have the shapes that the card states, or when this CPU
-    does not compute in the precision.
+    Args:
+        bundle: The network.
+        threads: How many threads it computes with.
+        parts: What is to be loaded.
+        precision: Of each part, or the body's, with a stem in float32: "f32", "bf16", or "default" for what this
+            CPU is quickest in; None for what the card asks for.
+
+    Raises:
+        BundleError: A file is not ONNX or does not have the shapes that the card states, or this CPU does not
+            compute in the precision.
     """
+
+    libraries = ("openvino",)
 
     def __init__(
         self,
@@ -73,21 +95,19 @@ class OpenVINO:
         *,
         threads: int = 1,
         parts: Collection[str] = ("whole",),
-        precision: PartPrecision | None = None,
+        precision: Precision | PartPrecision | None = None,
     ) -> None:
-        self.bundle = bundle
-        self.parts = checked_parts(parts)
-        self._threads = threads
-        card, precision = bundle.card, precision or bundle.card.precision
+        super().__init__(bundle, threads=threads, parts=parts)
+        card, precision = bundle.card, _of_parts(bundle.card, precision)
         images, features, logits = card.input_shape, card.stem_shape, (len(card.labels),)
         self._whole = self._stem = self._body = None
         # One graph saves the features' way through memory, but has one precision, so that with two the whole
         # network is one part after the other. That also makes run and body(stem) agree to the last bit.
         joined = self.parts == ("whole",) and precision.stem == precision.body
         stem = body = None
-        if {"whole", "stem"} & set(self.parts):
+        if self.loads("stem"):
             stem = self._read("stem", ("u8", images), ("f32", features))
-        if {"whole", "body"} & set(self.parts):
+        if self.loads("body"):
             body = self._read("body", ("f32", features), ("f32", logits))
         if joined and stem is not None and body is not None:
             self._whole = self._compile(_join(stem, body), precision.body)
@@ -95,37 +115,44 @@ class OpenVINO:
         self._stem = stem and self._compile(stem, precision.stem)
         self._body = body and self._compile(body, precision.body)
 
-    def run(self, images: np.ndarray) -> np.ndarray:
+    @classmethod
+    def preload(cls) -> None:
+        """Import the library, silent."""
+        library()
+
+    @classmethod
+    def agreement(cls, card: Card, **options: Any) -> float:
+        """Return what the card says of the body's precision; its `default` was measured as bfloat16."""
+        body = _of_parts(card, options.get("precision")).body
+        return card.agreement.get("default" if body == "bf16" else body, float("nan"))
+
+    @classmethod
+    def repeats_card(cls, card: Card, **options: Any) -> bool:
+        """Return whether the card asks for this precision, or for the default of a CPU whose default it is."""
+        given = options.get("precision")
+        return given is not None and _of_parts(card, given) == _here(card.precision)
+
+    def answer(self, images: np.ndarray) -> np.ndarray:
         """Turn images into logits."""
         if self._whole is None:
-            return self.body(self.stem(images))
-        return _infer(self._whole, checked_batch(images, np.uint8, self.bundle.card.input_shape, "images"))
+            return super().answer(images)
+        return _infer(self._whole, images)
 
-    def stem(self, images: np.ndarray) -> np.ndarray:
+    def features_of(self, images: np.ndarray) -> np.ndarray:
         """Turn images into features."""
-        if self._stem is None:
-            raise not_loaded(self.bundle.card, "stem")
-        return _infer(self._stem, checked_batch(images, np.uint8, self.bundle.card.input_shape, "images"))
+        return _infer(self._stem, images)
 
-    def body(self, features: np.ndarray) -> np.ndarray:
+    def logits_of(self, features: np.ndarray) -> np.ndarray:
         """Turn features into logits."""
-        if self._body is None:
-            raise not_loaded(self.bundle.card, "body")
-        return _infer(
-            self._body, checked_batch(features, np.float32, self.bundle.card.stem_shape, "features")
-        )
-
-    def warm_up(self, batch_size: int, runs: int = 5) -> float:
-        """Run a few batches through each loaded part; returns the first part's median seconds per image."""
-        return warm_up(self, self.parts, batch_size, runs)
+        return _infer(self._body, features)
 
     def _read(
         self, part: str, given: tuple[str, tuple[int, ...]], answer: tuple[str, tuple[int, ...]]
-    ) -> ov.Model:
+    ) -> Any:
         """Read one ONNX file and check its input and output, each (type, shape without the batch)."""
         path = self.bundle.path / f"{part}.onnx"
         try:
-            model = _core().read_model(path)
+            model = core().read_model(path)
         except RuntimeError as error:
             raise BundleError(f"{path} cannot be read as ONNX; get or export the bundle again") from error
         for side, ports, wanted in (("input", model.inputs, given), ("output", model.outputs, answer)):
@@ -134,9 +161,9 @@ class OpenVINO:
                 raise BundleError(f"{path}: {side} is {_show(found)}, but the card says {_show([wanted])}")
         return model
 
-    def _compile(self, model: ov.Model, precision: Precision) -> ov.InferRequest:
+    def _compile(self, model: Any, precision: Precision) -> Any:
         settings: dict[str, object] = {
-            "INFERENCE_NUM_THREADS": self._threads,
+            "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
             # Many devices share this machine's cores: all pinned to the first would leave the rest idle.
             "ENABLE_CPU_PINNING": False,
@@ -144,7 +171,7 @@ class OpenVINO:
         if precision != "default":
             settings["INFERENCE_PRECISION_HINT"] = precision
         try:
-            compiled = _core().compile_model(model, "CPU", settings)
+            compiled = core().compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise BundleError(
                 f"OpenVINO cannot compile {self.bundle.path}: {str(error).splitlines()[-1]}"
@@ -157,27 +184,44 @@ class OpenVINO:
 def as_given(model: bytes, threads: int) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Return a function from the one input of any ONNX network to its outputs, in float32 where it is free to.
 
-    model: a whole ONNX file. Raises RuntimeError with OpenVINO's own reason.
+    Args:
+        model: A whole ONNX file.
+        threads: How many threads it computes with.
+
+    Raises:
+        RuntimeError: With OpenVINO's own reason.
     """
-    core = _core()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+    request = core().compile_model(core().read_model(model), "CPU", settings).create_infer_request()
     return lambda batch: list(request.infer({0: batch}, share_inputs=True).to_tuple())
 
 
-def _join(stem: ov.Model, body: ov.Model) -> ov.Model:
+def _of_parts(card: Card, precision: Precision | PartPrecision | None) -> PartPrecision:
+    if precision is None:
+        return card.precision
+    return precision if isinstance(precision, PartPrecision) else PartPrecision(body=precision)
+
+
+def _here(precision: PartPrecision) -> PartPrecision:
+    """Return a precision with what `default` is on this CPU in its place."""
+    parts = precision.model_dump()
+    return PartPrecision(**{part: default_precision() if p == "default" else p for part, p in parts.items()})
+
+
+def _join(stem: Any, body: Any) -> Any:
     """Return one model that feeds the stem's features to the body; uses up both."""
     features = stem.results[0].input_value(0)
     for use in list(body.parameters[0].output(0).get_target_inputs()):
         use.replace_source_output(features)
-    return ov.Model(body.results, stem.parameters, "whole")
+    return library().Model(body.results, stem.parameters, "whole")
 
 
-def _infer(request: ov.InferRequest, batch: np.ndarray) -> np.ndarray:
-    return request.infer({0: batch}, share_inputs=True, share_outputs=False)[0]
+def _infer(request: Any, batch: np.ndarray) -> np.ndarray:
+    made: np.ndarray = request.infer({0: batch}, share_inputs=True, share_outputs=False)[0]
+    return made
 
 
-def _shape(shape: ov.PartialShape) -> tuple[int, ...]:
+def _shape(shape: Any) -> tuple[int, ...]:
     """Return a shape without its batch; -1 where a size is not fixed, or the batch is."""
     if shape.rank.is_dynamic:
         return (-1,)

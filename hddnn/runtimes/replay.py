@@ -13,7 +13,7 @@ import numpy as np
 
 from hddnn._util.paths import beside, cache_dir
 from hddnn.errors import BundleError
-from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, seconds_per_image
+from hddnn.runtimes.base import Runtime, checked_batch, seconds_per_image
 from hddnn.zoo import Bundle
 from hddnn.zoo.noise import NoiseSource
 
@@ -42,9 +42,16 @@ def prepare(
     """Let the true network answer every image that the store lacks, and return the store's file.
 
     What features with the network's noise are answered is stored beside what images are, for one draw of it.
-    images: uint8 (N, 32, 32, 3); progress(done, total) is called after each batch of missing images.
-    threads: None for all cores. Processes that prepare the same bundle at once wait for each other. A store that
-    is damaged is made anew. Raises OSError where something is missing, and the store cannot be written.
+    Processes that prepare the same bundle at once wait for each other. A store that is damaged is made anew.
+
+    Args:
+        bundle: The network.
+        images: uint8 (N, height, width, 3).
+        progress: Called with (done, total) after each batch of missing images.
+        threads: How many the network computes with; None for all cores.
+
+    Raises:
+        OSError: Something is missing, and the store cannot be written.
     """
     images = checked_batch(images, np.uint8, bundle.card.input_shape, "images")
     path = store_path(bundle)
@@ -85,16 +92,22 @@ def prepare(
     return path
 
 
-class Replay:
-    """Looks answers up by the image's content; `features` are the images' hashes, uint8 (B, 16).
+class Replay(Runtime):
+    """Looks answers up by the image's content; features are the images' hashes, uint8 (B, 16).
 
-    Raises BundleError when nothing was prepared for the bundle, or an image is not in the store.
+    Args:
+        bundle: The network.
+        threads: Changes nothing: a look-up takes one.
+        parts: What is to be loaded; the stem alone hashes images, and needs no store.
+
+    Raises:
+        BundleError: Nothing was prepared for the bundle; or, when it is called, an image is not in the store.
     """
 
+    computes = False
+
     def __init__(self, bundle: Bundle, *, threads: int = 1, parts: Collection[str] = ("whole",)) -> None:
-        self.bundle = bundle
-        self.parts = checked_parts(parts)
-        self.threads = threads  # a look-up takes one, whatever the device has
+        super().__init__(bundle, threads=threads, parts=parts)
         # A device that only encodes hashes images, and looks nothing up.
         path = store_path(bundle)
         if self.parts == ("stem",):
@@ -105,24 +118,24 @@ class Replay:
             raise BundleError(f"no stored answers of {bundle.card.name} ({path}); prepare them first")
         self._sorted = _keys(self._stored["digest"])
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Turn images into logits."""
-        return self._answers(self.stem(images), "logits")
+    @property
+    def feature_format(self) -> tuple[type[np.generic], tuple[int, ...]]:
+        """Return what a hash is."""
+        return np.uint8, (DIGEST_BYTES,)
 
-    def stem(self, images: np.ndarray) -> np.ndarray:
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Turn images into logits, which no noise has changed."""
+        return self._answers(digests(images), "logits")
+
+    def features_of(self, images: np.ndarray) -> np.ndarray:
         """Turn images into their hashes."""
-        if not {"whole", "stem"} & set(self.parts):
-            raise not_loaded(self.bundle.card, "stem")
-        return digests(checked_batch(images, np.uint8, self.bundle.card.input_shape, "images"))
+        return digests(images).copy()  # over bytes, which nobody may write to
 
-    def body(self, features: np.ndarray) -> np.ndarray:
+    def logits_of(self, features: np.ndarray) -> np.ndarray:
         """Turn hashes into logits: those of features, with the network's noise if it has any."""
         return self._answers(features, "logits" if self.bundle.card.noise is None else "noisy")
 
     def _answers(self, features: np.ndarray, column: str) -> np.ndarray:
-        if not {"whole", "body"} & set(self.parts):
-            raise not_loaded(self.bundle.card, "body")
-        features = checked_batch(features, np.uint8, (DIGEST_BYTES,), "hashes")
         rows = np.searchsorted(self._sorted, _keys(features))
         rows = np.minimum(rows, len(self._sorted) - 1)
         known = len(self._sorted) and (self._stored["digest"][rows] == features).all(axis=1)

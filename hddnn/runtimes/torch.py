@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
-import torch
 
-from hddnn.errors import BundleError
-from hddnn.runtimes.base import checked_batch, checked_parts, not_loaded, warm_up
-from hddnn.zoo import Bundle
+from hddnn.errors import BundleError, InputError, first_line
+from hddnn.runtimes.base import Part, Runtime
+from hddnn.zoo import Bundle, Card
 from hddnn.zoo.card import ONNX_ONLY
-from hddnn.zoo.networks import build, load_weights
-from hddnn.zoo.onnx_files import read_weights
 
 
-class Torch:
+class Torch(Runtime):
     """The torch definition of a bundle's architecture with the weights from its ONNX files, in float32.
 
-    device: None for CUDA where there is one. On the CPU, `threads` sets torch's thread count for the process.
-    Raises BundleError when the architecture has no torch definition, or the weights do not fit it.
+    Args:
+        bundle: The network.
+        threads: On the CPU, torch's thread count for the whole process.
+        parts: What is to be loaded.
+        device: As torch names it, such as "cuda:1"; None for CUDA where there is one, and else the CPU.
+
+    Raises:
+        InputError: There is no such device.
+        BundleError: The architecture has no torch definition, or the weights do not fit it.
     """
+
+    libraries = ("torch", "torchvision", "onnx")
+    extra = "torch"
 
     def __init__(
         self,
@@ -30,55 +38,62 @@ class Torch:
         parts: Collection[str] = ("whole",),
         device: str | None = None,
     ) -> None:
-        if bundle.card.architecture == ONNX_ONLY:
-            raise BundleError(
-                f"runtime torch has no definition of network {bundle.card.name}; take runtime openvino"
-            )
-        self.bundle = bundle
-        self.parts = checked_parts(parts)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        super().__init__(bundle, threads=threads, parts=parts)
+        import torch
+
+        from hddnn.zoo.networks import build, load_weights
+        from hddnn.zoo.onnx_files import read_weights
+
+        why = self.refuses(bundle.card)
+        if why is not None:
+            raise BundleError(f"runtime torch {why}")
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            torch.empty(0, device=self.device)  # as a name that exists says nothing of a device that does
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"runtime torch: device {device} cannot be used: {first_line(error)}") from error
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
+        self._torch = torch
         network = build(bundle.card.architecture, len(bundle.card.labels))
-        self._stem = self._body = None
-        if {"whole", "stem"} & set(self.parts):
+        self._stem: Any = None
+        self._body: Any = None
+        if self.loads("stem"):
             load_weights(network.stem, read_weights(bundle.stem_path))
             self._stem = network.stem.to(self.device)
-        if {"whole", "body"} & set(self.parts):
+        if self.loads("body"):
             load_weights(network.body, read_weights(bundle.body_path))
             self._body = network.body.to(self.device)
         self._check_shapes()
 
-    def run(self, images: np.ndarray) -> np.ndarray:
-        """Turn images into logits."""
-        return self._call(("stem", "body"), self._images(images))
+    @classmethod
+    def refuses(cls, card: Card) -> str | None:
+        """Say so of a network that is defined by its ONNX files alone."""
+        if card.architecture == ONNX_ONLY:
+            return f"has no definition of network {card.name}; take runtime {card.runtime}"
+        return None
 
-    def stem(self, images: np.ndarray) -> np.ndarray:
+    def features_of(self, images: np.ndarray) -> np.ndarray:
         """Turn images into features."""
-        return self._call(("stem",), self._images(images))
+        return self._call(("stem",), images)
 
-    def body(self, features: np.ndarray) -> np.ndarray:
+    def logits_of(self, features: np.ndarray) -> np.ndarray:
         """Turn features into logits."""
-        card = self.bundle.card
-        return self._call(("body",), checked_batch(features, np.float32, card.stem_shape, "features"))
+        return self._call(("body",), features)
 
-    def warm_up(self, batch_size: int, runs: int = 5) -> float:
-        """Run a few batches through each loaded part; returns the first part's median seconds per image."""
-        return warm_up(self, self.parts, batch_size, runs)
+    def answer(self, images: np.ndarray) -> np.ndarray:
+        """Turn images into logits; features stay on the device."""
+        return self._call(("stem", "body"), images)
 
-    def _images(self, images: np.ndarray) -> np.ndarray:
-        return checked_batch(images, np.uint8, self.bundle.card.input_shape, "images")
-
-    def _call(self, parts: tuple[str, ...], batch: np.ndarray) -> np.ndarray:
+    def _call(self, parts: tuple[Part, ...], batch: np.ndarray) -> np.ndarray:
+        torch = self._torch
         # torch warns of read-only arrays, which it could write to; nothing here does, and a copy is cheap.
         x = torch.from_numpy(batch if batch.flags.writeable else batch.copy()).to(self.device)
         with torch.inference_mode():
             for part in parts:
-                module = self._stem if part == "stem" else self._body
-                if module is None:
-                    raise not_loaded(self.bundle.card, part)
-                x = module(x)
-        return x.contiguous().cpu().numpy()
+                x = (self._stem if part == "stem" else self._body)(x)
+        made: np.ndarray = x.contiguous().cpu().numpy()
+        return made
 
     def _check_shapes(self) -> None:
         card = self.bundle.card

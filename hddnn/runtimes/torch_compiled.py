@@ -6,8 +6,6 @@ import os
 import shutil
 from collections.abc import Collection
 
-import torch
-
 from hddnn.errors import InputError
 from hddnn.runtimes.torch import Torch
 from hddnn.zoo import Bundle
@@ -18,7 +16,17 @@ _COMPILERS = ("g++", "clang++")
 class TorchCompiled(Torch):
     """What `Torch` runs, compiled when it is first called: half a minute or more of processor time a network.
 
-    A batch of one and batches of any other size are compiled apart. Raises InputError without a C++ compiler.
+    A batch of one and batches of any other size are compiled apart.
+
+    Args:
+        bundle: The network.
+        threads: On the CPU, torch's thread count for the whole process.
+        parts: What is to be loaded.
+        device: As torch names it; None for CUDA where there is one, and else the CPU.
+
+    Raises:
+        InputError: There is no C++ compiler, or no such device.
+        BundleError: The architecture has no torch definition, or the weights do not fit it.
     """
 
     def __init__(
@@ -34,5 +42,6 @@ class TorchCompiled(Torch):
         super().__init__(bundle, threads=threads, parts=parts, device=device)
         # Freezing lets the compiler fold the weights' arithmetic, as the other runtimes do.
         options = {"freezing": True}
-        self._stem = self._stem and torch.compile(self._stem, dynamic=True, options=options)
-        self._body = self._body and torch.compile(self._body, dynamic=True, options=options)
+        compiled = self._torch.compile
+        self._stem = self._stem and compiled(self._stem, dynamic=True, options=options)
+        self._body = self._body and compiled(self._body, dynamic=True, options=options)

@@ -55,7 +55,7 @@ class _DeviceFields(StrictModel):
     tier: Tier
     network: Text
     threads: Threads = 1
-    runtime: Literal["openvino", "onnxruntime", "torch"] | None = None
+    runtime: Text | None = None
 
     @field_validator("name")
     @classmethod
@@ -70,6 +70,13 @@ class _DeviceFields(StrictModel):
         if not network.strip():
             raise problem("is empty; give a network's name, or the path of a bundle")
         return network
+
+    @field_validator("runtime")
+    @classmethod
+    def _some_runtime(cls, runtime: str | None) -> str | None:
+        if runtime is not None and not runtime.strip():
+            raise problem("is empty; give a runtime's name, or leave it out")
+        return runtime
 
 
 class _LinkFields(StrictModel):
@@ -108,7 +115,8 @@ class Device(CheckedModel, _DeviceFields):
         tier: "end", "edge" or "cloud".
         network: A network's name, or a bundle's path.
         threads: What it computes with.
-        runtime: What computes its network; None for what the network's card says.
+        runtime: What computes its network: a name or FILE.py:CLASS, with options ("torch:device=cuda"); None for
+            what the network's card says. Whether it is there is seen when the networks' cards are read.
         trusted: May receive raw images; every end device of a topology is.
         seconds_per_image: Modelled service time, s, by network name, or by "NETWORK:stem" for encoding with
             that network's stem; a device without one runs at its own speed.

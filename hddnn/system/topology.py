@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from hddnn._util import yaml12
+from hddnn._util.extensions import placed
 from hddnn._util.validation import first_problem, read_yaml, unknown
 from hddnn.errors import TopologyError
 from hddnn.system.devices import (
@@ -81,7 +82,7 @@ class Topology(CheckedModel):
 
         Args:
             spec: A packaged one's name ("paper", "laptop"), or a file. A network that is given there as a
-                relative path, one with a "/", lies relative to the file.
+                relative path, one with a "/", lies relative to the file, and so does the file of a runtime.
             networks: The known networks' names; None leaves them unchecked.
 
         Returns:
@@ -277,8 +278,9 @@ def _check(
 
 
 def _placed(device: Device, folder: Path) -> Device:
-    """Return a device whose networks' relative paths have become absolute ones."""
-
+    """Return a device whose networks' and runtime's relative paths have become absolute ones."""
+    if device.runtime is not None and (runtime := placed(device.runtime, folder)) != device.runtime:
+        device = device.model_copy(update={"runtime": runtime})
     if not any("/" in network for network in (device.network, *device.seconds_per_image)):
         return device
 

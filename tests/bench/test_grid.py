@@ -83,7 +83,9 @@ def test_no_arithmetic_is_measured_twice(default: str, monkeypatch: pytest.Monke
 
 def test_a_network_without_a_torch_definition() -> None:
     bundle = with_card("mobilenet", architecture=ONNX_ONLY)
-    assert grid.left_out(bundle, "torch", ("torch",)) == "has no torch definition"
+    assert grid.left_out(bundle, "torch", ("torch",)) == (
+        "has no definition of network mobilenet; take runtime openvino"
+    )
     assert grid.references(bundle, ("openvino",)) == ["onnxruntime", "onnx-evaluator"]
     assert grid.references(zoo.bundle("mobilenet"), tuple(grid.VARIANTS)) == ["torch"]
 

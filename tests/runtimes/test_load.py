@@ -17,7 +17,7 @@ from hddnn.errors import BundleError, InputError
 
 def test_unknown_runtime_lists_the_valid_ones() -> None:
     with pytest.raises(
-        InputError, match=r"no runtime 'onnx'; there are openvino, onnxruntime, torch, torch-"
+        InputError, match=r"unknown runtime 'onnx'[,;] .*known: openvino, onnxruntime, torch, "
     ):
         runtimes.load("onnx", zoo.bundle("mobilenet"))
 
@@ -45,7 +45,7 @@ def test_no_threads() -> None:
 def test_missing_library_says_what_to_install(
     runtime: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for needed in runtimes.EXTRAS[runtime][1]:
+    for needed in runtimes.RUNTIMES.find(runtime).libraries:
         monkeypatch.setitem(sys.modules, needed, ModuleType(needed))
         sys.modules[needed].__spec__ = ModuleSpec(needed, None)
     assert runtimes.missing(runtime) is None
@@ -58,13 +58,21 @@ def test_missing_library_says_what_to_install(
 
 def test_every_extra_is_one_of_the_packages() -> None:
     found = metadata("hddnn").get_all("Provides-Extra") or []
-    assert {extra for extra, _ in runtimes.EXTRAS.values()} <= set(found)
+    extras = {runtimes.RUNTIMES.find(name).extra for name in runtimes.RUNTIMES.own} - {None}
+    assert {"torch", "bench", "onnx"} <= extras <= set(found)
 
 
-def test_import_and_openvino_bring_no_torch() -> None:
+def test_asking_a_class_and_openvino_bring_no_torch() -> None:
     code = (
         "import sys, hddnn.zoo, hddnn.runtimes as r\n"
-        "assert not {'torch', 'onnx', 'openvino'} & set(sys.modules)\n"
+        "card = hddnn.zoo.bundle('mobilenet').card\n"
+        "for name in r.RUNTIMES.own:\n"
+        "    r.RUNTIMES.find(name).missing(), r.RUNTIMES.find(name).refuses(card)\n"
+        "r.check('torch:device=cuda', card), r.check('onnxruntime', card)\n"
+        "assert not {'torch', 'onnx', 'openvino', 'onnxruntime'} & set(sys.modules)\n"
+        "r.preload()\n"
+        "assert 'openvino' in sys.modules\n"
+        "assert not {'torch', 'onnx', 'openvino_telemetry'} & set(sys.modules)\n"
         "r.load('openvino', hddnn.zoo.bundle('mobilenet')).warm_up(2)\n"
         "assert not {'torch', 'onnx', 'openvino_telemetry'} & set(sys.modules)\n"
     )

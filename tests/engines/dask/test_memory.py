@@ -13,8 +13,9 @@ from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_by
 from hddnn.errors import ClusterError
 
 TAKES = """
-import sys, psutil, distributed, hddnn.runtimes.openvino
+import sys, psutil, distributed
 from hddnn import runtimes, zoo
+runtimes.preload()
 own = psutil.Process()
 before = own.memory_info().rss
 network = runtimes.load("openvino", zoo.bundle(sys.argv[1]))

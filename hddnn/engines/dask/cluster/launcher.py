@@ -62,8 +62,10 @@ def main() -> None:
     """Serve commands until standard input ends."""
     import distributed  # noqa: F401  (imported here so that every fork has it)
 
-    import hddnn.engines.dask.device.device
-    import hddnn.runtimes.openvino  # noqa: F401
+    import hddnn.engines.dask.device.device  # noqa: F401
+    from hddnn import runtimes
+
+    runtimes.preload()
 
     # Children inherit the write end and close it: they see the end of the file when the launcher dies.
     lifeline_read, lifeline_write = os.pipe()
