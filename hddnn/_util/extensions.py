@@ -105,7 +105,8 @@ class Extensions(Generic[Base]):
             name = next(iter(self.own))
             raise InputError(f"{self.what} is {given!r}; give a name, such as '{name}', or an object")
         kind, options = self.read(given)
-        return self._built(kind, defaults | options, split_options(given)[0])
+        name = split_options(given)[0]
+        return self._built(kind, self._read(kind, name, defaults) | options, name)
 
     def options(self, text: str) -> list[str]:
         """Return the names of the options that the class of a text, such as "mapping:n_map=2", has."""
@@ -186,8 +187,7 @@ class Extensions(Generic[Base]):
         values: dict[str, Any] = {}
         for option, value in given.items():
             if option not in types:
-                there = f"it has {', '.join(types)}" if types else "it has none"
-                raise InputError(f"{self.what} {name} has no option {option}; {there}")
+                raise self._no_option(name, option, types)
             # In a text, none stands for None.
             as_text = isinstance(value, str) and types[option] is not str
             if as_text and value.lower() == "none" and _may_be_none(types[option]):
@@ -201,12 +201,20 @@ class Extensions(Generic[Base]):
                 raise InputError(f"{self.what} {name}: {option} is {value!r}: {says}") from None
         return values
 
+    def _no_option(self, name: str, option: str, types: Mapping[str, Any]) -> InputError:
+        there = f"it has {', '.join(types)}" if types else "it has none"
+        return InputError(f"{self.what} {name} has no option {option}; {there}")
+
     def _built(self, kind: type[Base], options: Mapping[str, Any], name: str) -> Base:
         try:
             return kind(**options)
         except InputError:
             raise
         except TypeError as error:  # a field without a default, or one that is not there
+            types = option_types(kind, self.base)
+            for option in options:
+                if option not in types:
+                    raise self._no_option(name, option, types) from None
             raise InputError(f"{self.what} {name}: {first_line(error)}") from error
 
 
