@@ -10,6 +10,8 @@ from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
 from hddnn.runtimes import Runtime
 from hddnn.runtimes.replay import prepare
+from hddnn.testing import check_runtime
+from hddnn.testing.runtimes import contract_images
 from hddnn.zoo import Bundle
 
 ALL_PARTS = ("whole", "stem", "body")
@@ -137,6 +139,21 @@ def test_whole_alone_answers_the_same(
 ) -> None:
     whole = runtimes.load(kind, bundle, threads=2)
     np.testing.assert_allclose(whole.run(images), logits, atol=1e-4)
+
+
+def test_it_keeps_to_the_contract(kind: str, bundle: Bundle) -> None:
+    """By the suite that a user runs on a runtime of his own; at the tightness of the tests above."""
+    if kind == "replay":
+        prepare(bundle, contract_images(bundle.card))
+    check_runtime(kind, bundle, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("text", ["nothing", "openvino:precision=f32", "torch:device=cpu"])
+def test_it_keeps_to_the_contract_with_options(text: str) -> None:
+    lacks = runtimes.missing(text)
+    if lacks:
+        pytest.skip(lacks)
+    check_runtime(text)
 
 
 def test_warm_up_measures(runtime: Runtime) -> None:
