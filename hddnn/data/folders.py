@@ -54,12 +54,48 @@ def read(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, LabelHierarchy
     for row, (path, _) in enumerate(files):
         pixels[row] = images.read(path, SIDE, SIDE)
     labels = LabelHierarchy(tuple(parents), tuple(folder.name for folder in coarse_folders), fine_to_coarse)
+    _tell(root, passed)
+    return pixels, fine_to_coarse[fine], fine, labels
+
+
+def pictures(root: Path) -> list[Path]:
+    """Return the images in a folder and in the folders below it, sorted, without reading them.
+
+    What has no suffix of a format that can be read is told by one warning, PassedOver. Hidden files and folders
+    are passed over, and so are links to folders, which may lead round in a circle.
+
+    Args:
+        root: The folder.
+
+    Raises:
+        DataError: The folder cannot be read, or there is no image.
+    """
+    found: list[Path] = []
+    passed: dict[str, list[Path]] = {}
+    folders = [root]
+    while folders:
+        below = []
+        for path in _entries(folders.pop()):
+            if path.is_dir() and not path.is_symlink():
+                below.append(path)
+            elif why := "a link to a folder" if path.is_dir() else _why_not(path):
+                passed.setdefault(why, []).append(path)
+            else:
+                found.append(path)
+        folders += below
+    if not found:
+        raise DataError(f"{root}: holds no image of a format that is read ({', '.join(images.formats())})")
+    _tell(root, passed)
+    return sorted(found)
+
+
+def _tell(root: Path, passed: dict[str, list[Path]]) -> None:
+    """Warn of what is passed over, how much of each kind."""
     if passed:
         told = [
             f"{why}: {len(paths)} (such as {paths[0].relative_to(root)})" for why, paths in passed.items()
         ]
-        warnings.warn(f"{root}: passed over: {'; '.join(told)}", PassedOver, stacklevel=3)
-    return pixels, fine_to_coarse[fine], fine, labels
+        warnings.warn(f"{root}: passed over: {'; '.join(told)}", PassedOver, stacklevel=4)
 
 
 def _folders(folder: Path, passed: dict[str, list[Path]]) -> list[Path]:
