@@ -80,7 +80,7 @@ class Policy:
     `work.windows` says; images go to end devices and trusted ones only. The methods here do all that; a class of
     your own overrides, mostly, `unanswered`, and where needed `take`, `encoder_of` and events, and calls the
     base's. Make it a dataclass where it has options of its own: its fields are its options, which a user gives as
-    `--policy my_site.py:Patient:pause_s=2`.
+    `--policy my_site.py:Wary:probation_s=2`.
 
     Args:
         fallback: What becomes of a batch when no device of its upper tier is left (see patience_s): an edge device
@@ -99,7 +99,8 @@ class Policy:
         caption: What it does, in a line, for help; by default the first line of the class's docstring.
         style: How it is drawn; None for a spare style.
         send_timeout: Whether the engine gives a Send up after timeout_s; if not, it waits until the device left.
-        resends: Whether a batch is sent again. If not, the job has a deadline, and the first error ends a batch.
+        resends: Whether it sees to it that every batch ends, whatever happens. If not, the job has a deadline, and
+            the first error of a network ends a batch.
 
     Raises:
         InputError: An option makes no sense.
@@ -109,7 +110,6 @@ class Policy:
 
             class Stubborn(Policy):
                 caption = "what was lost, the same way again at once"
-                resends = True
 
                 def unanswered(self, batches, now_s):
                     actions = []

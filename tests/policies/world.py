@@ -13,43 +13,9 @@ from hddnn.engines.sim.device import SimDevice
 from hddnn.engines.sim.simulation import Simulation
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
-from hddnn.planning.plan import NO_DEVICE, Plan
+from hddnn.planning.plan import Plan
 from hddnn.policies import POLICIES, Attempt, Policy, Work
-from hddnn.results.records import Answer
-from hddnn.results.transfers import Transfer
-
-
-class Notes:
-    """Keep what became of each batch; stands for a recorder, and needs no data."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._index = {device.name: i for i, device in enumerate(plan.topology.devices)}
-        self.answers: dict[tuple[str, int], list[tuple[float, int]]] = {}
-        self.outcomes: dict[int, str] = {}
-
-    def submitted(self, batch: int, at_s: float) -> None: ...
-
-    def transferred(self, transfer: Transfer) -> None: ...
-
-    def fault(self, device: str, at_s: float) -> None: ...
-
-    def left(self, device: str, at_s: float) -> None: ...
-
-    def answered(self, stage: str, batch: int, at_s: float, answer: Answer) -> bool:
-        first = (stage, batch) not in self.answers and batch not in self.outcomes
-        if first or (stage, batch) in self.answers:
-            self.answers.setdefault((stage, batch), []).append((at_s, self._index[answer.device]))
-        return first
-
-    def ended_as(self, batch: int, outcome: str, at_s: float) -> None:
-        assert batch not in self.outcomes, "ended twice"
-        assert not self.in_full(batch), "ended though answered"
-        self.outcomes[batch] = outcome
-
-    def in_full(self, batch: int) -> bool:
-        stage = "coarse" if self._plan.upper[batch] == NO_DEVICE else "fine"
-        return (stage, batch) in self.answers
+from hddnn.testing.policies import Notes
 
 
 class World(Simulation):

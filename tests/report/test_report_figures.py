@@ -66,7 +66,7 @@ def test_figure_4_shows_medians_and_bands(cubes_by_name: dict[str, xr.Dataset]) 
 
 
 def test_policies_differ_in_colour_marker_and_line_and_one_that_is_not_here_has_a_style() -> None:
-    styles = [style_of(label) for label in (*POLICIES.own, "another", "my_site.py:Patient")]
+    styles = [style_of(label) for label in (*POLICIES.own, "another", "my_site.py:Wary")]
     assert styles[-2:] == [SPARE_STYLE, SPARE_STYLE]
     for place in range(3):
         assert len({str(style[place]) for style in styles}) == len(POLICIES.own) + 1
