@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from test_layers import LAYERS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -31,11 +32,11 @@ def paths() -> list[str]:
     return sorted({path for path in named if path.startswith(TOPS)} | set(linked))
 
 
-def rooms() -> set[str]:
-    """Return the packages and files of hddnn/ that the picture names."""
+def rooms() -> list[str]:
+    """Return the packages and files of hddnn/ that the picture names, from above."""
     (picture,) = re.findall(r"```text\nhddnn/\n(.*?)^workers/", PAGE, re.DOTALL | re.MULTILINE)
-    heads = [re.split(r" {3,}", line.strip())[0] for line in picture.splitlines()]
-    return {word.removesuffix("/") for head in heads for word in head.split()}
+    heads = [re.split(r" {2,}", line.strip())[0] for line in picture.splitlines()]
+    return [word.removesuffix("/") for head in heads for word in head.split()]
 
 
 def test_paths_are_found_in_the_page() -> None:
@@ -51,7 +52,13 @@ def test_every_room_is_in_the_picture() -> None:
     package = ROOT / "hddnn"
     there = {path.parent.name for path in package.glob("*/__init__.py")}
     there |= {path.name for path in package.glob("*.py") if not path.name.startswith("_")}
-    assert rooms() == there
+    assert set(rooms()) == there
+    assert len(rooms()) == len(there)
+
+
+def test_the_picture_is_in_the_order_that_imports_keep_to() -> None:
+    layers = [row for row in LAYERS if not row.startswith("_") or row == "_util"]
+    assert sorted(rooms(), key=lambda room: layers.index(room.removesuffix(".py"))) == rooms()
 
 
 def test_every_top_folder_is_in_the_picture() -> None:
