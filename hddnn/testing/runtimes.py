@@ -57,6 +57,8 @@ def check_runtime(
         name, options = runtime, given | options
     else:
         kind, name = runtime, runtime.__name__
+        if not issubclass(kind, Runtime):
+            raise AssertionError(f"runtime {name}: it does not derive from hddnn.runtimes.Runtime")
     lacks = kind.missing()
     if lacks is not None:
         raise InputError(f"runtime {name} {lacks}")
@@ -86,7 +88,7 @@ class _Check:
         self._class()
         self._made = self._load(PARTS)
         self._attributes()
-        self._logits = self._answer("run", self._made.run, self._images)
+        self._logits = self._answer("run", self._made.run, self._images).copy()
         self._features()
         if self._kind.computes:
             try:
@@ -105,10 +107,6 @@ class _Check:
 
     def _class(self) -> None:
         card = self._bundle.card
-        self._assert(
-            isinstance(self._kind, type) and issubclass(self._kind, Runtime),
-            "it does not derive from hddnn.runtimes.Runtime",
-        )
         why = self._kind.refuses(card)
         self._assert(why is None, f"it {why}; check it with a network that it runs")
         share = self._kind.agreement(card, **self._options)
