@@ -128,9 +128,9 @@ class OpenVINO(Runtime):
 
     @classmethod
     def repeats_card(cls, card: Card, **options: Any) -> bool:
-        """Return whether the card asks for this precision, or for the default of a CPU whose default it is."""
+        """Return whether the card asks for the same precision, be it as what this CPU's default is."""
         given = options.get("precision")
-        return given is not None and _of_parts(card, given) == _here(card.precision)
+        return given is not None and _here(_of_parts(card, given)) == _here(card.precision)
 
     def answer(self, images: np.ndarray) -> np.ndarray:
         """Turn images into logits."""
