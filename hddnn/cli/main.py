@@ -52,13 +52,15 @@ def topology_show(spec: str) -> None:
 @click.argument("spec", metavar="FILE")
 @one_line_errors
 def topology_check(spec: str) -> None:
-    """Say whether a topology file is right and its networks are there, and what is wrong if not."""
-    from hddnn import zoo
-    from hddnn.engines.common import network_cards
+    """Say whether a topology file is right, and its devices can run their networks, and what is wrong if not.
+
+    What is right here is not refused by `hddnn run` for the topology's sake.
+    """
+    from hddnn import preflight, zoo
     from hddnn.system.topology import Topology
 
     system = Topology.load(spec, networks=zoo.names())
-    network_cards(system)
+    preflight.check_topology(system)
     counts = ", ".join(f"{len(system.tier(tier))} {tier}" for tier in ("end", "edge", "cloud"))
     click.echo(f"{spec}: right ({counts})")
 

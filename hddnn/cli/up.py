@@ -47,9 +47,11 @@ def up(spec: str, tls: Path | None, host: str, port: int, own_speed: bool, dashb
       hddnn run --topology laptop --address tcp://127.0.0.1:8786
     """
     from hddnn import zoo
+    from hddnn.engines.common import network_cards
     from hddnn.system.topology import Topology
 
     system = Topology.load(spec, networks=zoo.names())
+    network_cards(system)
     asyncio.run(_up(system, tls, own_host(host), port, own_speed, dashboard))
 
 

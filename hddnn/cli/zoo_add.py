@@ -117,7 +117,8 @@ def _add(name: str, file: Path, data: str | None, data_root: Path | None, **opti
 
     if data is None and data_root is not None:
         raise InputError("--data-root is for --data cifar100 only")
-    measured = None if data is None else load_dataset(data, data_root)
+    size = options["image_size"] or (32, 32)
+    measured = None if data is None else load_dataset(data, data_root, image_size=size)
     given = {option: value for option, value in options.items() if value is not None}
     bundle = from_onnx(file, name, data=measured, **given)
     card = bundle.card

@@ -24,10 +24,11 @@ class Dataset:
 
     Args:
         name: What it is called in tables and cubes.
-        images: RGB, uint8 of shape (N, 32, 32, 3).
+        images: RGB, uint8 of shape (N, height, width, 3).
         coarse: The right coarse class of each image, an index into `labels.coarse`: integers of shape (N,).
         fine: The right fine class of each image, an index into `labels.fine`: integers of shape (N,).
         labels: The names of the classes, and which coarse class each fine one belongs to.
+        files: The name of each image's file; empty where the images are from no files of their own.
 
     Raises:
         DataError: They do not fit each other, or there are no images.
@@ -45,15 +46,20 @@ class Dataset:
     coarse: np.ndarray
     fine: np.ndarray
     labels: LabelHierarchy
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.images)
         if not n:
             raise DataError(f"data set {self.name} has no images; it needs at least one")
-        if self.images.dtype != np.uint8 or self.images.shape != (n, 32, 32, 3):
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] != 3:
             raise DataError(
                 f"data set {self.name}: images are {self.images.dtype} {self.images.shape}; "
-                "they must be uint8 (N, 32, 32, 3)"
+                "they must be uint8 (N, height, width, 3)"
+            )
+        if len(self.files) not in (0, n):
+            raise DataError(
+                f"data set {self.name}: {n} images need as many files' names, not {len(self.files)}"
             )
         for level in ("coarse", "fine"):
             answers, classes = (
@@ -160,12 +166,18 @@ class Job:
             batch: Its number, from 0.
 
         Returns:
-            A copy of just these: uint8 of shape (B, 32, 32, 3).
+            A copy of just these: uint8 of shape (B, height, width, 3).
         """
         return self.data.images[self.rows(batch)]
 
 
-def load_dataset(spec: str | Path = "sample", root: Path | None = None, *, download: bool = False) -> Dataset:
+def load_dataset(
+    spec: str | Path = "sample",
+    root: Path | None = None,
+    *,
+    download: bool = False,
+    image_size: tuple[int, int] = (32, 32),
+) -> Dataset:
     """Load a data set.
 
     Args:
@@ -173,6 +185,8 @@ def load_dataset(spec: str | Path = "sample", root: Path | None = None, *, downl
             `root`/cifar-100-python/), or a folder of images, COARSE/FINE/IMAGE.
         root: The folder that holds CIFAR-100's; for "cifar100" only.
         download: Get CIFAR-100 (169 MB) into `root` when it is not there.
+        image_size: (height, width) in pixels that the images of a folder are brought to: what the networks take
+            that are to answer them. The others have 32 x 32.
 
     Returns:
         The data set, in memory.
@@ -203,7 +217,7 @@ def load_dataset(spec: str | Path = "sample", root: Path | None = None, *, downl
         )
     from hddnn.data import folders
 
-    return Dataset(str(spec), *folders.read(Path(spec)))
+    return Dataset(str(spec), *folders.read(Path(spec), *image_size))
 
 
 def _read_sample() -> Dataset:

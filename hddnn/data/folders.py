@@ -12,18 +12,20 @@ from hddnn.data import images
 from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import DataError, PassedOver
 
-SIDE = 32
 
-
-def read(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, LabelHierarchy]:
+def read(
+    root: Path, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, LabelHierarchy, tuple[str, ...]]:
     """Read root/COARSE/FINE/IMAGE: the folders' names are the classes, and everything is in sorted order.
 
-    An image is what has a suffix of a format that can be read. One of another size is resized to 32x32 (Lanczos;
-    the whole image, so its aspect is not kept) and turned upright as its camera says; transparency is dropped.
+    An image is what has a suffix of a format that can be read. One of another size is resized to height x
+    width (Lanczos; the whole image, so its aspect is not kept) and turned upright as its camera says; transparency
+    is dropped.
     Hidden files and folders are passed over; what else is not read is told by one warning, PassedOver.
 
-    Returns images uint8 (N, 32, 32, 3) RGB, coarse and fine int64 (N,), and the class names. Raises DataError
-    for an image that cannot be read, a folder without images, or a fine class under two coarse ones.
+    Returns images uint8 (N, height, width, 3) RGB, coarse and fine int64 (N,), the class names, and the files'
+    names from root on. Raises DataError for an image that cannot be read, a folder without images, a fine class
+    under two coarse ones, or more pixels than there is memory for.
     """
     parents: dict[str, int] = {}
     files: list[tuple[Path, int]] = []
@@ -50,12 +52,18 @@ def read(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, LabelHierarchy
             parents[folder.name] = index
     fine = np.array([number for _, number in files], dtype=np.int64)
     fine_to_coarse = np.array(list(parents.values()), dtype=np.int64)
-    pixels = np.empty((len(files), SIDE, SIDE, 3), dtype=np.uint8)
+    try:
+        pixels = np.empty((len(files), height, width, 3), dtype=np.uint8)
+    except MemoryError:
+        raise DataError(
+            f"{root}: {len(files):,} images of {height}x{width} are more than there is memory for; take fewer"
+        ) from None
     for row, (path, _) in enumerate(files):
-        pixels[row] = images.read(path, SIDE, SIDE)
+        pixels[row] = images.read(path, height, width)
     labels = LabelHierarchy(tuple(parents), tuple(folder.name for folder in coarse_folders), fine_to_coarse)
     _tell(root, passed)
-    return pixels, fine_to_coarse[fine], fine, labels
+    names = tuple(str(path.relative_to(root)) for path, _ in files)
+    return pixels, fine_to_coarse[fine], fine, labels, names
 
 
 def pictures(root: Path) -> list[Path]:

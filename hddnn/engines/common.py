@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from hddnn import runtimes, zoo
-from hddnn.data.datasets import Job
+from hddnn.data.datasets import Dataset, Job, load_dataset
 from hddnn.errors import InputError, TopologyError
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
@@ -34,10 +35,14 @@ SLACK_S = 2 * GROUP_S
 
 
 def network_cards(topology: Topology) -> dict[str, Card]:
-    """Return the card of each network of a topology.
+    """Return the card of each network of a topology, once it is seen that the devices can work together.
 
-    Raises BundleError for one that is not there, TopologyError for one that its device's runtime cannot run, and
-    for a runtime that is not there.
+    Whoever runs or checks a topology asks this, so that what one takes another does not refuse.
+
+    Raises:
+        BundleError: A network is not there.
+        TopologyError: A device's runtime is not there or cannot run its network, a network answers what another
+            tier answers, or networks take images of different sizes.
     """
     cards = {network: zoo.bundle(network).card for network in topology.networks}
     encoded = dict.fromkeys(d.network for d in topology.devices if not d.trusted)
@@ -51,7 +56,59 @@ def network_cards(topology: Topology) -> dict[str, Card]:
             runtimes.check(runtime, cards[network])
         except InputError as error:
             raise TopologyError(f"topology {topology.name}: device {name}: {error}") from error
+    for device in topology.devices:
+        card, level = cards[device.network], "coarse" if device.tier == "end" else "fine"
+        if card.task != level:
+            raise TopologyError(
+                f"topology {topology.name}: device {device.name} of tier {device.tier} has network "
+                f"{device.network}, which answers {card.task} classes; this tier answers {level} ones"
+            )
+    _one_shape(topology, cards)
     return cards
+
+
+def image_shape(topology: Topology) -> tuple[int, int, int]:
+    """Return the shape of the images that all networks of a topology take.
+
+    Returns:
+        (height, width, channels).
+
+    Raises:
+        BundleError: A network is not there.
+        TopologyError: They take different ones.
+    """
+    return _one_shape(topology, {network: zoo.bundle(network).card for network in topology.networks})
+
+
+def _one_shape(topology: Topology, cards: Mapping[str, Card]) -> tuple[int, int, int]:
+    """Return the shape of the networks' images; an image goes to several of them, so that there is but one."""
+    shapes = {network: card.input_shape for network, card in cards.items()}
+    if len(set(shapes.values())) > 1:
+        sizes = ", ".join(
+            f"{Path(name).name} {height}x{width}" for name, (height, width, _) in shapes.items()
+        )
+        raise TopologyError(
+            f"topology {topology.name}: the networks take images of different sizes ({sizes}); add yours anew "
+            "with `hddnn zoo add --image-size` as the others have it, and they resize them themselves"
+        )
+    return next(iter(shapes.values()))
+
+
+def load_data(topology: Topology, spec: str, root: Path | None = None, *, download: bool = False) -> Dataset:
+    """Load a data set for a topology: the images of a folder get the size that its networks take.
+
+    Args:
+        topology: Whose networks are to answer them.
+        spec: As for `hddnn.load_dataset`, and so are root and download.
+
+    Raises:
+        DataError: It is not there or cannot be read.
+        TopologyError: The networks take images of different sizes.
+    """
+    if not Path(spec).is_dir():  # the others have a size of their own
+        return load_dataset(spec, root, download=download)
+    height, width, _ = image_shape(topology)
+    return load_dataset(spec, root, download=download, image_size=(height, width))
 
 
 def card_costs(

@@ -92,6 +92,11 @@ def test_a_data_set_is_read_only_and_its_digest_follows_its_content(sample: Data
             "images are uint8 (2, 3, 32, 32); they must be uint8",
         ),
         ({"images": np.zeros((0, 32, 32, 3), np.uint8)}, "has no images; it needs at least one"),
+        (
+            {"images": np.zeros((2, 32, 32), np.uint8)},
+            "images are uint8 (2, 32, 32); they must be uint8 (N, h",
+        ),
+        ({"files": ("a.png",)}, "2 images need as many files' names, not 1"),
         ({"fine": np.zeros(3, np.int64)}, "2 images need as many fine labels, not (3,)"),
         ({"coarse": np.array([0, 1])}, "a coarse label is outside 0..0"),
         ({"fine": np.array([-1, 0])}, "a fine label is outside 0..1"),
@@ -187,6 +192,17 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert (data.fine.tolist(), data.coarse.tolist()) == ([0, 0, 1, 2, 2, 2], [0, 0, 1, 1, 1, 1])
     assert np.array_equal(data.images[5], np.full((32, 32, 3), [1, 2, 3]))
     assert np.allclose(data.images[:5].astype(int), [200, 100, 50], atol=8)  # JPEG and WebP are lossy
+
+
+def test_a_folder_s_images_come_in_the_size_asked_for_with_their_files_names(tmp_path: Path) -> None:
+    for path in ("pets/dog/b.png", "pets/dog/a.png", "cars/van/c.png"):
+        write_image(tmp_path / path, side=300)
+    data = load_dataset(tmp_path, image_size=(24, 48))
+    assert data.images.shape == (3, 24, 48, 3)
+    assert data.files == ("cars/van/c.png", "pets/dog/a.png", "pets/dog/b.png")
+    assert load_dataset(tmp_path).digest != data.digest
+    assert load_dataset("sample", image_size=(24, 48)).images.shape[1:] == (32, 32, 3)
+    assert load_dataset("sample").files == ()
 
 
 @pytest.mark.parametrize(
