@@ -16,14 +16,20 @@ from typing import TYPE_CHECKING, Any
 from hddnn._version import __version__
 
 if TYPE_CHECKING:
-    from hddnn.api import Observer, run
+    from hddnn.api import run
     from hddnn.data.datasets import Dataset, Job, load_dataset
     from hddnn.data.labels import LabelHierarchy
+    from hddnn.engines.closed import Closed
+    from hddnn.engines.dask.options import Dask
+    from hddnn.engines.observer import Observer
+    from hddnn.engines.sim.engine import Sim
     from hddnn.serving import AsyncSession, Session
     from hddnn.system.topology import Device, Link, Topology
 
 __all__ = [
     "AsyncSession",
+    "Closed",
+    "Dask",
     "Dataset",
     "Device",
     "Job",
@@ -31,6 +37,7 @@ __all__ = [
     "Link",
     "Observer",
     "Session",
+    "Sim",
     "Topology",
     "__version__",
     "load_dataset",
@@ -44,7 +51,10 @@ _HOMES = {
     "Job": "data.datasets",
     "LabelHierarchy": "data.labels",
     "Link": "system.topology",
-    "Observer": "api",
+    "Closed": "engines.closed",
+    "Dask": "engines.dask.options",
+    "Observer": "engines.observer",
+    "Sim": "engines.sim.engine",
     "Session": "serving",
     "Topology": "system.topology",
     "load_dataset": "data.datasets",

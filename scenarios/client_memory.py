@@ -13,7 +13,7 @@ import sys
 
 import click
 
-from hddnn import Job, Topology, load_dataset, run, zoo
+from hddnn import Dask, Job, Topology, load_dataset, run, zoo
 from hddnn.bench.process import peak_bytes
 from hddnn.experiments.script import Settings, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
@@ -28,7 +28,7 @@ TARGET_MB = 50.0  # more for the larger job, at most
 def client(scheme: str, images: int, time_scale: float) -> None:
     """Run one job in this process and print its peak resident memory in bytes."""
     job = Job(load_dataset(), images=images, batch_size=BATCH)
-    cube = run("paper", job, [scheme], compute="replay", time_scale=time_scale)
+    cube = run("paper", job, scheme, engine=Dask(compute="replay", time_scale=time_scale))
     if (cube.outcome != "ok").any():
         raise click.ClickException("batches were lost")
     print(peak_bytes())

@@ -106,4 +106,6 @@ def packaged_system(
         if count:
             devices.append(entry)
     links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
-    return Topology.from_dict({"name": "small", "devices": devices, "links": links, "schemes": {"mapping": {"n_map": 1}}})
+    return Topology.from_dict(
+        {"name": "small", "devices": devices, "links": links, "schemes": {"mapping": {"n_map": 1}}}
+    )

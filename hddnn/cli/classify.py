@@ -15,6 +15,7 @@ from hddnn._util import terminal
 from hddnn._util.paths import claimed, replaced
 from hddnn.cli.answers import Answers, ImagesBar, Stopped, check_table, table_at, why_stopped
 from hddnn.cli.console import Interrupts, fail, one_line_errors
+from hddnn.cli.extensions import requests_scheme
 from hddnn.cli.options import ADDRESS, TLS, topology_option
 from hddnn.errors import DataError, HddnnError, JobIncomplete
 
@@ -30,7 +31,7 @@ AT_ONCE = 64
 @click.command()
 @click.argument("files", metavar="IMAGE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @topology_option("The devices; they run at their own speed, with no emulated links.", default="laptop")
-@click.option("--scheme", default="end-edge", show_default=True, metavar="NAME", help="Which devices answer.")
+@requests_scheme
 @ADDRESS
 @TLS
 @click.option(

@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from hddnn._util import terminal
+from hddnn._util.paths import claimed, replaced
 from hddnn.cli.console import INCOMPLETE, Interrupts, fail, one_line_errors
+from hddnn.cli.extensions import named_schemes, schemes_options
 from hddnn.cli.options import ADDRESS, TLS, topology_option
 
 POSITIVE = click.IntRange(min=1)
@@ -26,13 +28,7 @@ POSITIVE = click.IntRange(min=1)
     metavar="N",
     help="Times that each network, and each payload on a link, is measured.",
 )
-@click.option(
-    "--schemes",
-    default="end,end-cloud,end-edge,mapping",
-    show_default=True,
-    metavar="A,B,...",
-    help="Under which a job is predicted, and run on the same devices.",
-)
+@schemes_options
 @click.option(
     "--images", type=POSITIVE, default=1000, show_default=True, metavar="N", help="Images of that job."
 )
@@ -59,7 +55,8 @@ def profile(
     tls: Path | None,
     batch: int,
     rounds: int,
-    schemes: str,
+    scheme: tuple[str, ...],
+    schemes: str | None,
     images: int,
     data: str,
     codec: str,
@@ -80,19 +77,27 @@ def profile(
     with Interrupts() as interrupts:
         from hddnn import preflight, profiling, zoo
         from hddnn.cli.profile_progress import ProfileProgress
-        from hddnn.data.datasets import Job, load_dataset
+        from hddnn.data.datasets import Job
+        from hddnn.engines.common import load_data
+        from hddnn.engines.dask.options import Dask
         from hddnn.profiling.report import comparison_table, measured_tables
         from hddnn.system.topology import Topology
 
         path = profiling.check_out(spec, out, in_place=in_place)
         topology = Topology.load(spec, networks=zoo.names())
-        job = Job(load_dataset(data), images=images, batch_size=batch)
-        names = [name.strip() for name in schemes.split(",")]
-        preflight.check_options(names, "dask", "real", 1.0, address, {"TLS": tls is not None})
-        preflight.check_fit(topology, job, names, None, codec, "end")
-        measured, rows = None, []
+        job = Job(load_data(topology, data), images=images, batch_size=batch)
+        Dask(address=address, tls=tls)  # says what is wrong with them
+        chosen = preflight.chosen_schemes(
+            topology,
+            job,
+            named_schemes(scheme, schemes),
+            codec,
+            "end",
+            lambda line: click.echo(line, err=True),
+        )
+        measured, rows, before = None, [], replaced(path)
         try:
-            with ProfileProgress(terminal.bars()) as progress:
+            with claimed(path), ProfileProgress(terminal.bars()) as progress:
                 progress.starting(len(topology.devices))
                 with profiling.devices(
                     topology, job, codec=codec, address=address, tls=tls, observer=progress
@@ -100,7 +105,7 @@ def profile(
                     progress.started(engine)
                     measured = profiling.measure(engine, topology, rounds=rounds, tls=tls, observer=progress)
                     profiling.write(measured, path)
-                    for row in profiling.compare(engine, measured.topology, names, progress):
+                    for row in profiling.compare(engine, measured.topology, chosen, progress):
                         rows.append(row)
         except KeyboardInterrupt:
             if measured is None:
@@ -109,8 +114,8 @@ def profile(
         terminal.tables().print(measured_tables(measured))
         if rows:
             terminal.tables().print(comparison_table(rows, images))
-        click.echo(f"topology: {path}")
-        missing = names[len(rows) :]
+        click.echo(f"topology: {path}{before}")
+        missing = [scheme.label for scheme in chosen[len(rows) :]]
         if missing:
             fail(
                 f"stopped before the end of {', '.join(missing)}; {path} has all that was measured",

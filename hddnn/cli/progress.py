@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from hddnn._util.bars import Bars
-from hddnn.api import Observer
 from hddnn.engines.base import Engine
+from hddnn.engines.observer import Observer
 from hddnn.results.records import Stage
 
 

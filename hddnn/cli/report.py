@@ -41,4 +41,6 @@ def report(cubes: tuple[Path, ...], out: Path) -> None:
         page.write(gathered, out)
     for name, why in gathered.left_out:
         click.echo(f"left out {name}: {why}", err=True)
-    click.echo(f"page: {out}{before}   cubes: {len(gathered.found)}   scenarios missing: {len(gathered.missing)}")
+    click.echo(
+        f"page: {out}{before}   cubes: {len(gathered.found)}   scenarios missing: {len(gathered.missing)}"
+    )

@@ -10,10 +10,12 @@ import click
 
 from hddnn._util import terminal
 from hddnn._util.interrupts import held
+from hddnn._util.paths import claimed
 from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.cli.ending import end_with
+from hddnn.cli.extensions import named_schemes, naming_option, schemes_options
 from hddnn.cli.options import ADDRESS, FOLDER, TLS, from_environment, topology_option
-from hddnn.errors import InputError, JobIncomplete
+from hddnn.errors import JobIncomplete
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,13 +28,7 @@ POSITIVE = click.IntRange(min=1)
 
 @click.command()
 @topology_option("The devices and links; see `hddnn topology show paper`.", default="paper")
-@click.option(
-    "--schemes",
-    default="end,end-cloud,end-edge,mapping",
-    show_default=True,
-    metavar="A,B,...",
-    help="Where images go; each scheme is run in turn.",
-)
+@schemes_options
 @click.option(
     "--images",
     type=POSITIVE,
@@ -58,37 +54,28 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option("--data-root", type=FOLDER, metavar="DIR", help="For cifar100: folder with cifar-100-python/.")
 @click.option("--download", is_flag=True, help="For cifar100: get it (169 MB) when it is not in --data-root.")
-@click.option(
+@naming_option(
     "--engine",
-    type=click.Choice(["dask", "sim", "closed"]),
+    kind="hddnn.engines.registry:ENGINES",
     default="dask",
     show_default=True,
-    help="dask: run real workers; sim: simulate them, faults and policies included; closed: evaluate the paper's "
-    "equations, at once.",
+    metavar="NAME[:OPTION=VALUE]",
+    help="What runs the devices.",
 )
 @click.option(
     "--compute",
-    type=click.Choice(["real", "replay"]),
-    default="real",
-    show_default=True,
-    help="real: run the networks (engine dask); replay: return their stored answers (made first where missing).",
+    metavar="real|replay",
+    help="real: run the networks; replay: return their stored answers (made first where missing).  "
+    "[default: real, where the engine runs any]",
 )
 @click.option(
     "--time-scale",
     type=float,
-    default=1.0,
-    show_default=True,
     metavar="X",
-    help="Wall seconds for a second of model time: 0.2 emulates five times as fast.",
+    help="Wall seconds for a second of model time: 0.2 emulates five times as fast.  [default: 1]",
 )
 @click.option(
     "--end-devices", type=POSITIVE, metavar="N", help="Size of the end tier.  [default: the topology's]"
-)
-@click.option(
-    "--n-map",
-    metavar="N|auto",
-    help="End devices that feed one edge device under mapping; auto: by equation 7.  "
-    "[default: the topology's]",
 )
 @click.option(
     "--seed",
@@ -105,12 +92,13 @@ POSITIVE = click.IntRange(min=1)
     help="Make devices fail, under each scheme anew: crash:end-3@12 (after 12 tasks), hang:end-4@5s+2s, "
     "slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
 )
-@click.option(
+@naming_option(
     "--policy",
+    kind="hddnn.policies:POLICIES",
     default="monitor",
     show_default=True,
-    metavar="none|reassign|monitor|hedge",
-    help="What is done about that: nothing, the paper's two ways, or monitor and second copies of what is late.",
+    metavar="NAME[:OPTION=VALUE]",
+    help="What is done about that.",
 )
 @click.option(
     "--fallback",
@@ -146,10 +134,9 @@ POSITIVE = click.IntRange(min=1)
     "--heartbeat",
     "heartbeat_s",
     type=float,
-    default=0.25,
-    show_default=True,
     metavar="S",
-    help="Wall seconds between two heartbeats of a device; with engine sim, seconds of model time.",
+    help="Wall seconds between two heartbeats of a device; with engine sim, seconds of model time.  "
+    "[default: 0.25]",
 )
 @ADDRESS
 @click.option(
@@ -175,7 +162,7 @@ POSITIVE = click.IntRange(min=1)
     help="Write down there what is answered; the same command again, after a kill, too, does what is missing.",
 )
 @click.option(
-    "--dashboard/--no-dashboard", default=False, help="Serve live pages, and Dask's own, while running."
+    "--dashboard/--no-dashboard", default=None, help="Serve live pages, and Dask's own, while running."
 )
 @click.option(
     "--out",
@@ -199,25 +186,31 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
       hddnn run --topology laptop --images 200
       hddnn run --engine sim --images 1000000 --faults crash:end-3@12
       hddnn run --schemes end-edge,mapping --compute replay --time-scale 0.2 --images 10000
+      hddnn run --scheme mapping:n_map=1 --scheme mapping:n_map=2 --engine sim
     """
-    if options["engine"] != "dask" and from_environment("tls"):
-        options["tls"] = None  # set for this machine, not asked for: there is nobody to connect to
-    with Interrupts():
+    with Interrupts(), claimed(out):
         _run(out, **options)
 
 
 def _run(
     out: Path,
     spec: str,
-    schemes: str,
+    scheme: tuple[str, ...],
+    schemes: str | None,
     images: int,
     batch: int,
     data: str,
     data_root: Path | None,
     download: bool,
     end_devices: int | None,
-    n_map: str | None,
     seed: int,
+    engine: str,
+    compute: str | None,
+    time_scale: float | None,
+    heartbeat_s: float | None,
+    address: str | None,
+    tls: Path | None,
+    dashboard: bool | None,
     policy: str,
     fallback: str | None,
     timeout_s: float | None,
@@ -226,7 +219,9 @@ def _run(
     **options: Any,
 ) -> None:
     from hddnn import zoo
-    from hddnn.data.datasets import Job, load_dataset
+    from hddnn.data.datasets import Job
+    from hddnn.engines.common import load_data
+    from hddnn.engines.registry import ENGINES
     from hddnn.policies import POLICIES
     from hddnn.results import cubes, plots, tables
     from hddnn.system.topology import Topology
@@ -235,24 +230,30 @@ def _run(
     system = Topology.load(spec, networks=zoo.names())
     if end_devices is not None:
         system = system.with_end_devices(end_devices)
-    if n_map == "auto":
-        system, number = system.model_copy(update={"n_map": None}), None
-    else:
-        number = _whole(n_map, "--n-map")
-    job = Job(load_dataset(data, data_root, download=download), images=images, batch_size=batch, seed=seed)
-    names = [name.strip() for name in schemes.split(",")]
-    short = {
-        "fallback": fallback, "timeout_s": timeout_s, "deadline_s": deadline_s, "patience_s": patience_s,
-    }  # fmt: skip
-    made = POLICIES.make(policy, **{name: value for name, value in short.items() if value is not None})
+    job = Job(
+        load_data(system, data, data_root, download=download), images=images, batch_size=batch, seed=seed
+    )
+    options["policy"] = POLICIES.make(
+        policy,
+        **_present(fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s),
+    )
+    if from_environment("tls") and "tls" not in ENGINES.options(engine):
+        tls = None  # set for this machine, not asked for: there is nobody to connect to
+    options["engine"] = ENGINES.make(
+        engine,
+        **_present(
+            compute=compute, time_scale=time_scale, heartbeat_s=heartbeat_s, address=address, tls=tls,
+            dashboard=dashboard,
+        ),
+    )  # fmt: skip
     with held(SHORTLY):  # from the last answer on nothing may cost what is there
-        cube, stopped = _measured(system, job, names, n_map=number, policy=made, **options)
+        cube, stopped = _measured(system, job, named_schemes(scheme, schemes), **options)
         picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
         end_with(cube, out, picture, lambda: terminal.tables().print(tables.summary(cube)))
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
     again = "; the same command again does what is missing" if options["journal"] else ""
-    if stopped and (unanswered or cube.sizes["scheme"] < len(names)):
+    if stopped and (unanswered or cube.sizes["scheme"] < cube.attrs["schemes"]):
         ran = ", ".join(str(name) for name in cube.scheme.values)
         fail(
             f"{stopped}; what finished of {ran} is in {out} ({unanswered} batches without answer){again}",
@@ -266,24 +267,23 @@ def _run(
         )
 
 
-def _measured(system: Topology, job: Job, names: list[str], **options: Any) -> tuple[xr.Dataset, str]:
+def _present(**options: Any) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _measured(
+    system: Topology, job: Job, schemes: list[str] | None, **options: Any
+) -> tuple[xr.Dataset, str]:
     """Run the job; return the cube of what was run, and why it was stopped, empty when it was not."""
     from hddnn import api
     from hddnn.cli.progress import TerminalProgress
 
     try:
-        # On standard error, so that the table alone goes into a pipe; the closed engine answers at once.
-        with TerminalProgress(terminal.bars(quiet=options["engine"] == "closed")) as progress:
-            return api.run(system, job, names, observer=progress, **options), ""
+        # On standard error, so that the table alone goes into a pipe; a formula answers at once.
+        with TerminalProgress(terminal.bars(quiet=options["engine"].times == "predicted")) as progress:
+            return api.run(system, job, schemes, observer=progress, **options), ""
     except JobIncomplete as stop:
         if stop.cube is None:
             raise KeyboardInterrupt from None
         return stop.cube, str(stop)
-
-
-def _whole(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise InputError(f"{option} is {text!r}; give a whole number of at least 1, or auto")
-    return int(text)

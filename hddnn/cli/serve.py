@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hddnn.cli.console import INCOMPLETE, fail, one_line_errors
+from hddnn.cli.extensions import requests_scheme
 from hddnn.cli.options import ADDRESS, TLS, bracketed, topology_option, unbracketed
 from hddnn.errors import InputError
 
@@ -22,13 +23,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @ADDRESS
 @TLS
-@click.option(
-    "--scheme",
-    default="end-edge",
-    show_default=True,
-    metavar="end|end-edge|end-cloud|mapping",
-    help="Who gives the fine answers.",
-)
+@requests_scheme
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
 @click.option(
     "--port",

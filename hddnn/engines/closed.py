@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from hddnn._util.interrupts import let_through
 from hddnn.data.datasets import Job
+from hddnn.engines.base import Engine, EngineOptions, Setting
 from hddnn.engines.common import card_costs, make_recorder, network_cards
+from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.privacy.codec import DEFAULT
@@ -17,6 +20,27 @@ from hddnn.privacy.sizes import payload_bytes
 from hddnn.results.records import Answer, Progress, Record, Recorder
 from hddnn.results.transfers import CLIENT, Transfer
 from hddnn.system.topology import Device, Topology
+
+
+@dataclass(frozen=True)
+class Closed(EngineOptions):
+    """The paper's equations, answered at once; nothing runs. It has no options."""
+
+    name = "closed"
+    caption = "evaluate the paper's equations, at once"
+    times = "predicted"
+    how = "predicted by the paper's equations"
+
+    def check(self, setting: Setting) -> None:
+        """Raise InputError for faults, of which the equations know nothing."""
+        if len(setting.faults):
+            raise InputError(
+                f"engine {self.name} knows of no faults; take one that simulates or runs devices"
+            )
+
+    def make(self, setting: Setting) -> Engine:
+        """Return the engine, not yet entered."""
+        return ClosedEngine(setting.topology, setting.job, codec=setting.codec)
 
 
 class ClosedEngine:
@@ -29,8 +53,6 @@ class ClosedEngine:
     one expected from the accuracy on the network's card, and there are no labels and no confidence (NaN). Where an
     edge device encodes, its link and its work come before those of the cloud. codec: how features are written.
     """
-
-    name = "closed"
 
     def __init__(self, topology: Topology, job: Job, *, codec: str = DEFAULT) -> None:
         self.topology, self.job, self.codec = topology, job, codec

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import click
 from click.core import ParameterSource
@@ -27,23 +27,29 @@ from click.core import ParameterSource
 from hddnn import runtimes
 from hddnn._util import host
 from hddnn._util.interrupts import held
+from hddnn._util.paths import claimed
 from hddnn._util.validation import unknown
 from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, in_turn, one_line_errors
 from hddnn.cli.ending import keep_cube
+from hddnn.cli.extensions import NamingOption
+from hddnn.engines.base import Engine, EngineOptions, Setting
+from hddnn.engines.registry import DEFAULT as DEFAULT_ENGINE
+from hddnn.engines.registry import ENGINES
 from hddnn.errors import InputError
 from hddnn.experiments import sweep
 from hddnn.planning.bounds import lower_bound_s
-from hddnn.planning.costs import closed_form_s
-from hddnn.preflight import COMPUTES, ENGINES
+from hddnn.policies import DEFAULT as DEFAULT_POLICY
+from hddnn.policies import POLICIES, Policy
 from hddnn.results import cubes, plots
+from hddnn.runtimes.prepared import prepared_answers
+from hddnn.schemes import SCHEMES, make_plan
+from hddnn.system.faults import FaultSchedule
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from hddnn.api import EngineName
     from hddnn.data.datasets import Job
-    from hddnn.engines.base import Engine
     from hddnn.results.records import Record
     from hddnn.system.topology import Topology
 
@@ -91,14 +97,21 @@ class Settings:
         return sweep.sweep(measure, dims, variables, given, self.out, resume=self.resume, **options)
 
     @property
+    def engine_options(self) -> EngineOptions:
+        """Return the engine with those of the common options that it has."""
+        there, given = ENGINES.options(self.engine), {"compute": self.compute, "time_scale": self.time_scale}
+        return ENGINES.make(self.engine, **{name: value for name, value in given.items() if name in there})
+
+    @property
     def attributes(self) -> dict[str, Any]:
         """Return what a cube says of how its jobs were run."""
-        from hddnn.api import computed
-
+        engine = self.engine_options
         return {
-            "engine": self.engine,
-            "compute": computed(self.engine, self.compute),
-            "time_scale": self.time_scale,
+            "engine": engine.name,
+            "times": engine.times,
+            "how": engine.how,
+            "compute": engine.answers,
+            "time_scale": engine.time_scale,
             "images": self.images,
             "data_set": self.data,
         }
@@ -134,11 +147,13 @@ def set_beside(cube: xr.Dataset, rows: Mapping[str, Any], source: str) -> None:
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "engine": {
-        "metavar": "|".join(ENGINES),
-        "help": "dask: real workers; closed: the paper's equations; sim: simulated.",
+        "cls": NamingOption,
+        "kind": "hddnn.engines.registry:ENGINES",
+        "metavar": "NAME",
+        "help": "What runs the devices.",
     },
     "compute": {
-        "type": click.Choice(COMPUTES),
+        "metavar": "real|replay",
         "help": "real: run the networks; replay: their stored answers, made first where missing.",
     },
     "time_scale": {"type": float, "metavar": "X", "help": "Wall seconds for a second of model time."},
@@ -153,14 +168,14 @@ def command(
     *,
     smoke: Mapping[str, Any] | None = None,
     resumable: bool = True,
-    engines: Sequence[str] = ENGINES,
+    engines: Sequence[str] | None = None,
     **defaults: Any,
 ) -> Callable[[Main], click.Command]:
     """Make a scenario's `main(settings, **own)` a command.
 
     defaults: of the common options that it offers; `data` brings --data-root along. smoke: what --smoke takes
     instead of the defaults, of its own options, too; what is given on the command line holds. resumable: whether
-    it is a sweep, which --resume goes on with. engines: those that know what it is about.
+    it is a sweep, which --resume goes on with. engines: those that know what it is about; None for all.
     """
     offered = {name: default for name, default in defaults.items() if name in _OPTIONS}
     if offered.keys() != defaults.keys():
@@ -180,9 +195,11 @@ def command(
             _check_engine(given, engines, asked)
             fields = {field.name for field in dataclasses.fields(Settings)}
             common = {key: given.pop(key) for key in list(given) if key in fields}
+            settings = Settings(name, **common)
+            _ = settings.engine_options  # says what is wrong with them
             try:
-                with Interrupts():  # a SIGTERM, too, leaves no process behind
-                    main(Settings(name, **common), **given)
+                with Interrupts(), claimed(settings.out):  # a SIGTERM, too, leaves no process behind
+                    main(settings, **given)
             except KeyboardInterrupt:
                 kept = "the points that were finished are kept: go on with --resume"
                 fail(f"stopped; {kept if resumable else 'nothing was written'}", INCOMPLETE)
@@ -196,28 +213,27 @@ def command(
     return decorate
 
 
-def _check_engine(given: dict[str, Any], engines: Sequence[str], asked: set[str]) -> None:
+def _check_engine(given: dict[str, Any], engines: Sequence[str] | None, asked: set[str]) -> None:
     """Raise InputError for an engine that is none, or that would ignore an option asked for."""
-    engine = given.get("engine", "dask")
-    if engine not in engines:
+    engine = given.get("engine", DEFAULT_ENGINE)
+    if engines is not None and engine not in engines:
         raise InputError(unknown("engine", engine, engines))
-    if engine == "dask":
-        return
-    ignored = (
-        {"time_scale", "compute"} if engine == "closed" or given.get("compute") == "real" else {"time_scale"}
-    )
-    for key in sorted(ignored & asked):
-        option = "--" + key.replace("_", "-")
-        raise InputError(f"engine {engine} runs no process, so {option} means nothing; take engine dask")
-    if "time_scale" in given:
-        given["time_scale"] = 1.0  # nothing is waited for
+    there = ENGINES.options(engine)
+    for name in ("compute", "time_scale"):
+        if name in there or name not in given:
+            continue
+        if name in asked:
+            raise InputError(f"engine {engine} has no option {name}; it has {', '.join(there) or 'none'}")
+        given[name] = 1.0 if name == "time_scale" else given[name]  # nothing is waited for
 
 
 def _common(name: str, offered: Mapping[str, Any], resumable: bool) -> list[click.Parameter]:
     params: list[click.Parameter] = []
     for key, default in offered.items():
         flag = "--" + key.replace("_", "-")
-        params.append(click.Option([flag, key], default=default, **_OPTIONS[key]))
+        about = dict(_OPTIONS[key])
+        kind: type[click.Option] = about.pop("cls", click.Option)
+        params.append(kind([flag, key], default=default, **about))
     folder = click.Path(path_type=Path, file_okay=False)
     if "data" in offered:
         params.append(click.Option(["--data-root"], type=folder, metavar="DIR", help="Of cifar100."))
@@ -270,11 +286,21 @@ class RunResult:
 class Testbed:
     """Run plans on the engine that the settings name; the last `keep` of them go on running.
 
-    options: of the engine, beyond the common ones; see hddnn.engines.dask.client.engine.
+    policy, faults: what a running engine begins with; a scenario may change them between two plans.
     """
 
-    def __init__(self, settings: Settings, /, *, keep: int = 1, **options: Any) -> None:
-        self._settings, self._keep, self._options = settings, keep, options
+    __test__ = False  # for pytest: its name begins like a test's
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        keep: int = 1,
+        policy: Policy | str = DEFAULT_POLICY,
+        faults: FaultSchedule | None = None,
+    ) -> None:
+        self._settings, self._keep = settings, keep
+        self._policy, self._faults = POLICIES.make(policy), faults or FaultSchedule()
         self._engines: dict[tuple[str, int], Engine] = {}  # the one used last is the last
         self._stack = ExitStack()
 
@@ -301,24 +327,17 @@ class Testbed:
 
     def run(self, scheme: str, topology: Topology, job: Job, *, encode_at: str = "end") -> RunResult:
         """Run one scheme; raises InputError where the topology does not have its devices."""
-        from hddnn.schemes import make_plan
-
-        engine = self.engine(topology, job)
+        engine, chosen = self.engine(topology, job), SCHEMES.make(scheme)
         costs = engine.costs()
-        plan = make_plan(scheme, topology, job, costs, encode_at=encode_at)
+        plan = make_plan(chosen, topology, job, costs, encode_at=encode_at)
         record = engine.execute(plan)
         if record.interrupted:
             raise KeyboardInterrupt
-        return RunResult(record, closed_form_s(scheme, costs, topology, job), lower_bound_s(plan, costs))
+        return RunResult(record, chosen.predicted_s(topology, job, costs), lower_bound_s(plan, costs))
 
     def _made(self, topology: Topology, job: Job) -> Engine:
-        from hddnn.api import Observer, make_engine, prepared_answers
-        from hddnn.privacy.codec import DEFAULT
-
-        settings = self._settings
-        options = {"compute": settings.compute, "time_scale": settings.time_scale, **self._options}
-        if settings.engine != "closed" and options["compute"] == "replay":
-            self._stack.enter_context(prepared_answers(topology, job, Observer()))
-        codec = str(options.pop("codec", DEFAULT))
-        name = cast("EngineName", settings.engine)
-        return make_engine(topology, job, name, codec, options, Observer())
+        options = self._settings.engine_options
+        if options.answers == "replay":
+            images = job.data.images[: min(job.images, len(job.data))]
+            self._stack.enter_context(prepared_answers(topology.networks, images))
+        return options.make(Setting(topology, job, self._policy, self._faults))

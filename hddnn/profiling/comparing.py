@@ -12,11 +12,11 @@ from statistics import median
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.sim import SimEngine
 from hddnn.planning.bounds import lower_bound_s
-from hddnn.planning.costs import CostTable, closed_form_s
+from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.profiling.measuring import ProfileObserver, Spread
 from hddnn.results.records import Record
-from hddnn.schemes import make_plan
+from hddnn.schemes import Scheme, make_plan
 from hddnn.system.topology import Topology
 
 #: Times that a job is run under each scheme.
@@ -45,7 +45,7 @@ class Comparison:
 
 
 def compare(
-    engine: DaskEngine, topology: Topology, schemes: Sequence[str], observer: ProfileObserver
+    engine: DaskEngine, topology: Topology, schemes: Sequence[Scheme], observer: ProfileObserver
 ) -> Iterator[Comparison]:
     """Yield one comparison a scheme; topology: the engine's, with measured numbers.
 
@@ -55,13 +55,13 @@ def compare(
         costs = simulated.costs()
         for scheme in schemes:
             plan = make_plan(scheme, topology, engine.job, costs)
-            observer.scheme_started(scheme, RUNS * plan.n_batches)
+            observer.scheme_started(scheme.label, RUNS * plan.n_batches)
             predicted_s = _makespan_s(simulated.execute(plan))
-            told = partial(observer.answered, scheme)
+            told = partial(observer.answered, scheme.label)
             measured_s = [_makespan_s(engine.execute(plan, told)) for _ in range(RUNS)]
             yield Comparison(
-                scheme,
-                closed_form_s(scheme, costs, topology, engine.job),
+                scheme.label,
+                scheme.predicted_s(topology, engine.job, costs),
                 lower_bound_s(plan, costs),
                 predicted_s,
                 cores_s(plan, costs, os.cpu_count() or 1) if engine.address is None else 0.0,

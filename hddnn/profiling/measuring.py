@@ -12,12 +12,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from hddnn.api import Observer
 from hddnn.data.datasets import Job
 from hddnn.engines.dask.client.discovery import DiscoveredDevice, by_machine
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.dask.wire.connecting import close, connect
 from hddnn.engines.dask.wire.messages import PROBE, TIME, DeviceSpec
+from hddnn.engines.observer import Observer
 from hddnn.errors import ClusterError
 from hddnn.system.topology import STEM_SUFFIX, TIERS, Link, Tier, Topology
 

@@ -228,12 +228,11 @@ def encryption_overhead(cube: xr.Dataset) -> Figure:
     drawing = Figure(figsize=(10, 4), layout="constrained")
     axes = drawing.subplots(1, cube.sizes["bandwidth"], sharey=True, squeeze=False)[0]
     middle = 100 * cube.overhead.median("repeat")
-    colours = [colour for colour, *_ in plots.STYLES.values()]
     for axis, bandwidth in zip(axes, cube.bandwidth.values, strict=True):
         for place, line in zip(cube.encode_at.values, ("-", "--"), strict=False):
             theirs = 100 * cube.paper_overhead.sel(encode_at=place)
             axis.plot(cube.latency_s, theirs, ls=line, color="grey", label=f"paper, at the {place}")
-            for codec, colour, marker in zip(cube.codec.values, colours, "os^D", strict=False):
+            for codec, colour, marker in zip(cube.codec.values, plots.PALETTE, "os^D", strict=False):
                 ours = middle.sel(bandwidth=bandwidth, codec=codec, encode_at=place)
                 axis.plot(
                     cube.latency_s,

@@ -105,7 +105,9 @@ class Journal:
         plan = run.plan
         routes = {name: _text(getattr(plan, name), dtype) for name, dtype in _ROUTES.items()}
         predicted = {"closed_form_s": run.closed_form_s, "bound_s": run.bound_s}
-        self._write({"job": self._identity, "plan": {**routes, "parameters": dict(plan.parameters), **predicted}})
+        self._write(
+            {"job": self._identity, "plan": {**routes, "parameters": dict(plan.parameters), **predicted}}
+        )
         self._check()
 
     def restore(self, recorder: Recorder) -> None:

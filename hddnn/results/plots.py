@@ -5,29 +5,27 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hddnn._util.extensions import split_options
 from hddnn._util.paths import store
 from hddnn.results.tables import how
+from hddnn.schemes import SCHEMES, Style
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: By scheme: a colour of Okabe and Ito's palette, and a line style, marker and hatch of its own.
-STYLES = {
-    "end": ("#009E73", ":", "^", ".."),
-    "end-cloud": ("#0072B2", "-", "s", ""),
-    "end-edge": ("#E69F00", "--", "o", "//"),
-    "mapping": ("#D55E00", "-.", "D", "xx"),
-}
-OTHER_STYLES: tuple[tuple[str, Any, str, str], ...] = (
-    ("#CC79A7", (0, (5, 1)), "v", "\\\\"),
-    ("#56B4E9", (0, (1, 1)), "P", "++"),
-    ("#666666", "-", "X", "--"),
+#: Four of Okabe and Ito's colours, which the colour-blind tell apart.
+PALETTE = ("#009E73", "#0072B2", "#E69F00", "#D55E00")
+#: For schemes that have no style of their own, and for the second of one name.
+SPARE_STYLES = (
+    Style("#CC79A7", (0, (5, 1)), "v", "\\\\"),
+    Style("#56B4E9", (0, (1, 1)), "P", "++"),
+    Style("#666666", "-", "X", "--"),
 )
 STAGES = ("coarse", "fine")
 
@@ -65,10 +63,20 @@ def save(figure: Figure, path: Path) -> None:
     store(picture.getvalue(), path)
 
 
-def style(cube: xr.Dataset, scheme: str) -> tuple[str, Any, str, str]:
-    """Return a scheme's colour, line style, marker and hatch."""
-    others = [name for name in _schemes(cube) if name not in STYLES]
-    return STYLES[scheme] if scheme in STYLES else OTHER_STYLES[others.index(scheme) % len(OTHER_STYLES)]
+def style(cube: xr.Dataset, scheme: str) -> Style:
+    """Return how a scheme of a cube is drawn, by its label: as its class says, where the class is known."""
+    spare = 0
+    taken: set[str] = set()
+    for label in _schemes(cube):
+        name = split_options(label)[0]
+        own = SCHEMES.find(name).style if name in SCHEMES and name not in taken else None
+        taken.add(name)
+        if label == scheme and own is not None:
+            return own
+        if label == scheme:
+            break
+        spare += own is None
+    return SPARE_STYLES[spare % len(SPARE_STYLES)]
 
 
 def _schemes(cube: xr.Dataset) -> list[str]:
@@ -90,8 +98,7 @@ def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
     highest = np.nanmax([0.0, *seconds, *cube.closed_form_s.values, *cube.bound_s.values])
     axes.set_ylim(0, 1.25 * highest or 1.0)
     axes.set_ylabel("finish time (s)")
-    source = {"closed": "predicted", "sim": "simulated"}.get(cube.attrs["engine"], "measured")
-    axes.set_title(f"Finish time (bars: {source})")
+    axes.set_title(f"Finish time (bars: {cube.attrs['times']})")
     axes.legend(frameon=False, loc="upper right", ncols=2, handlelength=1.5, columnspacing=1.2)
 
 

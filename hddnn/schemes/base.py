@@ -166,4 +166,3 @@ def tier_indices(topology: Topology, tier: Tier, scheme: str) -> np.ndarray:
 def in_turn(devices: np.ndarray, n_batches: int) -> np.ndarray:
     """Return (n_batches,) devices taken in turn: batch i visits devices[i % len(devices)]."""
     return devices[np.arange(n_batches) % len(devices)]
-

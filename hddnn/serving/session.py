@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn import zoo
-from hddnn.engines.common import network_cards
+from hddnn.engines.common import image_shape, network_cards
 from hddnn.engines.dask.client.lowering import BatchGroup
 from hddnn.engines.dask.client.sender import Sender
 from hddnn.engines.dask.client.supervisor import Pauses, keep_devices
@@ -25,10 +25,11 @@ from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError, DataError, InputError
 from hddnn.privacy.codec import DEFAULT
 from hddnn.results.records import COARSE_ONLY, LOST, OK
+from hddnn.schemes import FOR_REQUESTS, SCHEMES, Scheme
 from hddnn.serving.calls import Call
 from hddnn.serving.dispatcher import NEVER_S, Action, Cancel, Dispatcher, Notify, Send
 from hddnn.serving.replies import Health, Reply
-from hddnn.serving.ways import features, image_shape, routes
+from hddnn.serving.ways import features, routes
 from hddnn.system.topology import Topology
 
 #: How often to look whether the scheduler is still there, s.
@@ -42,7 +43,8 @@ class AsyncSession:
 
     Args:
         topology: An object, a packaged name or a file.
-        scheme: Which devices answer; the least busy of those takes a batch.
+        scheme: Which devices answer, an object or a text such as "mapping:n_map=2"; the least busy of those
+            takes a batch.
         address: A Dask scheduler whose workers are the devices; by default they are started on this machine, at
             their own speed and with no emulated links.
         tls: A folder made by `hddnn certs`.
@@ -74,7 +76,7 @@ class AsyncSession:
         self,
         topology: Topology | str,
         *,
-        scheme: str = "end-edge",
+        scheme: Scheme | str = FOR_REQUESTS,
         address: str | None = None,
         tls: Path | None = None,
         codec: str = DEFAULT,
@@ -97,16 +99,17 @@ class AsyncSession:
         ):
             if not value >= least:
                 raise InputError(f"{name} is {value:g}; it must be at least {least}")
-        self.topology, self.scheme, self.max_batch = topology, scheme, max_batch
+        chosen = SCHEMES.make(scheme)
+        self.topology, self.scheme, self.max_batch = topology, chosen.label, max_batch
         self._address, self._tls, self._codec = address, tls, codec
         self._deadline_s, self._on_ready = _deadline(deadline_s), on_ready
         self._restart, self._dashboard = restart, dashboard
         self.dashboard_link: str | None = None
-        self._telemetry = Telemetry(topology, scheme)
+        self._telemetry = Telemetry(topology, chosen.label)
         self._cards = network_cards(topology)
         self._features = features(topology, codec)
         self._dispatcher = Dispatcher(
-            routes(topology, scheme), max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue
+            routes(topology, chosen), max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue
         )
         self.image_shape: tuple[int, int, int] = image_shape(topology)
         self._index = {device.name: index for index, device in enumerate(topology.devices)}

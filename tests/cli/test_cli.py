@@ -118,9 +118,9 @@ def test_end_devices_sets_the_size_of_the_end_tier(number: int) -> None:
         assert len(system.tier("end")) == number
 
 
-@pytest.mark.parametrize(("given", "n_map"), [((), 1.0), (("--n-map", 2), 2.0)])
-def test_n_map_is_the_topologys_unless_given(given: tuple[object, ...], n_map: float) -> None:
-    assert closed("--schemes", "mapping", *given).exit_code == 0
+@pytest.mark.parametrize(("given", "n_map"), [("mapping", 1.0), ("mapping:n_map=2", 2.0)])
+def test_n_map_is_the_topologys_unless_given(given: str, n_map: float) -> None:
+    assert closed("--scheme", given).exit_code == 0
     with xr.open_dataset("results/run.nc") as cube:
         assert cube.n_map.item() == n_map
 
@@ -134,7 +134,7 @@ def test_n_map_is_the_topologys_unless_given(given: tuple[object, ...], n_map: f
         (("--faults", "crash:end-1@1", "--engine", "closed"), ("engine closed knows of no faults",)),
         (("--faults", "crash:end-1@1", "--address", "tcp://127.0.0.1:9"), ("leave the address out",)),
         (("--policy", "monitr"), ("unknown policy 'monitr', did you mean 'monitor'",)),
-        (("--fallback", "clud"), ("unknown fallback 'clud'",)),
+        (("--fallback", "clud"), ("fallback is 'clud': input should be",)),
         (("--heartbeat", "0"), ("heartbeat is 0 s",)),
         (("--deadline", "-1"), ("deadline_s is -1.0",)),
         (("--timeout", "nan"), ("timeout_s is nan",)),
@@ -158,9 +158,9 @@ def test_faults_are_simulated_in_no_time() -> None:
 
 
 def test_n_map_auto_goes_by_equation_7() -> None:
-    assert closed("--schemes", "mapping", "--n-map", "auto").exit_code == 0
+    assert closed("--scheme", "mapping:n_map=auto").exit_code == 0
     with xr.open_dataset("results/run.nc") as cube:
-        assert "n_map" not in yaml.safe_load(cube.attrs["topology"])
+        assert cube.scheme.item() == "mapping:n_map=auto"
         assert cube.n_map.item() >= 1
 
 
@@ -227,11 +227,11 @@ def test_every_option_says_what_it_does() -> None:
         ("--schemes endd", "did you mean 'end'?"),
         ("--schemes end,end", "twice"),
         ("--schemes ,", "unknown scheme"),
-        ("--engine simm", "'dask', 'sim', 'closed'"),
-        ("--engine sim --time-scale 0.5", "a time scale means nothing"),
-        ("--engine sim --address tcp://127.0.0.1:1", "an address means nothing"),
-        ("--engine sim --journal made/nowhere", "a journal means nothing"),
-        ("--compute fast", "'real', 'replay'"),
+        ("--engine simm", "unknown engine 'simm', did you mean 'sim'"),
+        ("--engine sim --time-scale 0.5", "engine sim has no option time_scale; it has compute, heartbeat_s"),
+        ("--engine sim --address tcp://127.0.0.1:1", "engine sim has no option address"),
+        ("--engine sim --journal made/nowhere", "keeps no journal"),
+        ("--compute fast", "compute is 'fast': input should be 'real', 'replay'"),
         ("--engine closed --compute replay", "engine closed"),
         ("--engine closed --address tcp://127.0.0.1:1", "engine closed"),
         ("--images 0", "--images"),
@@ -257,7 +257,7 @@ def test_every_option_says_what_it_does() -> None:
         ("--topology broken.yaml", "broken.yaml: line"),
         ("--topology no-end.yaml", "no end device"),
         ("--topology swapped.yaml", "answers fine classes"),
-        ("--topology no-cloud.yaml", "cloud"),
+        ("--topology no-cloud.yaml --schemes end-cloud", "needs at least one cloud device"),
         ("--topology lost-net.yaml", "nets/lost"),
         ("--topology .", "Is a directory"),
         ("--what", "--what"),
@@ -377,7 +377,7 @@ def test_a_device_that_hangs_costs_answers_only_without_a_policy(
         assert set(cube.outcome.values.ravel()) == ({"ok", "lost"} if code else {"ok"})
         assert float(cube.detected_s.sel(scheme="end", device="end-2")) > 0.5
         assert cube.attrs["faults"] == "hang:end-2@3"
-        assert cube.attrs["policy"] == policy
+        assert cube.attrs["policy"] == f"{policy}:deadline_s=4.0"
 
 
 class Running:

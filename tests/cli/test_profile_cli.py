@@ -48,7 +48,7 @@ def test_the_new_file_has_measured_numbers_for_all_devices_and_links_and_runs_ev
     assert [device.model_copy(update={"seconds_per_image": {}}) for device in new.devices] == [
         device.model_copy(update={"seconds_per_image": {}}) for device in SYSTEM.devices
     ]
-    assert (new.name, new.n_map) == ("small", 1)
+    assert (new.name, new.schemes) == ("small", {"mapping": {"n_map": 1}})
     held = {device.name: set(device.seconds_per_image) for device in new.devices}
     assert held == {
         "end-1": {"mobilenet", "wrn16_4:stem"},

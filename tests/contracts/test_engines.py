@@ -63,7 +63,7 @@ ENGINES = {
 
 def predicts(engine: Engine) -> bool:
     """Tell whether an engine says how many answers are right, not which."""
-    return engine.name == "closed" or getattr(engine, "compute", "") == "none"
+    return isinstance(engine, ClosedEngine) or getattr(engine, "compute", "") == "none"
 
 
 @cache

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from systems import PAYLOAD, Shape, costs_of, device, system, systems, tiers
 
 from hddnn.engines.clocks import DeviceClock, LinkClock
-from hddnn.errors import PlanError
+from hddnn.errors import NoTier, PlanError
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable, tier_means_s
 from hddnn.planning.plan import NO_DEVICE, Plan, make_routes
-from hddnn.schemes import ENCODERS, SCHEMES, make_plan
+from hddnn.schemes import ENCODERS, SCHEMES, Scheme, make_plan
+from hddnn.schemes.fixed import EndEdge
+from hddnn.schemes.mapping import Mapping
 from hddnn.system.topology import Device, Link, Topology
 
 PAPER = Topology.load("paper")
@@ -128,7 +130,7 @@ def test_unlimited_link_needs_no_payload_size_but_a_bandwidth_does() -> None:
     ("scheme", "time_s"), [("end", 9.25), ("end-cloud", 283.25), ("end-edge", 49.25), ("mapping", 166.25)]
 )
 def test_closed_form_of_the_papers_system(scheme: str, time_s: float) -> None:
-    assert closed_form_s(scheme, PAPER_COSTS, PAPER, Shape.of(200)) == pytest.approx(time_s)
+    assert SCHEMES.make(scheme).predicted_s(PAPER, Shape.of(200), PAPER_COSTS) == pytest.approx(time_s)
 
 
 def test_mapping_equals_end_edge_up_to_four_end_devices_and_then_nears_the_cloud() -> None:
@@ -137,7 +139,8 @@ def test_mapping_equals_end_edge_up_to_four_end_devices_and_then_nears_the_cloud
         topology = PAPER.with_end_devices(n)
         costs = CostTable.of(topology)
         edge_s, mapping_s, cloud_s = (
-            closed_form_s(scheme, costs, topology, job) for scheme in ("end-edge", "mapping", "end-cloud")
+            SCHEMES.make(scheme).predicted_s(topology, job, costs)
+            for scheme in ("end-edge", "mapping", "end-cloud")
         )
         assert mapping_s == pytest.approx(edge_s) if n <= 4 else edge_s < mapping_s < cloud_s
 
@@ -157,23 +160,29 @@ def test_tier_means() -> None:
 
 
 def test_closed_form_of_a_scheme_or_tier_that_is_not_there() -> None:
+    class Mine(EndEdge):
+        """A scheme without a formula."""
+
+        predicted_s = Scheme.predicted_s
+
     job = Shape.of(4)
-    assert np.isnan(closed_form_s("mine", PAPER_COSTS, PAPER, job))
+    assert np.isnan(Mine().predicted_s(PAPER, job, PAPER_COSTS))
     no_cloud = tiers(2, 1, 0, n_map=2)
-    with pytest.raises(PlanError, match="has no cloud device"):
-        closed_form_s("end-cloud", costs_of(no_cloud), no_cloud, job)
-    assert closed_form_s("mapping", costs_of(no_cloud), no_cloud, job) == pytest.approx(0.1 + 0.2)
+    with pytest.raises(NoTier, match="needs at least one cloud device"):
+        SCHEMES.make("end-cloud").predicted_s(no_cloud, job, costs_of(no_cloud))
+    assert Mapping().predicted_s(no_cloud, job, costs_of(no_cloud)) == pytest.approx(0.1 + 0.2)
 
 
 def test_n_map() -> None:
     job = Shape.of(10)
-    assert resolve_n_map(PAPER, PAPER_COSTS, job) == 1
-    free = PAPER.model_copy(update={"n_map": None})
-    assert resolve_n_map(free, PAPER_COSTS, job) == 3  # 0.80 / 0.37 = 2.16
-    assert resolve_n_map(free, PAPER_COSTS, job, 2) == 2
+    assert Mapping().resolved(PAPER, job, PAPER_COSTS) == 1
+    free = PAPER.model_copy(update={"schemes": {}})
+    assert Mapping().resolved(free, job, PAPER_COSTS) == 3  # 0.80 / 0.37 = 2.16
+    assert Mapping("auto").resolved(PAPER, job, PAPER_COSTS) == 3
+    assert Mapping(2).resolved(free, job, PAPER_COSTS) == 2
     idle = system(device("end", "end", 0.0), device("edge", "edge", 0.001))
-    with pytest.raises(PlanError, match="set n_map"):
-        resolve_n_map(idle, costs_of(idle), job)
+    with pytest.raises(PlanError, match="as in mapping:n_map=1"):
+        Mapping().resolved(idle, job, costs_of(idle))
 
 
 # The lower bound
@@ -218,7 +227,11 @@ def test_no_scheme_beats_the_bound(
     dependable_edge = any(d.tier == "edge" and d.trusted for d in topology.devices)
     for encode_at in ENCODERS[: 1 + dependable_edge]:
         plan = make_plan(
-            scheme, topology, Shape.of(n_batches, 50, last), costs, n_map=n_map, encode_at=encode_at
+            Mapping(n_map) if scheme == "mapping" else scheme,
+            topology,
+            Shape.of(n_batches, 50, last),
+            costs,
+            encode_at=encode_at,
         )
         assert lower_bound_s(plan, costs) <= finish_s(plan, costs) * (1 + 1e-9) + 1e-12
 

@@ -45,7 +45,7 @@ def partial(job: Job, scheme: str, answered: int, *, interrupted: bool = False) 
 
 def cube_of(record: Record, **attributes: object) -> xr.Dataset:
     given = {"topology_name": "small", "images": 170, "data_set": "sample", "time_scale": 1.0, **attributes}
-    given = {"engine": "dask", "compute": "real", **given}
+    given = {"engine": "dask", "times": "measured", "how": "made", "compute": "real", **given}
     scheme = {record.plan.scheme: 3.0}
     return cubes.from_records(
         {record.plan.scheme: record}, closed_form_s=scheme, bound_s=scheme, attributes=given

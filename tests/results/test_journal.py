@@ -18,7 +18,7 @@ from systems import packaged_system
 from hddnn.data.datasets import Dataset, Job
 from hddnn.data.labels import LabelHierarchy
 from hddnn.errors import HddnnError, InputError
-from hddnn.planning.plan import Plan
+from hddnn.planning.plan import Parameter, Plan
 from hddnn.results.journal import Journal, PlannedRun
 from hddnn.results.records import Answer, Grader, Record, Recorder
 from hddnn.results.transfers import CLIENT, Transfer
@@ -29,7 +29,13 @@ JOB = Job(DATA, images=8, batch_size=2)  # 4 batches
 SYSTEM = packaged_system()
 END, EDGE = 0, 2  # indices in it
 PLAN = Plan(
-    "test", SYSTEM, JOB.sizes, np.full(4, END), np.array([EDGE, EDGE, -1, EDGE]), np.full(4, False), 1
+    "test",
+    SYSTEM,
+    JOB.sizes,
+    np.full(4, END),
+    np.array([EDGE, EDGE, -1, EDGE]),
+    np.full(4, False),
+    {"n_map": Parameter(1, "1", "end devices that feed one edge device")},
 )
 FACTS = {"images": 8, "codec": "uint8", "time_scale": 0.5}
 
@@ -97,7 +103,8 @@ def test_all_that_was_told_comes_back(tmp_path: Path) -> None:
         second = recorder(progress=lambda *told: heard.append(told))
         journal.restore(second)
     assert planned is not None
-    assert (planned.closed_form_s, planned.bound_s, planned.plan.n_map) == (1 / 7, 2 / 7, 1)
+    assert (planned.closed_form_s, planned.bound_s) == (1 / 7, 2 / 7)
+    assert planned.plan.parameters == PLAN.parameters
     for name in ("sizes", "end", "upper", "encoded", "encoder"):
         np.testing.assert_array_equal(getattr(planned.plan, name), getattr(PLAN, name))
     assert [batch for _, batch, ended in heard if ended] == [2, 0, 1]

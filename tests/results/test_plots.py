@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from hddnn.data.datasets import Job
 from hddnn.results import plots
+from hddnn.schemes import SCHEMES
 
 CASES: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "all": lambda cube: cube,
@@ -69,8 +70,17 @@ def test_a_curve_reaches_the_share_that_was_answered(cube: xr.Dataset) -> None:
 
 
 def test_schemes_differ_in_more_than_colour() -> None:
+    styles = [style for name in SCHEMES.own if (style := SCHEMES.find(name).style)]
+    assert len(styles) == len(SCHEMES.own)
     for place in range(4):
-        assert len({style[place] for style in plots.STYLES.values()}) == len(plots.STYLES)
+        assert len({style[place] for style in styles}) == len(styles)
+
+
+def test_schemes_of_one_name_and_unknown_ones_are_drawn_apart(cube: xr.Dataset) -> None:
+    labels = ["mapping", "mapping:n_map=2", "night-shift", "end"]
+    styles = [plots.style(cube.assign_coords(scheme=labels), label) for label in labels]
+    assert len(set(styles)) == 4
+    assert styles[0] == SCHEMES.find("mapping").style
 
 
 def test_no_texts_collide(cube: xr.Dataset) -> None:
@@ -87,6 +97,6 @@ def test_no_texts_collide(cube: xr.Dataset) -> None:
 
 
 def test_scaled_time_is_told(cube: xr.Dataset) -> None:
-    title = drawn(cube.assign_attrs(engine="dask", compute="real", time_scale=0.3)).get_suptitle()
-    assert "time scale 0.3" in title
+    title = drawn(cube.assign_attrs(how="on trial", time_scale=0.3)).get_suptitle()
+    assert "on trial" in title
     assert "model time" in title

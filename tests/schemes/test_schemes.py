@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from systems import Shape, costs_of, device, system, tiers
 
-from hddnn.errors import PlanError
+from hddnn.errors import InputError, PlanError
 from hddnn.planning.equations import eq_8
 from hddnn.planning.plan import NO_DEVICE, Plan
-from hddnn.schemes import SCHEMES, make_plan
+from hddnn.schemes import SCHEMES, Scheme, make_plan
+from hddnn.schemes.mapping import Mapping
 from hddnn.system.topology import Topology
 
 UPPER_TIERS = {"end": set(), "end-cloud": {"cloud"}, "end-edge": {"edge"}, "mapping": {"edge", "cloud"}}
@@ -20,8 +21,12 @@ topologies = st.builds(tiers, st.integers(1, 9), st.integers(1, 4), st.integers(
 jobs = st.builds(Shape.of, st.integers(1, 60), last=st.integers(1, 50))
 
 
-def planned(scheme: str, topology: Topology, job: Shape, n_map: int | None = None) -> Plan:
-    return make_plan(scheme, topology, job, costs_of(topology), n_map=n_map)
+def planned(scheme: Scheme | str, topology: Topology, job: Shape) -> Plan:
+    return make_plan(scheme, topology, job, costs_of(topology))
+
+
+def chosen(plan: Plan) -> float:
+    return plan.parameters["n_map"].value
 
 
 def names(topology: Topology, indices: np.ndarray) -> list[str]:
@@ -63,9 +68,13 @@ def test_upper_devices_in_turn(scheme: str, tier: str, topology: Topology, job: 
 @given(topology=topologies, job=jobs)
 def test_mapping(topology: Topology, job: Shape) -> None:
     plan = planned("mapping", topology, job)
-    n_end, n_edge, n_map = len(topology.tier("end")), len(topology.tier("edge")), topology.n_map
-    assert n_map is not None
-    assert plan.n_map == n_map
+    n_end, n_edge, n_map = (
+        len(topology.tier("end")),
+        len(topology.tier("edge")),
+        topology.schemes["mapping"]["n_map"],
+    )
+    assert isinstance(n_map, int)
+    assert chosen(plan) == n_map
     # An end device feeds one upper device, and at most n_map of them one edge device.
     assert len({end for end, _ in plan.routes()}) == len(plan.routes())
     feeders = [upper for _, upper in plan.routes()]
@@ -81,14 +90,14 @@ def test_mapping(topology: Topology, job: Shape) -> None:
 def test_the_papers_mapping() -> None:
     topology = Topology.load("paper")
     plan = planned("mapping", topology, Shape.of(16))
-    assert plan.n_map == 1
+    assert chosen(plan) == 1
     assert names(topology, plan.upper) == ["edge-1", "edge-2", "edge-3", "edge-4", *["cloud"] * 4] * 2
     assert plan.encoded.tolist() == [False, False, True, True, True, True, True, True] * 2
 
 
 def test_mapping_groups_neighbours_and_takes_clouds_in_turn() -> None:
     topology = tiers(7, 2, 2)
-    plan = planned("mapping", topology, Shape.of(7), n_map=2)
+    plan = planned(Mapping(n_map=2), topology, Shape.of(7))
     assert names(topology, plan.upper) == [
         "edge-0", "edge-0", "edge-1", "edge-1", "cloud-0", "cloud-1", "cloud-0",
     ]  # fmt: skip
@@ -99,9 +108,10 @@ def test_n_map_given_wins_over_the_topologys_and_that_over_equation_7() -> None:
     devices = [device(f"end-{i}", "end", 0.001) for i in range(9)]
     devices += [device(f"edge-{i}", "edge", 0.003) for i in range(2)] + [device("cloud", "cloud", 0.001)]
     job = Shape.of(9)
-    assert planned("mapping", system(*devices), job).n_map == 3
-    assert planned("mapping", system(*devices, n_map=2), job).n_map == 2
-    assert planned("mapping", system(*devices, n_map=2), job, n_map=4).n_map == 4
+    assert chosen(planned("mapping", system(*devices), job)) == 3
+    assert chosen(planned("mapping", system(*devices, n_map=2), job)) == 2
+    assert chosen(planned("mapping:n_map=4", system(*devices, n_map=2), job)) == 4
+    assert chosen(planned("mapping:n_map=auto", system(*devices, n_map=2), job)) == 3
 
 
 def test_mapping_needs_no_cloud_when_the_edge_suffices() -> None:
@@ -126,20 +136,17 @@ def test_end_edge_round_robin_by_batch() -> None:
         (
             "fastest",
             tiers(1, 1, 1),
-            "unknown scheme 'fastest': choose from end, end-cloud, end-edge, mapping",
+            "unknown scheme 'fastest'; known: end, end-cloud, end-edge, mapping, or a class of your own",
         ),
     ],
 )
 def test_says_what_is_missing(scheme: str, topology: Topology, message: str) -> None:
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(InputError, match=message):
         planned(scheme, topology, Shape.of(3))
 
 
 def test_n_map_below_one() -> None:
     with pytest.raises(PlanError, match="n_map is 0"):
-        planned("mapping", tiers(2, 1, 1), Shape.of(3), n_map=0)
-
-
-def test_a_scheme_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SCHEMES, "mine", SCHEMES["end-edge"])
-    assert planned("mine", tiers(2, 1, 0), Shape.of(3)).n_batches == 3
+        planned("mapping:n_map=0", tiers(2, 1, 1), Shape.of(3))
+    with pytest.raises(PlanError, match="n_map is 0"):
+        planned("mapping", tiers(2, 1, 1, n_map=0), Shape.of(3))

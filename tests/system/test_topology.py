@@ -43,7 +43,8 @@ def test_paper_holds_the_papers_system() -> None:
     assert paper.link("end", "edge") == Link(source="end", target="edge", latency_s=0.5, mode="serial")
     assert paper.link("end", "cloud") == Link(source="end", target="cloud", latency_s=1.0, mode="serial")
     assert paper.link("edge", "cloud") == Link(source="edge", target="cloud", latency_s=1.0, mode="serial")
-    assert (paper.name, paper.n_map, paper.networks) == ("paper", 1, NETWORKS)
+    assert (paper.name, paper.networks) == ("paper", NETWORKS)
+    assert paper.schemes == {"mapping": {"n_map": 1}}
 
 
 def test_laptop_runs_at_its_own_speed_over_links_with_a_bandwidth() -> None:
@@ -92,7 +93,7 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
         ),
         pytest.param("{}", "devices: is missing; it is required", id="no-devices"),
         pytest.param(
-            small(rest="n_mapp: 1"), "n_mapp: unknown key 'n_mapp', did you mean 'n_map'?", id="top-key"
+            small(rest="scheme: {}"), "scheme: unknown key 'scheme', did you mean 'schemes'?", id="top-key"
         ),
         pytest.param(
             small(devices="{name: a, tier: end, network: m, thread: 2}"),
@@ -349,7 +350,11 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
             "description: character U+0085 is not allowed; use printable text",
             id="unseen",
         ),
-        pytest.param(small(rest="n_map: 0"), "n_map: 0 is out of range; it must be at least 1", id="n-map"),
+        pytest.param(
+            small(rest="schemes: [mapping]"),
+            "schemes: a list is not allowed; it must be a mapping",
+            id="schemes",
+        ),
         pytest.param(
             small(devices="{name: a, tier: fog, network: mobilenet, threads: 0}"),
             "devices[0].tier: 'fog' is not allowed; allowed: end, edge, cloud (and 1 more)",
@@ -421,7 +426,7 @@ def test_models_built_in_python_raise_the_projects_error() -> None:
         ),
         (lambda: Topology(name="x", devices=()), "topology x: devices: no end device"),
         (lambda: Topology(name="x", devices=(end, end)), "topology x: devices[1].name: 'a' is already"),
-        (lambda: Topology(name="x", devices=(end,), n_map=0), "Topology: n_map: 0 is out of range"),
+        (lambda: Topology(name="x", devices=(end,), schemes=0), "Topology: schemes: 0 is not allowed"),
     ):
         with pytest.raises(TopologyError) as caught:
             build()
@@ -530,7 +535,7 @@ def topologies(draw: st.DrawFn) -> Topology:
         description=draw(prose),
         devices=tuple(devices),
         links=tuple(links),
-        n_map=draw(st.none() | st.integers(1, 9)),
+        schemes=draw(st.just({}) | st.builds(lambda n: {"mapping": {"n_map": n}}, st.integers(1, 9))),
     )
 
 

@@ -48,6 +48,7 @@ class Sim(EngineOptions):
 
     name = "sim"
     caption = "simulate them, faults and policies included"
+    times = "simulated"
 
     def __post_init__(self) -> None:
         check_heartbeat(self.heartbeat_s)
@@ -56,6 +57,12 @@ class Sim(EngineOptions):
     def answers(self) -> str:
         """Return where answers come from: a replay, or nowhere."""
         return self.compute
+
+    @property
+    def how(self) -> str:
+        """Return in a few words what its numbers come from."""
+        replayed = self.compute == "replay"
+        return "simulated, " + ("stored answers" if replayed else "accuracy by the networks' cards")
 
     def make(self, setting: Setting) -> Engine:
         """Return the engine, not yet entered."""

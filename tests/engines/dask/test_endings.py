@@ -17,12 +17,13 @@ import pytest
 from systems import packaged_system
 from waiting import wait_until
 
-from hddnn.api import Observer, run
+from hddnn.api import run
 from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.base import Engine
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.dask.cluster import processes
 from hddnn.engines.dask.wire.messages import DeviceSpec
+from hddnn.engines.observer import Observer
 from hddnn.errors import ClusterError, JobLost
 from hddnn.results import cubes
 from hddnn.results.records import Stage

@@ -19,10 +19,12 @@ import xarray as xr
 from systems import packaged_system
 from waiting import wait_until
 
-from hddnn.api import Observer, run
+from hddnn.api import run
 from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.base import Engine
 from hddnn.engines.dask.client.engine import DaskEngine
+from hddnn.engines.dask.options import Dask
+from hddnn.engines.observer import Observer
 from hddnn.errors import InputError
 from hddnn.policies import Policy
 from hddnn.results import cubes
@@ -257,7 +259,7 @@ def test_the_journal_of_another_job_is_refused_before_anything_starts(
     folder, heard = copied(small, tmp_path), Heard()
     for options, said in (
         ({"codec": "float32"}, r"codec \(uint6\+zstd, now float32\)"),
-        ({"time_scale": 2.0}, r"time_scale \(1\.0, now 2\.0\)"),
+        ({"engine": Dask(time_scale=2.0)}, r"time_scale \(1\.0, now 2\.0\)"),
         ({"job": Job(small_job.data, images=160, batch_size=20)}, r"images \(170, now 160\)"),
         ({"topology": packaged_system(2, 1, 0, latency_s=0.5)}, r"topology \(\.\.\..*seconds_per_"),
     ):

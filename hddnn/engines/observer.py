@@ -1,0 +1,45 @@
+"""Whoever wants to hear of a run's course: progress bars, dashboards, a user's own code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hddnn.results.records import Stage
+
+if TYPE_CHECKING:
+    from hddnn.engines.base import Engine
+
+
+class Observer:
+    """Hear of a run's course; every method does nothing unless overridden. Called from other threads, too.
+
+    Order: (preparing | noted)*, starting, device_ready*, started, then for each scheme: scheme_started, resumed?,
+    (answered | device_changed)*. Schemes that a journal holds whole come before all that.
+    """
+
+    def preparing(self, network: str, done: int, total: int) -> None:
+        """Stored answers of a network are being computed: so many images of the total."""
+
+    def noted(self, text: str) -> None:
+        """Something is not as asked for, and the run goes on all the same."""
+
+    def starting(self, n_devices: int) -> None:
+        """The devices are being started."""
+
+    def device_ready(self, name: str) -> None:
+        """One device is ready."""
+
+    def started(self, engine: Engine) -> None:
+        """All devices are ready."""
+
+    def scheme_started(self, scheme: str, n_batches: int) -> None:
+        """The first batch of a scheme is about to be sent."""
+
+    def resumed(self, scheme: str, n_batches: int) -> None:
+        """So many batches were answered in full before; of each answer that is there, answered tells next."""
+
+    def device_changed(self, name: str, live: bool, why: str) -> None:
+        """A device left during a scheme, or came back."""
+
+    def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
+        """A batch has an answer, or has failed; ended: nothing more will come of it."""
