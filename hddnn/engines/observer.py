@@ -18,28 +18,73 @@ class Observer:
     """
 
     def preparing(self, network: str, done: int, total: int) -> None:
-        """Stored answers of a network are being computed: so many images of the total."""
+        """Stored answers of a network are being computed.
+
+        Args:
+            network: Its name.
+            done: Images that have one.
+            total: Images that get one.
+        """
 
     def noted(self, text: str) -> None:
-        """Something is not as asked for, and the run goes on all the same."""
+        """Something is not as asked for, and the run goes on all the same.
+
+        Args:
+            text: What, in one line.
+        """
 
     def starting(self, n_devices: int) -> None:
-        """The devices are being started."""
+        """The devices are being started.
+
+        Args:
+            n_devices: How many.
+        """
 
     def device_ready(self, name: str) -> None:
-        """One device is ready."""
+        """One device is ready.
+
+        Args:
+            name: The device's.
+        """
 
     def started(self, engine: Engine) -> None:
-        """All devices are ready."""
+        """All devices are ready.
+
+        Args:
+            engine: The one that runs them.
+        """
 
     def scheme_started(self, scheme: str, n_batches: int) -> None:
-        """The first batch of a scheme is about to be sent."""
+        """The first batch of a scheme is about to be sent.
+
+        Args:
+            scheme: Its label.
+            n_batches: Batches of the job.
+        """
 
     def resumed(self, scheme: str, n_batches: int) -> None:
-        """So many batches were answered in full before; of each answer that is there, answered tells next."""
+        """So many batches were answered in full before; of each answer that is there, `answered` tells next.
+
+        Args:
+            scheme: Its label.
+            n_batches: How many.
+        """
 
     def device_changed(self, name: str, live: bool, why: str) -> None:
-        """A device left during a scheme, or came back."""
+        """A device left during a scheme, or came back.
+
+        Args:
+            name: The device's.
+            live: Whether it is there now.
+            why: What happened, in a few words.
+        """
 
     def answered(self, scheme: str, stage: Stage, batch: int, ended: bool) -> None:
-        """A batch has an answer, or has failed; ended: nothing more will come of it."""
+        """A batch has an answer, or has failed.
+
+        Args:
+            scheme: Its label.
+            stage: "coarse" or "fine".
+            batch: Its number, from 0.
+            ended: Nothing more will come of it.
+        """

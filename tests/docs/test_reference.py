@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-#: What the pages show: name -> the members that are shown, all where none is named.
+#: What the pages show: name -> the members that are shown; None for all.
 SHOWN = {
-    name: set(re.findall(r"\w+", members))
+    name: set(re.findall(r"\w+", members)) if listed else None
     for page in sorted((ROOT / "docs" / "reference").glob("*.md"))
-    for name, members in re.findall(
-        r"^::: (\S+)\n(?:    options:\n      members: \[(.*)\]\n)?", page.read_text(), re.MULTILINE
+    for name, listed, members in re.findall(
+        r"^::: (\S+)\n(    options:\n      members: \[(.*)\]\n)?", page.read_text(), re.MULTILINE
     )
 }
 
@@ -42,14 +42,14 @@ def located(name: str) -> Any:
     raise LookupError(name)
 
 
-def documented(thing: Any, members: set[str]) -> Iterator[tuple[str, Any, str]]:
+def documented(thing: Any, members: set[str] | None) -> Iterator[tuple[str, Any, str]]:
     """Yield what a page shows of an object: name, callable or class, docstring."""
     yield thing.__name__, thing, inspect.getdoc(thing) or ""
     if inspect.isclass(thing):
         for name, member in vars(thing).items():
             if name.startswith("_") or isinstance(member, property | cached_property):
                 continue
-            if members and name not in members:
+            if members is not None and name not in members:
                 continue
             function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
             if inspect.isfunction(function):
