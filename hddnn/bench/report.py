@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import cycle
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,12 @@ def _styles(ways: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Return colour, marker and hatch by way, a marker each for those that are a user's own."""
     marked = zip((way for way in ways if way not in _STYLES), cycle(_MARKERS))
     return _STYLES | {way: ("#000000", marker, "") for way, marker in marked}
+
+
+def _short(way: str) -> str:
+    """Return a way's name for a figure: of a file its name alone."""
+    place, colon, rest = way.partition(":")
+    return f"{PurePath(place).name}{colon}{rest}"
 
 
 def table(cube: xr.Dataset) -> Group:
@@ -169,11 +176,13 @@ def figure(cube: xr.Dataset) -> Figure:
     handles: list[Any] = []
     for variant in _measured(cube):
         colour, marker, _ = _styles(map(str, cube.runtime.values))[variant]
-        handles.append(Line2D([], [], color=colour, marker=marker, lw=2, label=variant))
+        handles.append(Line2D([], [], color=colour, marker=marker, lw=2, label=_short(variant)))
     for threads, line in zip(cube.threads.values, _lines(cube), strict=True):
         label = f"{threads} thread{'s' if threads > 1 else ''}"
         handles.append(Line2D([], [], color="black", ls=line, lw=2, label=label))
-    made.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+    longest = max(len(handle.get_label()) for handle in handles)
+    columns = max(1, min(len(handles), 4, int(made.get_figwidth() * 14 / (longest + 6))))
+    made.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     made.suptitle(f"{cube.attrs['processor']}: medians, bars from least to most", parse_math=False)
     return made
 
@@ -217,5 +226,6 @@ def _memory(one: xr.Dataset, axes: Axes) -> None:
             axes.bar(
                 place + (t + 0.5) * width - 0.4, height, width, color=colour, hatch=hatch, ec="black", lw=0.6
             )
-    axes.set_xticks(range(len(variants)), variants, rotation=35, ha="right")
+    labels = [_short(variant).replace(":", ":\n") for variant in variants]
+    axes.set_xticks(range(len(variants)), labels, rotation=35, ha="right")
     axes.grid(alpha=0.3, axis="y")

@@ -135,3 +135,15 @@ def test_the_figure_shows_what_was_measured(networks: tuple[str, ...]) -> None:
 def test_every_way_has_a_style_of_its_own() -> None:
     assert set(report._STYLES) == set(VARIANTS)
     assert len({style[0] for style in report._STYLES.values()}) == len(VARIANTS)
+
+
+def test_runtimes_of_a_users_own_are_told_apart() -> None:
+    """They were a KeyError when figures knew hddnn's own alone."""
+    own = ("/a/long/way/own.py:Tuned", "/a/long/way/own.py:Tuned:hint=THROUGHPUT")
+    drawn = report.figure(made(WAYS | {way: (0.002, 1.0) for way in own}))
+    markers = {line.get_label(): line.get_marker() for line in drawn.legends[0].get_lines()}
+    assert {"own.py:Tuned", "own.py:Tuned:hint=THROUGHPUT"} <= set(markers)
+    assert len({markers[name] for name in markers if "thread" not in name}) == len(WAYS) + len(own)
+    drawn.canvas.draw()
+    widest = drawn.legends[0].get_window_extent().width
+    assert widest <= drawn.get_window_extent().width
