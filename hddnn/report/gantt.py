@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hddnn.report.gathering import topology_of
-from hddnn.report.spans import Spans, link_name, spans_of
+from hddnn.results.spans import Spans, link_name, spans_of, topology_of
 from hddnn.system.topology import TIERS, Topology
 
 if TYPE_CHECKING:

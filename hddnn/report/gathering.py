@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from hddnn._util import yaml12
 from hddnn.errors import InputError, TopologyError, first_line
 from hddnn.results import cubes
-from hddnn.system.topology import Topology
+from hddnn.results.spans import topology_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -170,14 +167,3 @@ def recognise(cube: xr.Dataset) -> tuple[str, str]:
         except TopologyError as error:
             return "", f"of a run, but its topology cannot be read: {first_line(error)}"
     return str(scenario), ""
-
-
-def topology_of(cube: xr.Dataset) -> Topology:
-    """Return the topology of a run's cube. Raises TopologyError."""
-    try:
-        data = yaml12.load(cube.attrs["topology"])
-    except yaml.YAMLError as error:
-        raise TopologyError(f"no YAML: {first_line(error)}") from None
-    if not isinstance(data, dict):
-        raise TopologyError("no topology: the YAML is no mapping")
-    return Topology.from_dict(data, where="the cube's topology")

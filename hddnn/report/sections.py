@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hddnn.report import figures, gantt, network_tables, speed_tables
-from hddnn.report.bottlenecks import CLIENT, bottlenecks
 from hddnn.report.comparison import Cell, Comparison, Row, counted, percent, written
 from hddnn.report.embedding import Album, Picture
 from hddnn.report.gathering import LAYOUTS, RUN, Found
+from hddnn.results.bottlenecks import CLIENT, bottlenecks
 
 if TYPE_CHECKING:
     import xarray as xr

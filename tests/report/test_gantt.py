@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hddnn.data.datasets import Dataset
 from hddnn.report import gantt
-from hddnn.report.gathering import topology_of
+from hddnn.results.spans import topology_of
 from hddnn.system.topology import Topology
 
 

@@ -1,6 +1,6 @@
 """What limits a run: for how much of its finish time each device, link and the client was busy.
 
-Shares are of the makespan, from the spans of hddnn.report.spans; one that is used by nobody has 0:
+Shares are of the makespan, from the spans of hddnn.results.spans; one that is used by nobody has 0:
 
   end, edge, cloud devices   a device works: it classifies or encodes
   link end > cloud           the link to a receiving device is taken; an overlapped link's latency does not take it
@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hddnn.report.gathering import topology_of
-from hddnn.report.spans import WORK, Spans, covered_s, link_name, places, spans_of
+from hddnn.results.spans import WORK, Spans, covered_s, link_name, places, spans_of, topology_of
 from hddnn.system.topology import TIERS, Device, Topology
 
 if TYPE_CHECKING:

@@ -21,7 +21,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import yaml
 
+from hddnn._util import yaml12
+from hddnn.errors import TopologyError, first_line
 from hddnn.results.transfers import CLIENT
 from hddnn.system.devices import Link
 from hddnn.system.topology import Topology
@@ -59,6 +62,17 @@ class Spans:
     @cached_property
     def _by_row(self) -> dict[str, np.ndarray]:
         return places(self.row)
+
+
+def topology_of(cube: xr.Dataset) -> Topology:
+    """Return the topology of a run's cube. Raises TopologyError."""
+    try:
+        data = yaml12.load(cube.attrs["topology"])
+    except yaml.YAMLError as error:
+        raise TopologyError(f"no YAML: {first_line(error)}") from None
+    if not isinstance(data, dict):
+        raise TopologyError("no topology: the YAML is no mapping")
+    return Topology.from_dict(data, where="the cube's topology")
 
 
 def places(names: np.ndarray) -> dict[str, np.ndarray]:

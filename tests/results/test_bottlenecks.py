@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hddnn.data.datasets import Dataset
-from hddnn.report.bottlenecks import bottlenecks
-from hddnn.report.gathering import topology_of
-from hddnn.report.spans import covered_s, spans_of
+from hddnn.results.bottlenecks import bottlenecks
+from hddnn.results.spans import covered_s, spans_of, topology_of
 
 SERIAL = {"latency_s": 0.5, "mode": "serial"}
 
