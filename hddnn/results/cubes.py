@@ -25,6 +25,8 @@ from hddnn.results.transfers import columns
 if TYPE_CHECKING:
     import xarray as xr
 
+    from hddnn.data.datasets import Job
+
 SUFFIXES = (".nc", ".zarr")
 
 #: Variables of a batch: name -> (units, long name). The nine steps come first, as <step>_s.
@@ -99,9 +101,10 @@ def from_records(
 
     Dims: scheme, batch, device, transfer (each payload, of all schemes, as transfer_*), and image for
     `coarse_label` and `fine_label`, the classes of the data set that were answered (-1: no answer, -2: a class
-    that the data set does not have), and their confidence. Times are seconds of model time. A confidence is
-    the network's probability of its answer, at the temperature of its card; an engine that predicts has none
-    (NaN).
+    that the data set does not have), and their confidence. What the classes are called is in `coarse_class` and
+    `fine_class`, in the order of these numbers; `class_names` puts the two together. Where the data set is a
+    folder, `file` is the name of each image's. Times are seconds of model time. A confidence is the network's
+    probability of its answer, at the temperature of its card; an engine that predicts has none (NaN).
     """
     import xarray as xr
 
@@ -165,6 +168,7 @@ def from_records(
         "batch": ("batch", np.arange(len(first.plan.sizes)), batch_attributes),
         "batch_images": ("batch", first.plan.sizes, sizes_attributes),
         "device": ("device", names[:-1], {"units": "1", "long_name": "device of the topology"}),
+        **_names(first.job),
     }
     return _writable(xr.Dataset(data, coords, {**environment(), **attributes}))
 
@@ -179,6 +183,52 @@ def _parameters(rows: Sequence[Record]) -> dict[str, Any]:
         about = f"{one.about}; NaN where the scheme has no such number"
         data[name] = (("scheme",), values, {"units": one.units, "long_name": about})
     return data
+
+
+def _names(job: Job) -> dict[str, Any]:
+    """Return what the job's classes and images are called, as coordinates.
+
+    A class has its name once, whatever the number of images; a file has its own for each of its images, but all of
+    them are the same object.
+    """
+    coords: dict[str, Any] = {}
+    for stage, classes in job.data.labels.levels.items():
+        attrs = {"units": "1", "long_name": f"name of each class that {stage}_label may be"}
+        coords[f"{stage}_class"] = (
+            f"{stage}_class",
+            _text(np.array([*map(_as_text, classes)], object)),
+            attrs,
+        )
+    if job.data.files:
+        files = np.array([_as_text(name) for name in job.data.files], object)
+        attrs = {"units": "1", "long_name": "file of the image, from the data set's folder on"}
+        coords["file"] = ("image", files[np.arange(job.images) % len(files)], attrs)
+    return coords
+
+
+def class_names(cube: xr.Dataset, stage: str) -> xr.DataArray:
+    """Return what each image was answered, by name.
+
+    Args:
+        cube: Of `from_records`, or read from a file.
+        stage: "coarse" or "fine".
+
+    Returns:
+        The class's name, by scheme and image; empty where there is no answer, or a class that the data set does
+        not have.
+
+    Example:
+        >>> from hddnn import Job, load_dataset, run
+        >>> cube = run("laptop", Job(load_dataset("sample"), images=50), "end", engine="sim:compute=replay")
+        >>> str(class_names(cube, "coarse").values[0, 3])
+        'fruit_and_vegetables'
+    """
+    labels, known = cube[f"{stage}_label"], cube[f"{stage}_class"].values.astype(str)
+    # Numbers below 0 stand for no class; as indices they would be the last ones.
+    names = np.append(known, "")[np.where(labels.values < 0, len(known), labels.values)]
+    return labels.copy(data=names).assign_attrs(
+        long_name=f"class of the image by its {stage} answer, by name"
+    )
 
 
 def _paths(*devices: np.ndarray) -> np.ndarray:

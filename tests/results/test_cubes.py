@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +80,10 @@ def test_a_file_gives_the_cube_back(cube: xr.Dataset, tmp_path: Path, suffix: st
 
 def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
     # Each scheme's 9 batches to their end device; those of three schemes go up.
-    assert cube.sizes == {"scheme": 4, "batch": 9, "device": 4, "image": 170, "transfer": 4 * 9 + 3 * 9}
+    assert cube.sizes == {
+        **{"scheme": 4, "batch": 9, "device": 4, "image": 170, "transfer": 4 * 9 + 3 * 9},
+        **{"coarse_class": 20, "fine_class": 100},
+    }
     for name in (
         "submitted_s", "coarse_s", "fine_s", "end_device", "upper_device", "coarse_correct", "fine_correct",
         "bytes_up", "attempts", "duplicates", "wasted_s", "overrun", "outcome", "path",
@@ -114,6 +119,51 @@ def test_dims_and_variables_are_those_promised(cube: xr.Dataset) -> None:
         assert variable.attrs["units"], name
         assert variable.attrs["long_name"], name
         assert variable.attrs["units"] == "s" or not str(name).endswith("_s")
+
+
+def test_classes_have_their_names_and_no_answer_has_none(small_job: Job) -> None:
+    cube = cube_of(partial(small_job, "end-cloud", 5))
+    levels = small_job.data.labels.levels
+    for stage in ("coarse", "fine"):
+        assert cube[f"{stage}_class"].values.tolist() == list(levels[stage])
+        names, labels = cubes.class_names(cube, stage), cube[f"{stage}_label"]
+        assert names.dims == labels.dims
+        for name, label in zip(names.values.ravel(), labels.values.ravel(), strict=True):
+            assert name == (levels[stage][label] if label >= 0 else "")
+        assert 0 < int((names == "").sum()) < names.size
+    assert "file" not in cube.coords  # the packaged images have none
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_folder_s_images_have_their_files_names(suffix: str, small_job: Job, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"fish/p\xff.png")  # no text
+    files = (*(f"fish/{i}.png" for i in range(59)), odd)
+    data = replace(
+        small_job.data,
+        **{field: getattr(small_job.data, field)[:60] for field in ("images", "coarse", "fine")},
+        files=files,
+    )
+    cube = run(SYSTEM, Job(data, images=170, batch_size=20), "end", engine="closed")
+    wanted = [*files[:59], "fish/p\ufffd.png"] * 3
+    assert cube.file.dims == ("image",)
+    assert cube.file.values.tolist() == wanted[:170]
+    cubes.write(cube, tmp_path / f"run{suffix}")
+    back = cubes.read(tmp_path / f"run{suffix}")
+    assert back.file.values.tolist() == wanted[:170]
+    assert cubes.class_names(back, "fine").shape == (1, 170)
+    chosen = back.coarse_label.where(back.file == "fish/7.png", drop=True)
+    assert chosen.sizes["image"] == 3
+
+
+def test_names_add_little_to_a_cube(small_job: Job, tmp_path: Path) -> None:
+    """A class is named once, not for each image."""
+    job = replace(small_job, images=20_000)
+    cube = run(SYSTEM, job, ["end", "end-edge"], engine="closed")
+    bare = cube.drop_vars(["coarse_class", "fine_class"])
+    for name, one in (("whole", cube), ("bare", bare)):
+        cubes.write(one, tmp_path / f"{name}.nc")
+    sizes = [(tmp_path / f"{name}.nc").stat().st_size for name in ("whole", "bare")]
+    assert sizes[0] - sizes[1] < 10_000
 
 
 def test_attributes_say_how_it_was_made(cube: xr.Dataset, small_job: Job) -> None:
