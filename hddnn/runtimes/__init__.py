@@ -131,11 +131,15 @@ def load(
         InputError: There is no such runtime, an option is not right, or its library is not installed.
         BundleError: The bundle's files do not have the shapes of its card, or it cannot run this network.
 
-    Example:
-        ::
+    Returns:
+        The network, ready to be called.
 
-            network = runtimes.load("openvino:precision=f32", zoo.bundle("mobilenet"), threads=2)
-            logits = network.run(images)
+    Example:
+        >>> import numpy as np
+        >>> from hddnn import runtimes, zoo
+        >>> network = runtimes.load("openvino:precision=f32", zoo.bundle("mobilenet"), threads=2)
+        >>> network.run(np.zeros((3, 32, 32, 3), np.uint8)).shape
+        (3, 20)
     """
     kind, given = read(runtime)
     if threads < 1:

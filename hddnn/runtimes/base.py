@@ -156,7 +156,11 @@ class Runtime(ABC):
     # ---- what all share
 
     def loads(self, part: Literal["stem", "body"]) -> bool:
-        """Return whether a part has to be loaded: asked for by itself, or within the whole."""
+        """Return whether a part has to be loaded: asked for by itself, or within the whole.
+
+        Args:
+            part: "stem" or "body".
+        """
         return part in self.parts or "whole" in self.parts
 
     def run(self, images: np.ndarray) -> np.ndarray:

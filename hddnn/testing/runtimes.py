@@ -44,11 +44,8 @@ def check_runtime(
         InputError: The text stands for no runtime, or what it needs is not installed.
 
     Example:
-        ::
-
-            from hddnn.testing import check_runtime
-
-            check_runtime("openvino:precision=f32", "mobilenet")
+        >>> from hddnn.testing import check_runtime
+        >>> check_runtime("openvino:precision=f32", "mobilenet")
     """
     if not isinstance(bundle, Bundle):
         bundle = zoo.bundle(bundle or zoo.names()[0])

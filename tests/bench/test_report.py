@@ -140,7 +140,7 @@ def test_every_way_has_a_style_of_its_own() -> None:
 def test_runtimes_of_a_users_own_are_told_apart() -> None:
     """They were a KeyError when figures knew hddnn's own alone."""
     own = ("/a/long/way/own.py:Tuned", "/a/long/way/own.py:Tuned:hint=THROUGHPUT")
-    drawn = report.figure(made(WAYS | {way: (0.002, 1.0) for way in own}))
+    drawn = report.figure(made(WAYS | dict.fromkeys(own, (0.002, 1.0))))
     markers = {line.get_label(): line.get_marker() for line in drawn.legends[0].get_lines()}
     assert {"own.py:Tuned", "own.py:Tuned:hint=THROUGHPUT"} <= set(markers)
     assert len({markers[name] for name in markers if "thread" not in name}) == len(WAYS) + len(own)

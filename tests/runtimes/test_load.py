@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -11,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from hddnn import runtimes, zoo
+from hddnn import runtimes, testing, zoo
 from hddnn.errors import BundleError, InputError
 
 
@@ -54,6 +55,12 @@ def test_missing_library_says_what_to_install(
         InputError, match=rf"^runtime {runtime} needs {library}: pip install 'hddnn\[{extra}\]'$"
     ):
         runtimes.load(runtime, zoo.bundle("mobilenet"))
+
+
+def test_the_examples_of_docstrings_run() -> None:
+    for module in (runtimes, testing.runtimes):
+        failed, tried = doctest.testmod(module)
+        assert (failed, tried > 0) == (0, True), module.__name__
 
 
 def test_every_extra_is_one_of_the_packages() -> None:
