@@ -122,6 +122,9 @@ class EngineOptions(ABC):
     def check(self, setting: Setting) -> None:
         """Look whether the run can be executed.
 
+        Args:
+            setting: The run.
+
         Raises:
             InputError: It cannot; the text says what to do.
         """
@@ -129,7 +132,11 @@ class EngineOptions(ABC):
 
     @abstractmethod
     def make(self, setting: Setting) -> Engine:
-        """Return the engine for a run, not yet entered: nothing is started here."""
+        """Return the engine for a run, not yet entered: nothing is started here.
+
+        Args:
+            setting: The run, which `check` has passed.
+        """
 
     @property
     def how(self) -> str:
@@ -139,7 +146,11 @@ class EngineOptions(ABC):
         return f"engine {self.name}{answers}{scale}"
 
     def attributes(self, setting: Setting) -> dict[str, Any]:
-        """Return what the cube's attributes say of it: text, numbers, or lists of them."""
+        """Return what the cube's attributes say of it: text, numbers, or lists of them.
+
+        Args:
+            setting: The run.
+        """
         return {
             "engine": self.name,
             "times": self.times,

@@ -81,7 +81,13 @@ class Scheme(ABC):
         """
 
     def predicted_s(self, topology: Topology, job: JobShape, costs: CostTable) -> float:
-        """Return the finish time by a formula of the scheme's own, s; NaN, as by default, where it has none."""
+        """Return the finish time by a formula of the scheme's own, s; NaN, as by default, where it has none.
+
+        Args:
+            topology: Devices, links and trust.
+            job: The batches' sizes.
+            costs: As for `plan`.
+        """
         return math.nan
 
     def ways(self, topology: Topology, costs: CostTable) -> dict[int, list[int]]:
@@ -110,7 +116,18 @@ class Scheme(ABC):
         return written(self.name, self)
 
     def tier(self, topology: Topology, tier: Tier) -> np.ndarray:
-        """Return the indices into topology.devices of a tier's devices, int64 (devices,). Raises NoTier."""
+        """Return a tier's devices.
+
+        Args:
+            topology: Devices, links and trust.
+            tier: "end", "edge" or "cloud".
+
+        Returns:
+            Their indices into topology.devices: int64 (devices,).
+
+        Raises:
+            NoTier: There are none.
+        """
         return tier_indices(topology, tier, self.name)
 
     def routes(
@@ -130,7 +147,12 @@ class Scheme(ABC):
         return make_routes(self.label, topology, job, end, upper)
 
     def option(self, topology: Topology, name: str) -> Any:
-        """Return an option: the one given to the scheme, else that of the topology's file, else the default."""
+        """Return an option: the one given to the scheme, else that of the topology's file, else the default.
+
+        Args:
+            topology: Whose file may name it.
+            name: The option's: a field of the scheme's.
+        """
         given = options_of(self)
         if name in given:
             return given[name]
