@@ -14,6 +14,8 @@ from systems import packaged_system
 from hddnn import runtimes, zoo
 from hddnn.cli.main import main
 from hddnn.engines.common import network_cards
+from hddnn.engines.dask.device.device import Device
+from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import BundleError, InputError, TopologyError
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.system.topology import Topology
@@ -28,6 +30,9 @@ class Halved(OpenVINO):
     def __init__(self, bundle, *, scale: float = 0.5, name: str = "half", **common):
         super().__init__(bundle, **common)
         self.scale, self.name = scale, name
+
+    def answer(self, images):
+        return super().answer(images) * (1 if self._whole is None else self.scale)
 
     def logits_of(self, features):
         return super().logits_of(features) * self.scale
@@ -253,3 +258,17 @@ def test_a_class_is_loaded_once(place: Path) -> None:
     path = os.path.relpath(place / "own.py")
     assert runtimes.RUNTIMES.find(f"{path}:Halved") is runtimes.RUNTIMES.find(f"{place}/own.py:Halved")
     assert str(place) not in sys.path
+
+
+def test_a_device_whose_machine_lacks_the_file_says_so(place: Path) -> None:
+    """As one on another machine, whose topology file came without it."""
+    system = Topology.load(written("own.py:Halved", place / "site"))
+    with pytest.raises(
+        InputError, match=r"site/own\.py: there is no such file; each machine needs the file beside"
+    ):
+        Device(DeviceSpec.of(system, "end")).load()
+    (place / "site" / "own.py").write_text(OWN)
+    with pytest.raises(BundleError, match="mobilenet does not give its known answer on this device"):
+        Device(DeviceSpec.of(system, "end")).load()
+    whole = system.devices[0].model_copy(update={"runtime": f"{system.devices[0].runtime}:scale=1"})
+    Device(DeviceSpec.of(Topology(name="whole", devices=(whole,)), "end")).load()
