@@ -9,11 +9,16 @@ from hddnn.planning.plan import NO_DEVICE
 
 @dataclass(frozen=True)
 class Attempt:
-    """Some batches sent the same way at once.
+    """Some batches sent the same way at once; devices are indices into the plan's topology.devices.
 
-    number: counts a job's attempts; end, upper: indices into topology.devices, upper NO_DEVICE where the batches
-    go no further; coarse: whether the end device is to answer them, too, or only to make their payloads anew;
-    encoder: the edge device that encodes them on their way to an undependable cloud, -1 where the end device does.
+    Args:
+        number: Counts a job's attempts.
+        end: The end device that takes them.
+        upper: Where they go on to, NO_DEVICE for no further.
+        batches: Their numbers.
+        coarse: Whether the end device is to answer them, too, or only to make their payloads anew.
+        encoder: The edge device that encodes them on their way to an undependable cloud, NO_DEVICE where the end
+            device does.
     """
 
     number: int
@@ -31,21 +36,34 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Send:
-    """Send an attempt; answer with `accepted` or `refused`."""
+    """Send an attempt; the engine tells whether it was `accepted` or `refused`.
+
+    Args:
+        attempt: What is sent, as `make_attempt` makes one.
+    """
 
     attempt: Attempt
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """Take an attempt back as far as that goes; nothing more will be heard of it, late answers excepted."""
+    """Take an attempt back as far as that goes; nothing more will be heard of it, late answers excepted.
+
+    Args:
+        number: The attempt's.
+    """
 
     number: int
 
 
 @dataclass(frozen=True)
 class End:
-    """End a batch, which is not answered in full, with an outcome."""
+    """End a batch, which is not answered in full, with an outcome.
+
+    Args:
+        batch: Its number.
+        outcome: "lost", "coarse-only", or "failed: " and why.
+    """
 
     batch: int
     outcome: str

@@ -1,10 +1,9 @@
-"""What all policies share: the queues of planned batches, the windows, and the book of what is under way."""
+"""What a policy is: the contract that hddnn's own and yours keep."""
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
@@ -13,9 +12,9 @@ import numpy as np
 from hddnn._util.extensions import written
 from hddnn._util.validation import unknown
 from hddnn.errors import InputError
-from hddnn.planning.costs import CostTable
-from hddnn.planning.plan import NO_DEVICE, Plan
-from hddnn.policies.actions import Action, Attempt, Cancel, End, Send
+from hddnn.planning.plan import NO_DEVICE
+from hddnn.policies.actions import Action, Attempt, Cancel, Send
+from hddnn.policies.book import Book, Work
 from hddnn.results.records import COARSE_ONLY, LOST, Stage
 
 Fallback = Literal["edge", "coarse", "fail"]
@@ -33,29 +32,8 @@ class Style(NamedTuple):
     marker: str
 
 
-@dataclass(frozen=True)
-class Work:
-    """A job as a policy sees it; devices are indices into plan.topology.devices.
-
-    Args:
-        plan: The way that each batch is to go, and the images in it.
-        costs: What each step should take, s.
-        groups: (end, upper) -> batches sent at once on that way.
-        windows: End device -> batches that it may have under way.
-        predicted_s: The plan's finish time without failures, s.
-        slack_s: What a step may be late by without anything being wrong, s.
-    """
-
-    plan: Plan
-    costs: CostTable
-    groups: Mapping[tuple[int, int], int]
-    windows: Mapping[int, int]
-    predicted_s: float
-    slack_s: float = 0.0
-
-
 @dataclass(eq=False, kw_only=True)
-class Policy:
+class Policy(Book):
     """Policy none: send each batch as planned, once. The others override what happens when that goes wrong.
 
     A policy is pure: events come in as method calls that carry the time (s from the job's start), and what is to
@@ -185,25 +163,8 @@ class Policy:
         Args:
             work: The plan, and what its steps should take.
         """
-        plan, self.work = work.plan, work
-        self.devices = plan.topology.devices
-        n = plan.n_batches
-        self.coarse_there = np.zeros(n, bool)
-        self.ended = np.zeros(n, bool)
-        self.open = n
-        self._upper = plan.upper.copy()  # where each batch is to go now
-        self.tries = np.zeros(n, np.int32)
-        self.under_way: dict[int, Attempt] = {}  # by number
-        self._carriers: dict[int, set[int]] = {}  # batch -> numbers of the attempts that carry it
-        self._silent: dict[int, float] = {}  # batch -> when its sender notices that it was lost
-        self._in_flight = dict.fromkeys(self.of_tier("end"), 0)
-        self._queues: dict[int, dict[int, deque[int]]] = {end: {} for end in self._in_flight}
-        for (end, upper), batches in plan.routes().items():
-            self._queues[end][upper] = deque(batches.tolist())
-        # End devices that may take something, though they took nothing last.
-        self._touched = set(self._in_flight)
+        super().begin(work)
         self._errors: dict[int, int] = {}  # by batch
-        self._number = 0
         self._deadline_s = NEVER_S if self.resends else 3 * work.predicted_s
         if self.deadline_s is not None:
             self._deadline_s = self.deadline_s
@@ -230,11 +191,21 @@ class Policy:
         return self.feed(now_s)
 
     def accepted(self, number: int, now_s: float) -> list[Action]:
-        """Note that an attempt has reached its end device."""
+        """Note that an attempt has reached its end device.
+
+        Args:
+            number: The attempt's.
+            now_s: s from the job's start.
+        """
         return []
 
     def refused(self, number: int, now_s: float) -> list[Action]:
-        """Note that an attempt did not reach its end device."""
+        """Note that an attempt did not reach its end device.
+
+        Args:
+            number: The attempt's.
+            now_s: s from the job's start.
+        """
         return self.unanswered(self.close(number), now_s) + self.feed(now_s)
 
     def answered(self, stage: Stage, batch: int, device: int, now_s: float) -> list[Action]:
@@ -271,17 +242,32 @@ class Policy:
         return actions + self.unanswered(orphans, now_s) + self.feed(now_s)
 
     def dropped(self, batch: int, now_s: float) -> list[Action]:
-        """Note a loss on the way; the sender does not know of it before its timeout."""
+        """Note a loss on the way; the sender does not know of it before its timeout.
+
+        Args:
+            batch: What was lost, or whose payload was.
+            now_s: s from the job's start.
+        """
         if not self.ended[batch]:
             self._silent[batch] = now_s + self.timeout_s
         return []
 
     def left(self, device: int, now_s: float) -> list[Action]:
-        """Note that a device left the list of live ones."""
+        """Note that a device left the list of live ones.
+
+        Args:
+            device: Its index.
+            now_s: s from the job's start.
+        """
         return []
 
     def joined(self, device: int, now_s: float) -> list[Action]:
-        """Note that a device is back on the list of live ones."""
+        """Note that a device is back on the list of live ones.
+
+        Args:
+            device: Its index.
+            now_s: s from the job's start.
+        """
         return []
 
     def due_s(self) -> float:
@@ -289,7 +275,11 @@ class Policy:
         return min([self._deadline_s, *self._silent.values()])
 
     def tick(self, now_s: float) -> list[Action]:
-        """Return what the time alone calls for."""
+        """Return what the time alone calls for.
+
+        Args:
+            now_s: s from the job's start.
+        """
         noticed = [batch for batch, at_s in self._silent.items() if at_s <= now_s]
         for batch in noticed:
             del self._silent[batch]
@@ -328,42 +318,23 @@ class Policy:
         """
         return self.take_planned(end)
 
-    def encoder_of(self, batch: int) -> int:
-        """Return the trusted edge device that encodes a batch for a cloud, NO_DEVICE for its end device."""
-        return int(self.work.plan.encoder[batch])
-
     def unanswered(self, batches: Iterable[int], now_s: float) -> list[Action]:
         """Do something about batches that nobody is working on any more, and that have not ended.
 
         `feed` comes after it: what it puts into a queue is sent as soon as there is room.
 
         Args:
-            batches: Their numbers.
+            batches: Their numbers; none twice.
             now_s: s from the job's start.
         """
         return []
 
-    # ---- the book: for those who write one
-
-    def of_tier(self, tier: str) -> list[int]:
-        """Return the devices of a tier."""
-        return [index for index, device in enumerate(self.devices) if device.tier == tier]
-
-    def _must_encode(self, upper: int) -> bool:
-        """Tell whether a batch on its way to an upper device may be encoded by an edge device."""
-        return upper != NO_DEVICE and self.devices[upper].tier == "cloud" and not self.devices[upper].trusted
-
-    def _way_s(self, end: int, upper: int, images: int, encoding: int) -> float:
-        """Return the delay in s of some images on their way up, by what the topology says."""
-        encoder = None if encoding == NO_DEVICE else self.devices[encoding]
-        return self.work.costs.way_s(self.devices[end], self.devices[upper], images, encoder)
-
-    def room(self, end: int) -> int:
-        """Return how many more batches an end device may have under way."""
-        return self.work.windows.get(end, 1) - self._in_flight[end]
-
     def feed(self, now_s: float) -> list[Action]:
-        """Send as much as the windows allow: one attempt for each end device at a time, so that all get work."""
+        """Send as much as the windows allow: one attempt for each end device at a time, so that all get work.
+
+        Args:
+            now_s: s from the job's start.
+        """
         actions: list[Action] = []
         touched, self._touched = self._touched, set()
         hungry: Iterable[int] = self._asked(touched)
@@ -385,98 +356,6 @@ class Policy:
         most of a simulation's time.
         """
         yield from sorted(touched)
-
-    def take_planned(self, end: int) -> Attempt | None:
-        """Take the next group of an end device's own queues: the way whose first batch is the earliest.
-
-        A group is of batches that all have their coarse answer, or of such that have none.
-        """
-        room = self.room(end)
-        for queue in self._queues[end].values():
-            while queue and self.ended[queue[0]]:  # answered late, by a device that had been given up
-                queue.popleft()
-        waiting = {upper: queue[0] for upper, queue in self._queues[end].items() if queue}
-        if room < 1 or not waiting:
-            return None
-        upper = min(waiting, key=lambda way: waiting[way])
-        queue = self._queues[end][upper]
-        most = min(self.work.groups.get((end, upper), 1), room)
-        batches = [queue.popleft()]
-        there = bool(self.coarse_there[batches[0]])
-        while queue and len(batches) < most and bool(self.coarse_there[queue[0]]) == there:
-            batch = queue.popleft()
-            if not self.ended[batch]:
-                batches.append(batch)
-        return self.make_attempt(end, upper, batches, coarse=not there)
-
-    def requeue(self, batch: int, end: int | None = None, upper: int | None = None) -> None:
-        """Put a batch that nobody is working on into an end device's queue; `feed` sends it from there.
-
-        Args:
-            batch: Its number.
-            end: The end device that is to take it; None: the planned one.
-            upper: Where it goes on to, NO_DEVICE for no further; None: the planned one.
-        """
-        plan = self.work.plan
-        end = int(plan.end[batch]) if end is None else end
-        self._upper[batch] = plan.upper[batch] if upper is None else upper
-        self._queues[end].setdefault(int(self._upper[batch]), deque()).append(batch)
-        self._touched.add(end)
-
-    def make_attempt(self, end: int, upper: int, batches: list[int], *, coarse: bool = True) -> Attempt:
-        """Return a new attempt, entered into the book; who calls it sends it.
-
-        Args:
-            end: The end device.
-            upper: Where the batches go on to, NO_DEVICE for no further.
-            batches: Their numbers; as many as the end device has room for, at most.
-            coarse: Whether the end device is to answer them; not, where all have their coarse answer.
-        """
-        self._number += 1
-        encoding = self.encoder_of(batches[0]) if self._must_encode(upper) else NO_DEVICE
-        attempt = Attempt(self._number, end, upper, tuple(batches), coarse, encoding)
-        self.under_way[attempt.number] = attempt
-        self._in_flight[end] += len(batches)
-        for batch in batches:
-            self._carriers.setdefault(batch, set()).add(attempt.number)
-            self.tries[batch] += 1
-        return attempt
-
-    def close(self, number: int) -> list[int]:
-        """Strike an attempt from the book; return its batches that nothing carries any more and have not ended."""
-        attempt = self.under_way.pop(number, None)
-        if attempt is None:
-            return []
-        self._in_flight[attempt.end] -= len(attempt.batches)
-        self._touched.add(attempt.end)
-        orphans = []
-        for batch in attempt.batches:
-            carriers = self._carriers[batch]
-            carriers.discard(number)
-            if not carriers:
-                del self._carriers[batch]
-                if not self.ended[batch] and batch not in self._silent:
-                    orphans.append(batch)
-        return orphans
-
-    def end_batch(self, batch: int, outcome: str | None, device: int | None = None) -> list[Action]:
-        """End a batch, with an outcome of its own unless it is answered in full.
-
-        Args:
-            batch: Its number.
-            outcome: "lost", "coarse-only", or "failed: " and why; None: it is answered in full.
-            device: The one that answered; attempts at this batch alone by way of others are taken back.
-        """
-        self.ended[batch] = True
-        self.open -= 1
-        self._silent.pop(batch, None)
-        actions: list[Action] = [] if outcome is None else [End(batch, outcome)]
-        for number in list(self._carriers.get(batch, ())) if device is not None else ():
-            attempt = self.under_way[number]
-            if device not in attempt.devices and all(self.ended[other] for other in attempt.batches):
-                self.close(number)
-                actions.append(Cancel(number))
-        return actions
 
     def _went_short(self, stage: Stage, batch: int) -> bool:
         """Tell whether a batch was to go further than it did."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Cancel
-from hddnn.policies.base import NEVER_S, Style, Work
+from hddnn.policies.base import NEVER_S, Style
+from hddnn.policies.book import Work
 from hddnn.policies.monitor import Monitor
 from hddnn.results.records import Stage
 

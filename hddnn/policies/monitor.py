@@ -10,7 +10,8 @@ import numpy as np
 
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Cancel
-from hddnn.policies.base import Policy, Style, Work
+from hddnn.policies.base import Policy, Style
+from hddnn.policies.book import Work
 from hddnn.results.records import COARSE_ONLY
 
 

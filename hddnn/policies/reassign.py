@@ -12,7 +12,8 @@ import numpy as np
 
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Send
-from hddnn.policies.base import NEVER_S, Policy, Style, Work
+from hddnn.policies.base import NEVER_S, Policy, Style
+from hddnn.policies.book import Work
 from hddnn.results.records import Stage
 
 

@@ -15,8 +15,7 @@ import pytest
 
 from hddnn.errors import InputError
 from hddnn.planning.plan import NO_DEVICE
-from hddnn.policies import POLICIES, Cancel, End, Monitor, Policy, Send
-from hddnn.policies.base import Work
+from hddnn.policies import POLICIES, Cancel, End, Monitor, Policy, Send, Work
 from hddnn.testing import check_policy
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_policy.py"

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from systems import Shape, costs_of, device, system, tiers
 from world import World
 
+from hddnn.cli.main import main
 from hddnn.errors import InputError
 from hddnn.planning.plan import Plan
-from hddnn.policies import POLICIES, Hedge, Monitor, Policy, Reassign, Send
+from hddnn.policies import DEFAULT, POLICIES, Hedge, Monitor, Policy, Reassign, Send
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.system.topology import Topology
 
@@ -459,6 +460,10 @@ def test_an_end_device_that_was_left_alone_is_asked_again_when_its_time_has_come
     assert not [action for number in mine for action in policy.refused(number, 1.0) if is_to(action, 0)]
     assert policy.due_s() == 1.5
     assert [action for action in policy.tick(1.5) if is_to(action, 0)]
+
+
+def test_the_command_lines_default_is_the_packages() -> None:
+    assert next(p.default for p in main.commands["run"].params if p.name == "policy") == DEFAULT
 
 
 def is_to(action: Any, end: int) -> bool:
