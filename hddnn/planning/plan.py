@@ -28,17 +28,25 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The route of each of the N batches of a job.
+    """The route of each of the N batches of a job; the arrays are kept as read-only copies.
 
-    sizes: int64 (N,), images a batch. end, upper: int32 (N,), index into topology.devices; upper is NO_DEVICE
-    when the batch goes no further. encoded: bool (N,), features instead of the raw images go up.
-    parameters: numbers by which the scheme chose them, by name; they become variables of the cube. encoder:
-    int32 (N,), the dependable edge device that gets the images and encodes them for the upper one; NO_DEVICE, as
-    everywhere by default: the end device does. The arrays are read-only copies.
+    A plan that exists is right.
 
-    A plan that exists is right. Making one raises PlanError when the arrays do not fit each other, a batch is
-    empty, a device has the wrong tier or images are encoded for a dependable one; and TrustViolation when images
-    would reach a device that is not dependable.
+    Args:
+        scheme: The scheme's label.
+        topology: Devices, links and trust.
+        sizes: Images a batch: int64 (N,).
+        end: Each batch's end device, an index into topology.devices: int32 (N,).
+        upper: The edge device or cloud that it goes on to: int32 (N,); NO_DEVICE when it goes no further.
+        encoded: Whether features instead of the raw images go up: bool (N,).
+        parameters: Numbers by which the scheme chose them, by name; they become variables of the cube.
+        encoder: The trusted edge device that gets the images and encodes them for the upper one: int32 (N,);
+            NO_DEVICE, as everywhere by default: the end device does.
+
+    Raises:
+        PlanError: The arrays do not fit each other, a batch is empty, a device has the wrong tier, or images
+            are encoded for a trusted one.
+        TrustViolation: Images would reach a device that is not trusted.
     """
 
     scheme: str
@@ -71,11 +79,19 @@ class Plan:
         return len(self.sizes)
 
     def end_device(self, batch: int) -> Device:
-        """Return the end device of a batch."""
+        """Return the end device of a batch.
+
+        Args:
+            batch: Its number, from 0.
+        """
         return self.topology.devices[self.end[batch]]
 
     def upper_device(self, batch: int) -> Device | None:
-        """Return the upper device of a batch, None when it goes no further."""
+        """Return the upper device of a batch, None when it goes no further.
+
+        Args:
+            batch: Its number, from 0.
+        """
         upper = self.upper[batch]
         return None if upper == NO_DEVICE else self.topology.devices[upper]
 
