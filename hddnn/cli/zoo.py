@@ -6,7 +6,7 @@ import click
 
 from hddnn._util import terminal
 from hddnn.cli.console import Group, Interrupts, one_line_errors
-from hddnn.cli.zoo_add import add, remove
+from hddnn.cli.zoo_add import add, remove, sent
 from hddnn.cli.zoo_bench import bench
 from hddnn.errors import BundleError, InputError
 
@@ -92,6 +92,7 @@ def zoo_split(network: str, name: str, depth: str, noise: float, replace: bool) 
     click.echo(
         f"{shape} features an image, {card.stem_parameters:,} of {card.parameters:,} parameters before them"
     )
+    click.echo(sent(card))
 
 
 zoo_group.add_command(add)

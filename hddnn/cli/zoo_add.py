@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hddnn.cli.console import Interrupts, one_line_errors
+
+if TYPE_CHECKING:
+    from hddnn.zoo import Card
 
 
 class Size(click.ParamType):
@@ -128,15 +133,35 @@ def _add(name: str, file: Path, data: str | None, data_root: Path | None, **opti
     accuracy = "".join(f", {level} accuracy {share:.3f} on {data}" for level, share in card.accuracy.items())
     click.echo(f"{name}: {len(card.labels)} {card.task} classes, {card.parameters:,} parameters{accuracy}")
     click.echo(f"images: {size}; mean {_listed(card.mean)}, std {_listed(card.std)}")
-    click.echo(
-        f"split at: {origin['stem_output']} ({origin['stem_op']}), {shape}: {card.feature_bytes:,} bytes an image "
-        f"are sent instead of {card.raw_bytes:,}"
-    )
+    click.echo(f"split at: {origin['stem_output']} ({origin['stem_op']}), {shape}")
+    click.echo(sent(card))
+    if "smaller_splits" in origin:
+        _tell_smaller(origin["smaller_splits"])
     if origin["ending"]:
         click.echo(f"logits: {origin['ending']}")
     click.echo(f"answers: as {origin['reference']} answers, run in {card.runtime}")
     click.echo(f"time: {card.seconds_per_image * 1e3:.3f} ms an image, one thread")
     click.echo(f"kept in: {bundle.path}; use it in a topology as network: {name}")
+
+
+def sent(card: Card) -> str:
+    """Say what goes up of an image where its features are sent, beside the image itself."""
+    values = math.prod(card.stem_shape)
+    times = f"{values / card.raw_bytes:.2g} times the image's {card.raw_bytes:,}"
+    return f"sent: up to {values:,} bytes an image (a byte a value, before it is compressed), {times}"
+
+
+def _tell_smaller(places: list[dict[str, Any]]) -> None:
+    """Say where a network that sends more than the image itself can be split better, and how that is asked for."""
+    if not places:
+        click.echo("no place at which this network can be split sends less than the image")
+        return
+    click.echo("these places send less than the image; add it again with --replace and one of them:")
+    for place in places:
+        values = math.prod(map(int, place["shape"].split("x")))
+        what = f"{place['shape']} of {place['op']}: {values:,} bytes"
+        behind = f"behind {place['weights_before']:.1%} of the weights"
+        click.echo(f"  --stem-output {shlex.quote(place['at'])}   {what}, {behind}")
 
 
 @click.command("remove")

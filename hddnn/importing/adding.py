@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -182,6 +183,18 @@ def _add(
     stem = parts.stem(network, model, cut, facts, size)
     body = parts.body(model, cut, output, len(facts.labels), take_log=take_log)
     origin |= {"stem_output": cut.tensor, "stem_op": cut.op, "input_size": size, "ending": ending}
+    image_values = math.prod((*facts.image_size, 3))  # a byte each, as those of features are, nearly
+    if math.prod(cut.shape) > image_values:
+        better = cutting.smaller(model.graph, network.input, output, image_values)
+        origin["smaller_splits"] = [
+            {
+                "at": one.tensor,
+                "op": one.op,
+                "shape": "x".join(map(str, one.shape)),
+                "weights_before": round(share, 4),
+            }
+            for one, share in better
+        ]
     card: dict[str, Any] = {
         "name": name,
         "architecture": ONNX_ONLY,

@@ -6,6 +6,7 @@ tensor is the only one alive, nothing goes round it, whatever the order of the n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +29,7 @@ _MIXING = (
     "Einsum",
 )
 _SHOWN = 8
+_BETTER = 3  # places that send less are told
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,10 @@ def alive(graph: onnx.GraphProto, source: str, target: str) -> dict[str, frozens
     return found
 
 
-def choose(graph: onnx.GraphProto, source: str, target: str, wanted: str | None, *, where: str) -> Cut:
-    """Return the cut at the tensor `wanted`, or at the first convolution's output that splits the network.
+def places(graph: onnx.GraphProto, source: str, target: str) -> dict[str, Cut]:
+    """Return the cuts that can be made on the way from source to target, by tensor, in the order of the network.
 
-    graph: with the shapes of its tensors inferred. Raises BundleError listing the tensors that would do.
+    graph: with the shapes of its tensors inferred.
     """
     found = alive(graph, source, target)
     # A tensor inside may be an output, too; the answers themselves are nothing to cut at.
@@ -96,6 +98,15 @@ def choose(graph: onnx.GraphProto, source: str, target: str, wanted: str | None,
             channels, height, width = shape[1:]
             if channels and height and width:
                 fits[name] = Cut(name, (channels, height, width), kind, made_by[name])
+    return fits
+
+
+def choose(graph: onnx.GraphProto, source: str, target: str, wanted: str | None, *, where: str) -> Cut:
+    """Return the cut at the tensor `wanted`, or at the first convolution's output that splits the network.
+
+    graph: with the shapes of its tensors inferred. Raises BundleError listing the tensors that would do.
+    """
+    fits = places(graph, source, target)
     if wanted is None:
         for cut in fits.values():
             if cut.op in CONVOLUTIONS:
@@ -105,21 +116,51 @@ def choose(graph: onnx.GraphProto, source: str, target: str, wanted: str | None,
         )
     if wanted in fits:
         return fits[wanted]
+    made_by = {name: node.op_type for node in graph.node for name in node.output}
     if wanted not in made_by and wanted != source:
         near = get_close_matches(wanted, made_by, n=1)
         hint = f", did you mean '{near[0]}'?" if near else ";"
         raise BundleError(f"{where} has no tensor '{wanted}'{hint} those that split it are {_list(fits)}")
+    found = alive(graph, source, target)
     if wanted == source:
         why = "it is the images themselves"
     elif wanted not in found:
         why = "the answers do not depend on it, or it does not depend on the images"
     elif found[wanted] != {wanted}:
         why = f"{', '.join(sorted(found[wanted] - {wanted})[:3])} goes round it"
-    elif wanted not in weighed:
+    elif wanted not in _with_weights_before(graph, source):
         why = "no weights lie before it, so that it shows the images themselves"
     else:
         why = "it is no float tensor (batch, channels, height, width) of fixed size"
     raise BundleError(f"{where} cannot be split at '{wanted}': {why}; those that split it are {_list(fits)}")
+
+
+def smaller(graph: onnx.GraphProto, source: str, target: str, than: int) -> list[tuple[Cut, float]]:
+    """Return a few places at which fewer values leave the first part, the earliest ones first.
+
+    Args:
+        graph: With the shapes of its tensors inferred.
+        source: The images.
+        target: The answers.
+        than: Values of an image's features, of which there must be fewer; each further place has at most half.
+
+    Returns:
+        The cuts, each with the share of the network's weights that lie before it, 0..1.
+    """
+    held = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer if tensor.dims}
+
+    def weights(tensor: str) -> int:
+        used = {name for node in needed(graph, tensor, given=source) for name in uses(node)}
+        return sum(held[name] for name in used & held.keys())
+
+    found: list[tuple[Cut, float]] = []
+    total = weights(target)
+    for cut in places(graph, source, target).values():
+        values = math.prod(cut.shape)
+        if values < than and len(found) < _BETTER:
+            found.append((cut, weights(cut.tensor) / max(total, 1)))
+            than = values // 2 + 1
+    return found
 
 
 def _with_weights_before(graph: onnx.GraphProto, source: str) -> set[str]:

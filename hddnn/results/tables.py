@@ -82,7 +82,7 @@ def networks(bundles: Iterable[Bundle]) -> Group:
             number(card.accuracy.get("fine", nan), 3),
             number(card.temperature if card.calibration else nan),
             number(card.calibration.ece_after if card.calibration else nan, 3),
-            number(card.feature_bytes / 1e3, 1),
+            three_digits(card.feature_bytes / 1e3),
             number(card.seconds_per_image * 1e3, 3),
         )
     notes = [

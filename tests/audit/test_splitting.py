@@ -25,6 +25,8 @@ def test_a_deeper_split_is_a_network_to_use(
     done = CliRunner().invoke(main, ["zoo", "split", "resnet34", "private34", "--depth", "layer3"])
     assert done.exit_code == 0, done.stderr
     assert "256x2x2 features an image" in done.stdout
+    assert "sent: up to 1,024 bytes an image" in done.stdout
+    assert "0.33 times the image's 3,072" in done.stdout
     card, whole = zoo.bundle("private34").card, zoo.bundle("resnet34").card
     assert card.stem_shape == (256, 2, 2)
     assert card.parameters == whole.parameters

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from made_networks import network, saved
 
-from hddnn import zoo
+from hddnn import runtimes, zoo
 from hddnn.cli.main import main
 from hddnn.data.datasets import Dataset, Job
 from hddnn.data.labels import LabelHierarchy
@@ -94,6 +94,41 @@ def _answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     ort = pytest.importorskip("onnxruntime", reason="needs the extra bench")
     x = checking.prepared(images, Facts(tuple("ab")), (24, 24))
     return ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+
+
+def test_where_more_goes_up_than_the_image_better_places_to_split_are_told_and_can_be_asked_for(
+    tmp_path: Path, labels: dict[str, Path]
+) -> None:
+    words = ("--onnx", saved(tmp_path), "--labels", labels["fine"], "--image-size", "16x16")
+    first = hddnn("zoo", "add", "own", *words)
+    told = [line for line in first.stdout.splitlines() if line.startswith(("split", "sent", "these", "  "))]
+    assert told == [
+        "split at: first (Conv), 8x11x11",
+        "sent: up to 968 bytes an image (a byte a value, before it is compressed), 1.3 times the image's 768",
+        "these places send less than the image; add it again with --replace and one of them:",
+        "  --stem-output second   16x5x5 of Conv: 400 bytes, behind 89.6% of the weights",
+        "  --stem-output mean   16x1x1 of GlobalAveragePool: 16 bytes, behind 89.6% of the weights",
+    ]
+    assert "at second, op Conv, shape 16x5x5" in " ".join(hddnn("zoo", "show", "own").stdout.split())
+    asked = told[3].split()[:2]
+    again = hddnn("zoo", "add", "own", *words, "--replace", *asked)
+    assert again.exit_code == 0, again.stderr
+    assert (
+        "sent: up to 400 bytes an image (a byte a value, before it is compressed), 0.52 times" in again.stdout
+    )
+    assert "these places" not in again.stdout
+    bundle = zoo.bundle("own")
+    features = runtimes.load("openvino", bundle, parts=("stem",)).stem(np.zeros((1, 16, 16, 3), np.uint8))
+    assert features.size == 400
+
+
+def test_where_no_place_sends_less_than_the_image_that_is_told(
+    tmp_path: Path, labels: dict[str, Path]
+) -> None:
+    words = ("--onnx", saved(tmp_path), "--labels", labels["fine"], "--image-size", "2x2")
+    done = hddnn("zoo", "add", "own", *words)
+    assert done.exit_code == 0, done.stderr
+    assert "no place at which this network can be split sends less than the image\n" in done.stdout
 
 
 def test_what_cannot_be_added_is_one_line(tmp_path: Path, labels: dict[str, Path]) -> None:
