@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from hddnn import Topology
+from hddnn import Topology, preflight
+from hddnn.cli.extensions import named_schemes, schemes_options
 from hddnn.experiments import paper
 from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
-from hddnn.schemes import SCHEMES
 
 TARGET_FINISH = 1.10  # of each scheme, at most
 TARGET_RESPONSE = {"end-cloud": 0.1}  # at most
@@ -31,16 +31,18 @@ VARIABLES = {
 }
 
 
+@schemes_options
 @command(
     engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=1,
     smoke={"images": 8 * paper.BATCH, "time_scale": 0.01},
 )  # fmt: skip
-def main(settings: Settings) -> None:
-    """Run all schemes and compare each finish time with its lower bound."""
+def main(settings: Settings, scheme: tuple[str, ...], schemes: str | None) -> None:
+    """Run schemes and compare each finish time with its lower bound."""
+    chosen = {one.label: one for one in preflight.named_schemes(named_schemes(scheme, schemes))}
     job, topology = settings.job(paper.BATCH), Topology.load("paper")
 
     def measure(scheme: str, repeat: int) -> dict[str, float]:
-        ran = testbed.run(scheme, topology, job)
+        ran = testbed.run(chosen[scheme], topology, job)
         coarse_s, fine_s = (float(np.median(ran.record.response_s(stage))) for stage in ("coarse", "fine"))
         return {
             "makespan_s": ran.record.makespan_s,
@@ -53,24 +55,24 @@ def main(settings: Settings) -> None:
             "overruns": ran.record.overrun.sum(),
         }
 
-    dims = {"scheme": Dim(list(SCHEMES), "1", "where images are sent"), "repeat": repeats(settings.repeats)}
+    dims = {"scheme": Dim(list(chosen), "1", "where images are sent"), "repeat": repeats(settings.repeats)}
     constants = {**settings.attributes, "topology": topology.to_yaml()}
     with Testbed(settings) as testbed:
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
     settings.write(cube)
-    for scheme in SCHEMES:
-        row = cube.sel(scheme=scheme)
+    for label in chosen:
+        row = cube.sel(scheme=label)
         ratio = row.finish_ratio
         line = (
-            f"{scheme:9} finish {float(row.makespan_s.median()):6.2f} s, "
+            f"{label:9} finish {float(row.makespan_s.median()):6.2f} s, "
             f"{float(ratio.median()):.3f} x bound ({float(ratio.min()):.3f} to {float(ratio.max()):.3f}; "
             f"target {TARGET_FINISH:.2f} at most), {int(row.lost.sum())} lost (target 0), "
             f"{int(row.overruns.sum())} overruns"
         )
-        if scheme in TARGET_RESPONSE:
+        if label in TARGET_RESPONSE:
             line += (
                 f"; coarse {float(row.response_ratio.median()):.3f} x fine response "
-                f"(target {TARGET_RESPONSE[scheme]} at most)"
+                f"(target {TARGET_RESPONSE[label]} at most)"
             )
         print(line)
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from hddnn import Topology
+from hddnn import Topology, preflight
+from hddnn.cli.extensions import named_schemes, schemes_options
 from hddnn.experiments import paper
 from hddnn.experiments.script import Settings, Testbed, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.report import figures
-from hddnn.schemes import SCHEMES
 
 VARIABLES = {
     "makespan_s": Variable(
@@ -32,17 +32,19 @@ VARIABLES = {
 }
 
 
+@schemes_options
 @click.option("--end-devices", "most", default=paper.N_END, help="Most end devices.")
 @command(
     engine="dask", compute="replay", time_scale=0.1, images=paper.IMAGES, repeats=3, data="sample",
     smoke={"images": 20 * paper.BATCH, "repeats": 1, "time_scale": 0.02},
 )  # fmt: skip
-def main(settings: Settings, most: int) -> None:
-    """Run every scheme on 1 to 8 end devices."""
+def main(settings: Settings, most: int, scheme: tuple[str, ...], schemes: str | None) -> None:
+    """Run schemes on 1 to 8 end devices."""
+    chosen = {one.label: one for one in preflight.named_schemes(named_schemes(scheme, schemes))}
     job, system = settings.job(paper.BATCH), Topology.load("paper")
 
     def measure(scheme: str, n_end: int, repeat: int) -> dict[str, float]:
-        ran = testbed.run(scheme, system.with_end_devices(n_end), job)
+        ran = testbed.run(chosen[scheme], system.with_end_devices(n_end), job)
         record, lost = ran.record, int((ran.record.outcome != "ok").sum())
         response_s = {
             f"{stage}_response_s": float(np.median(record.response_s(stage))) for stage in ("coarse", "fine")
@@ -55,7 +57,7 @@ def main(settings: Settings, most: int) -> None:
         }  # fmt: skip
 
     dims = {
-        "scheme": Dim(list(SCHEMES), "1", "where images are sent"),
+        "scheme": Dim(list(chosen), "1", "where images are sent"),
         "n_end": Dim(range(1, most + 1), "1", "end devices"),
         "repeat": repeats(settings.repeats),
     }
@@ -69,9 +71,9 @@ def main(settings: Settings, most: int) -> None:
     settings.write(cube, figures.scaling(cube), trade_off=figures.trade_off(cube))
     print("finish time, s     " + "".join(f"{n:8}" for n in cube.n_end.values) + "  end devices")
     for name, what in (("makespan_s", "measured"), ("closed_form_s", "formula"), ("bound_s", "bound")):
-        for scheme in SCHEMES:
-            row = cube[name].sel(scheme=scheme).median("repeat").values
-            print(f"{scheme:9} {what:9}" + "".join(f"{value:8.1f}" for value in row))
+        for label in chosen:
+            row = cube[name].sel(scheme=label).median("repeat").values
+            print(f"{label:9} {what:9}" + "".join(f"{value:8.1f}" for value in row))
     print(f"{int(cube.overruns.sum())} overruns, {int(cube.lost.sum())} batches lost (target 0)")
 
 

@@ -104,6 +104,8 @@ class Extensions(Generic[Base]):
         if not isinstance(given, str):
             name = next(iter(self.own))
             raise InputError(f"{self.what} is {given!r}; give a name, such as '{name}', or an object")
+        if not given.isprintable():
+            raise InputError(f"{self.what} {given!r} has characters that cannot be printed; leave them out")
         kind, options = self.read(given)
         name = split_options(given)[0]
         return self._built(kind, self._read(kind, name, defaults) | options, name)

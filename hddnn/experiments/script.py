@@ -42,7 +42,7 @@ from hddnn.policies import DEFAULT as DEFAULT_POLICY
 from hddnn.policies import POLICIES, Policy
 from hddnn.results import cubes, plots
 from hddnn.runtimes.prepared import prepared_answers
-from hddnn.schemes import SCHEMES, make_plan
+from hddnn.schemes import SCHEMES, Scheme, make_plan
 from hddnn.system.faults import FaultSchedule
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ class Testbed:
         self._engines[of] = engine
         return engine
 
-    def run(self, scheme: str, topology: Topology, job: Job, *, encode_at: str = "end") -> RunResult:
+    def run(self, scheme: Scheme | str, topology: Topology, job: Job, *, encode_at: str = "end") -> RunResult:
         """Run one scheme; raises InputError where the topology does not have its devices."""
         engine, chosen = self.engine(topology, job), SCHEMES.make(scheme)
         costs = engine.costs()

@@ -10,10 +10,10 @@ from hddnn._util.validation import unknown
 from hddnn.errors import PlanError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import JobShape, Plan, encoded_at_edge
-from hddnn.schemes.base import Scheme, Style
+from hddnn.schemes.base import Scheme, Style, in_turn
 from hddnn.system.topology import Topology
 
-__all__ = ["ENCODERS", "FOR_REQUESTS", "SCHEMES", "Scheme", "Style", "make_plan"]
+__all__ = ["ENCODERS", "FOR_REQUESTS", "SCHEMES", "Scheme", "Style", "in_turn", "make_plan"]
 
 #: Where images for an undependable cloud are encoded.
 ENCODERS = ("end", "edge")
