@@ -44,7 +44,7 @@ _FAULT_ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
     ("of coarse classes only", lambda one: str(int((one.outcome == "coarse-only").sum()))),
     ("sent again", lambda one: str(int((one.attempts - 1).clip(min=0).sum()))),
     ("answered twice", lambda one: str(int(one.duplicates.sum()))),
-    ("device time wasted on that, s", lambda one: three_digits(one.wasted_s.sum())),
+    ("device time wasted, s", lambda one: three_digits(one.wasted_s.sum())),
     ("devices found gone", lambda one: str(int(one.left_s.notnull().sum()))),
     ("found after, at most s", lambda one: _quantile(one.detected_s, 1.0)),
 )

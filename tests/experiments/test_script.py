@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from systems import packaged_system
 
+from hddnn._util.paths import claimed
 from hddnn.data.datasets import Job
 from hddnn.experiments.script import Settings, Testbed, command, substitute
 from hddnn.experiments.sweep import Dim, Variable
@@ -38,6 +39,17 @@ def test_options_have_the_scenario_s_defaults(tmp_path: Path) -> None:
     settings, failures = invoke(tmp_path)
     assert (settings.images, settings.repeats, failures) == (1000, 3, 6)
     assert settings.name == "test_script"
+
+
+def test_a_cube_that_another_process_is_about_to_write_is_refused_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    seen: list[Any] = []
+    with claimed(tmp_path / "a.nc"):
+        done = CliRunner().invoke(scenario(seen), ["--out", str(tmp_path / "a.nc")])
+    assert done.exit_code == 2
+    assert "is going to write" in done.stderr
+    assert not seen
 
 
 def test_smoke_is_small_but_what_is_given_holds(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import xarray as xr
 from made_cubes import predicted, stopped, with_lost
@@ -76,7 +77,7 @@ def test_what_went_wrong_has_rows_of_its_own_where_something_did(cube: xr.Datase
     found = cells(text)
     assert found["sent again"] == ["0", "4", "0", "0"]
     assert found["answered twice"] == ["0", "2", "0", "0"]
-    assert found["device time wasted on that, s"][1] == "0.740"
+    assert found["device time wasted, s"][1] == "0.740"
     assert found["devices found gone"] == ["0", "2", "0", "0"]
     assert found["found after, at most s"] == ["-", "0.750", "-", "-"]
     assert found["of coarse classes only"][1] == "2"
@@ -117,6 +118,15 @@ def test_large_numbers_and_long_names_are_not_cut(cube: xr.Dataset) -> None:
     long = cube.assign_coords(scheme=["end", "a-scheme-with-quite-a-long-name", "end-edge", "mapping"])
     long = long.assign(makespan_s=cube.makespan_s * 1e5, bytes_up=cube.bytes_up * 10**6)
     text_of(tables.summary(long))
+
+
+def test_four_schemes_of_a_million_images_with_faults_fit_side_by_side(cube: xr.Dataset) -> None:
+    large = cube.copy(deep=True)
+    large.attrs["faults"] = "crash:end-1@12"
+    large = large.isel(batch=np.zeros(20_000, int))
+    text = text_of(tables.summary(large.assign_attrs(policy="monitor")))
+    assert cells(text)["batches answered"] == ["20000/20000"] * 4
+    assert "device time wasted, s" in cells(text)
 
 
 @pytest.mark.parametrize(
