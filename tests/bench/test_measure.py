@@ -119,8 +119,13 @@ def test_a_process_that_dies_says_what_it_said_last(own: Path, images: Path) -> 
         with pytest.raises(Failed, match=r"^its process ended \(it said nothing\)$"):
             remote.ask("memory")
     with (
+        Remote(zoo.bundle(own), "openvino", 1, images.with_name("none.npy")) as remote,
+        pytest.raises(Failed, match=r"^its process ended \(FileNotFoundError: .*none\.npy'\)$"),
+    ):
+        remote.answer()
+    with (
         Remote(zoo.bundle(own), "nowhere", 1, images) as remote,
-        pytest.raises(Failed, match=r"^its process ended \(KeyError: 'nowhere'\)$"),
+        pytest.raises(Failed, match=r"^unknown runtime 'nowhere'; known: openvino, "),
     ):
         remote.answer()
 

@@ -90,7 +90,7 @@ def test_replay_has_it_in_the_answers_to_features_only(
     monkeypatch.setenv("HDDNN_CACHE", str(tmp_path))
     images = sample.images[:60]
     prepare(noisy, images)
-    replay = Replay(noisy)
+    replay = Replay(noisy, parts=("whole", "stem", "body"))
     plain = OpenVINO(noisy).run(images)
     np.testing.assert_allclose(replay.run(images), plain, atol=1e-3)
     answers = replay.body(replay.stem(images))
