@@ -202,10 +202,10 @@ class SimDevice:
     def _enter(self, step: Step) -> None:
         self._epoch += 1
         if step.told_s < step.done_s:
-            self._event_queue.at(step.told_s, self._tell_coarse, self._epoch)
+            self._event_queue.at(step.told_s, self._notify_coarse, self._epoch)
         self._event_queue.at(step.done_s, self._end, self._epoch)
 
-    def _tell_coarse(self, epoch: int) -> None:
+    def _notify_coarse(self, epoch: int) -> None:
         step = self._step
         if epoch != self._epoch or step is None:
             return
@@ -218,7 +218,7 @@ class SimDevice:
         if epoch != self._epoch or step is None or task is None:
             return
         if step.told_s < NEVER_S:
-            self._tell_coarse(epoch)
+            self._notify_coarse(epoch)
         self._step = None
         flight, payload = task.flight, step.payload
         if task.place < len(flight.way) - 1:

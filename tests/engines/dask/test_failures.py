@@ -181,7 +181,7 @@ def test_no_image_stays_on_a_device(longer: DaskEngine, policy: str) -> None:
     execute(longer, "end", "", policy)  # what end-2 held while it was away goes with the next job
 
     def uploads(dask_worker: Any) -> int:  # runs on the device
-        return len(dask_worker.plugins["hddnn-device"]._uploads)
+        return len(dask_worker.plugins["hddnn-device"].pipeline.uploads)
 
     held = longer.client.run(uploads)
     assert set(held.values()) == {0}

@@ -11,7 +11,7 @@ from systems import packaged_system
 
 from hddnn.engines.common import GROUP_ALONE_S, GROUP_BATCHES, GROUP_S, group_size
 from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
-from hddnn.engines.dask.device.device import run_encode, run_end, run_upper
+from hddnn.engines.dask.device.pipeline import run_encode, run_end, run_upper
 from hddnn.engines.dask.wire.messages import Payload, Target
 
 SYSTEM = packaged_system()

@@ -16,7 +16,7 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 from hddnn import zoo
 from hddnn._util.host import boot_id
 from hddnn._version import __version__
-from hddnn.engines.dask.device.device import rehearse
+from hddnn.engines.dask.device.pipeline import rehearse
 from hddnn.engines.dask.wire.connecting import answered, scheduler_of
 from hddnn.engines.dask.wire.messages import HELLO, MEASURE, Compute, DeviceSpec
 from hddnn.engines.dask.wire.tls import CONNECT_TIMEOUT_S, connected

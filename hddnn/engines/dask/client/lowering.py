@@ -9,7 +9,7 @@ from typing import Any
 from dask._task_spec import Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-from hddnn.engines.dask.device.device import run_encode, run_end, run_upper
+from hddnn.engines.dask.device.pipeline import run_encode, run_end, run_upper
 from hddnn.engines.dask.wire.messages import EncodeOrder, EndOrder, Target, UpperOrder
 from hddnn.system.topology import Device
 

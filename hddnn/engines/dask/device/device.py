@@ -1,8 +1,7 @@
-"""A device: a Dask worker's plugin that holds the device's networks, its clock and the images sent to it.
+"""A device: a Dask worker's plugin that holds the device's networks, and answers what it is asked about them.
 
 It is loaded (and checked, and warmed up) before its worker starts, and goes to the worker's constructor: a
-registered device is a ready one. Tasks run in the worker's single task thread, one after another,
-as a device does; waiting for modelled time happens there and never on the worker's event loop.
+registered device is a ready one. What its tasks do is in the pipeline.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import asyncio
 import time
 from typing import Any
 
-import numpy as np
-from distributed import Worker, get_worker
+from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from hddnn import runtimes, zoo
@@ -22,49 +20,12 @@ from hddnn.engines.dask.device.faults import DeviceFaults
 from hddnn.engines.dask.device.guard import Guard
 from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_bytes
 from hddnn.engines.dask.device.packing import Packer
-from hddnn.engines.dask.device.pipeline import Pipeline
+from hddnn.engines.dask.device.pipeline import PLUGIN, Pipeline
 from hddnn.engines.dask.device.probing import Prober
-from hddnn.engines.dask.wire.messages import (
-    FORGET,
-    HELLO,
-    MEASURE,
-    PUSH,
-    SET_FAULT,
-    DeviceSpec,
-    EncodeOrder,
-    EndOrder,
-    Payload,
-    UpperOrder,
-    refused_message,
-)
+from hddnn.engines.dask.wire.messages import FORGET, HELLO, MEASURE, PUSH, SET_FAULT, DeviceSpec
 from hddnn.runtimes import Runtime
 from hddnn.runtimes.known import check_known_answer, known_image
 from hddnn.zoo import Bundle
-
-PLUGIN = "hddnn-device"
-
-
-def run_end(order: EndOrder) -> list[Payload]:
-    """Task of an end device; see Device.answer_end."""
-    return _here().answer_end(order)
-
-
-def run_encode(order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
-    """Task of a dependable edge device; see Device.encode."""
-    return _here().encode(order, payloads)
-
-
-def run_upper(order: UpperOrder, payloads: list[Payload]) -> None:
-    """Task of an edge device or cloud; see Device.answer_upper."""
-    _here().answer_upper(order, payloads)
-
-
-def rehearse(*below: None) -> None:
-    """Task that does nothing: the first of a kind loads code and opens connections, so that no batch has to."""
-
-
-def _here() -> Device:
-    return get_worker().plugins[PLUGIN]
 
 
 class Device(WorkerPlugin):
@@ -77,10 +38,6 @@ class Device(WorkerPlugin):
 
     def __init__(self, spec: DeviceSpec) -> None:
         self.spec = spec
-        self._uploads: dict[str, np.ndarray] = {}  # by name: CLIENT/JOB/NUMBER.
-        self._latest: dict[str, str] = {}  # by client: its job
-        self._in_hand_s: dict[Any, float] = {}  # by task key: when its inputs were there
-        self._topics: dict[str, str] = {}  # by job: where its client listens
         self.faults = DeviceFaults(spec.device.name)
 
     def load(self) -> None:
@@ -123,28 +80,27 @@ class Device(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Add the handlers that the client calls."""
-        self._worker = worker
         spec = self.spec
         packer = Packer(spec.device.name, self._stems, spec.trusts)
-        self._pipeline = Pipeline(spec, self._network, packer, self.faults, worker.log_event)
-        Guard(worker, self._refused)
+        self.pipeline = Pipeline(spec, self._network, packer, self.faults, worker.log_event)
+        Guard(worker, self.pipeline.refused)
         worker.handlers.update(
             {
                 HELLO: self.hello,
                 MEASURE: self.measure,
-                PUSH: self.push,
-                FORGET: self.forget,
+                PUSH: self.pipeline.push,
+                FORGET: self.pipeline.forget,
                 SET_FAULT: self.faults.set,
                 **Prober(worker, spec, self._network, packer).handlers(),
             }
         )
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        """Note when a task's inputs are in hand: the real end of the payload's way."""
+        """Note when a task's inputs are in hand."""
         if finish in ("ready", "constrained"):
-            self._in_hand_s[key] = time.monotonic()
+            self.pipeline.in_hand_s[key] = time.monotonic()
         elif finish in ("released", "forgotten"):
-            self._in_hand_s.pop(key, None)
+            self.pipeline.in_hand_s.pop(key, None)
 
     # ---- called by the client, on the worker's event loop
 
@@ -171,44 +127,3 @@ class Device(WorkerPlugin):
     async def measure(self) -> float:
         """Return the seconds that this device takes for an image now."""
         return await asyncio.to_thread(self._network.warm_up, self.spec.batch_size)
-
-    def push(self, upload: str, images: np.ndarray) -> None:
-        """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
-        client, job, _ = upload.split("/")
-        if self._latest.get(client) != job:
-            self._latest[client] = job
-            self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
-        self._uploads[upload] = images
-
-    def forget(self, uploads: str) -> None:
-        """Forget the images whose upload's name begins so."""
-        self._uploads = {
-            name: images for name, images in self._uploads.items() if not name.startswith(uploads)
-        }
-
-    def _refused(self, key: Any, who: str) -> None:
-        """Tell the client of a job that somebody asked for images of it."""
-        job = key[1] if isinstance(key, tuple) and len(key) == 3 else ""
-        if job in self._topics:
-            message = refused_message(job, self.spec.device.name, who, time.monotonic())
-            self._worker.log_event(self._topics[job], message)
-
-    # ---- called by tasks, in the worker's task thread
-
-    def answer_end(self, order: EndOrder) -> list[Payload]:
-        """Answer the batches of a upload, and return the payloads that go up."""
-        self._topics = {order.job: order.topic}
-        return self._pipeline.answer_end(order, self._uploads.pop(order.upload), self._in_hand(order.key))
-
-    def encode(self, order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
-        """Return the features of the images in some payloads."""
-        self._topics = {order.job: order.topic}
-        return self._pipeline.encode(order, payloads, self._in_hand(order.key))
-
-    def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
-        """Answer some payloads."""
-        self._topics = {order.job: order.topic}
-        self._pipeline.answer_upper(order, payloads, self._in_hand(order.key))
-
-    def _in_hand(self, key: Any) -> float:
-        return self._in_hand_s.pop(key, time.monotonic())

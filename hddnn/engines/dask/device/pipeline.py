@@ -1,6 +1,8 @@
 """What a device does with batches: answer them, encode them, wait for links and modelled times, tell the client.
 
-All of it runs in the worker's single task thread, where waiting holds nobody up but the device itself.
+Here are the tasks that clients send, and all that they come to. They run in the worker's single task thread, one
+after another, as a device works; waiting there holds nobody up but the device itself. What they work on arrives
+on the worker's event loop.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from distributed import get_worker
 
 from hddnn._util.host import boot_id
 from hddnn.engines.clocks import Arrival, DeviceClock, LinkClock
@@ -23,6 +26,7 @@ from hddnn.engines.dask.wire.messages import (
     UpperOrder,
     answer_message,
     dropped_message,
+    refused_message,
     released_message,
 )
 from hddnn.privacy.payload import unseal
@@ -30,9 +34,39 @@ from hddnn.runtimes import Runtime
 from hddnn.system.topology import STEM_SUFFIX, TIERS, Link
 from hddnn.tasks.calibration import top1
 
+#: Name under which a worker holds its device.
+PLUGIN = "hddnn-device"
+
+
+def run_end(order: EndOrder) -> list[Payload]:
+    """Task of an end device; see Pipeline.answer_end."""
+    return _here().answer_end(order)
+
+
+def run_encode(order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
+    """Task of a dependable edge device; see Pipeline.encode."""
+    return _here().encode(order, payloads)
+
+
+def run_upper(order: UpperOrder, payloads: list[Payload]) -> None:
+    """Task of an edge device or cloud; see Pipeline.answer_upper."""
+    _here().answer_upper(order, payloads)
+
+
+def rehearse(*below: None) -> None:
+    """Task that does nothing: the first of a kind loads code and opens connections, so that no batch has to."""
+
+
+def _here() -> Pipeline:
+    return get_worker().plugins[PLUGIN].pipeline
+
 
 class Pipeline:
-    """Serve one device's batches. notify(topic, message): how the client hears of it."""
+    """Serve one device's batches. notify(topic, message): how the client hears of it.
+
+    uploads: images that clients pushed and no task has taken, uint8 (N, H, W, 3), by name: CLIENT/JOB/NUMBER.
+    in_hand_s: by task key, when its inputs were all there: the real end of the payload's way.
+    """
 
     def __init__(
         self,
@@ -44,6 +78,10 @@ class Pipeline:
     ) -> None:
         self._spec, self._network, self._packer = spec, network, packer
         self._faults, self._notify = faults, notify
+        self.uploads: dict[str, np.ndarray] = {}
+        self.in_hand_s: dict[Any, float] = {}
+        self._latest: dict[str, str] = {}  # by client: its job
+        self._topics: dict[str, str] = {}  # by job: where its client listens
         self._clock = DeviceClock(spec.time_scale)
         own = spec.device
         rng = np.random.default_rng([spec.seed, *own.name.encode()])
@@ -53,8 +91,32 @@ class Pipeline:
             for tier in TIERS[: TIERS.index(own.tier)]
         }
 
-    def answer_end(self, order: EndOrder, upload: np.ndarray, received_s: float) -> list[Payload]:
-        """Answer each batch of a upload, tell the client at once, and return the payloads that go up."""
+    # ---- on the worker's event loop
+
+    def push(self, upload: str, images: np.ndarray) -> None:
+        """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
+        client, job, _ = upload.split("/")
+        if self._latest.get(client) != job:
+            self._latest[client] = job
+            self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
+        self.uploads[upload] = images
+
+    def forget(self, uploads: str) -> None:
+        """Forget the images whose upload's name begins so."""
+        self.uploads = {name: images for name, images in self.uploads.items() if not name.startswith(uploads)}
+
+    def refused(self, key: Any, who: str) -> None:
+        """Tell the client of a job that somebody asked for images of it; key: the task's that made them."""
+        job = key[1] if isinstance(key, tuple) and len(key) == 3 else ""
+        if job in self._topics:
+            message = refused_message(job, self._spec.device.name, who, time.monotonic())
+            self._notify(self._topics[job], message)
+
+    # ---- in the worker's task thread
+
+    def answer_end(self, order: EndOrder) -> list[Payload]:
+        """Answer each batch of an upload, tell the client at once, and return the payloads that go up."""
+        received_s, upload = self._begin(order), self.uploads.pop(order.upload)
         encode_s = self._modelled_encode_s(order.stem)
         modelled_s = self._modelled_s() if order.coarse else 0.0
         temperature = self._network.bundle.card.temperature
@@ -69,7 +131,7 @@ class Pipeline:
             answer = self._run(self._network.run, images, temperature) if order.coarse else None
             told_s = time.monotonic()
             if answer is not None and modelled_s is None:
-                self._tell_coarse(order, batch, answer, received_s, start_s, told_s, overrun=False)
+                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, overrun=False)
             payload = self._packer.pack(images, order.target, order) if order.target else None
             # A modelled time covers both: the true run of network and stem has to fit into it.
             total_s = None if modelled_s is None else size * (modelled_s + encode_s)
@@ -79,14 +141,15 @@ class Pipeline:
                 due_s = max(told_s, start_s + size * modelled_s * self._spec.time_scale)
                 told_s = wait_until(due_s)
                 done_s += told_s - due_s
-                self._tell_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun)
+                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun)
             done_s = self._until(done_s)
             if payload is not None:
                 packed.append((batch, size, payload, done_s))
         return self._release(order, packed) if packed else []
 
-    def encode(self, order: EncodeOrder, payloads: list[Payload], in_hand_s: float) -> list[Payload]:
+    def encode(self, order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
         """Receive each payload of images over the emulated link, and return the features that go up instead."""
+        in_hand_s = self._begin(order)
         encode_s = self._modelled_encode_s(order.stem)
         packed = []
         for payload in payloads:
@@ -98,6 +161,43 @@ class Pipeline:
             finish = self._clock.finish(start_s, payload.size * encode_s, time.monotonic())
             packed.append((payload.batch, payload.size, encoded, self._until(finish.done_s)))
         return self._release(order, packed) if packed else []
+
+    def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
+        """Receive each payload over the emulated link, answer it, and tell the client at once."""
+        in_hand_s = self._begin(order)
+        for payload in payloads:
+            if self._loses(order, payload.batch):
+                continue
+            arrival, arrived_s, real_s = self._receive(payload, in_hand_s)
+            start_s = self._clock.begin(arrived_s)
+            card = self._network.bundle.card
+            header, array = unseal(payload.data, card)
+            run = self._network.run if header.kind == "images" else self._network.body
+            answer = self._run(run, array, card.temperature)
+            modelled_s = self._modelled_s()
+            total_s = None if modelled_s is None else payload.size * modelled_s
+            finish = self._clock.finish(start_s, total_s, time.monotonic())
+            done_s = self._until(finish.done_s)
+            message = answer_message(
+                order.job,
+                "fine",
+                payload.batch,
+                self._spec.device.name,
+                answer,
+                {"upper_received": arrived_s, "upper_started": start_s, "upper_done": done_s},
+                overrun=finish.overrun,
+                link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
+                link_real_s=real_s,
+                encoder=payload.source if header.kind == "features" else "",
+            )
+            self._notify(order.topic, message)
+
+    # ---- how
+
+    def _begin(self, order: EndOrder | EncodeOrder | UpperOrder) -> float:
+        """Note whose task it is, and return when its inputs were in hand."""
+        self._topics = {order.job: order.topic}
+        return self.in_hand_s.pop(order.key, time.monotonic())
 
     def _release(
         self, order: EndOrder | EncodeOrder, packed: list[tuple[int, int, Packed, float]]
@@ -166,7 +266,7 @@ class Pipeline:
         self._clock.free_s = max(self._clock.free_s, over_s)
         return over_s
 
-    def _tell_coarse(
+    def _notify_coarse(
         self,
         order: EndOrder,
         batch: int,
@@ -181,36 +281,3 @@ class Pipeline:
             order.job, "coarse", batch, self._spec.device.name, answer, steps, overrun=overrun
         )
         self._notify(order.topic, message)
-
-    def answer_upper(self, order: UpperOrder, payloads: list[Payload], in_hand_s: float) -> None:
-        """Receive each payload over the emulated link, answer it, and tell the client at once."""
-        for payload in payloads:
-            if self._loses(order, payload.batch):
-                continue
-            arrival, arrived_s, real_s = self._receive(payload, in_hand_s)
-            start_s = self._clock.begin(arrived_s)
-            card = self._network.bundle.card
-            header, array = unseal(payload.data, card)
-            run = self._network.run if header.kind == "images" else self._network.body
-            answer = self._run(run, array, card.temperature)
-            modelled_s = self._modelled_s()
-            total_s = None if modelled_s is None else payload.size * modelled_s
-            finish = self._clock.finish(start_s, total_s, time.monotonic())
-            done_s = self._until(finish.done_s)
-            message = answer_message(
-                order.job,
-                "fine",
-                payload.batch,
-                self._spec.device.name,
-                answer,
-                {
-                    "upper_received": arrived_s,
-                    "upper_started": start_s,
-                    "upper_done": done_s,
-                },
-                overrun=finish.overrun,
-                link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
-                link_real_s=real_s,
-                encoder=payload.source if header.kind == "features" else "",
-            )
-            self._notify(order.topic, message)

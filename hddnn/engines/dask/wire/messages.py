@@ -16,7 +16,7 @@ Compute = Literal["real", "replay", "nothing"]
 
 #: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
-SET_FAULT = "hddnn_afflict"
+SET_FAULT = "hddnn_set_fault"
 TIME, PROBE, TAKE = "hddnn_time", "hddnn_probe", "hddnn_take"
 
 
@@ -82,7 +82,7 @@ class Target:
 
 @dataclass(frozen=True)
 class EndOrder:
-    """One task of an end device: classify the batches of a upload, and make their payloads ready to go up.
+    """One task of an end device: classify the batches of an upload, and make their payloads ready to go up.
 
     key: the task's own; upload: name under which the images were pushed to the device; batches, sizes: the
     batches' numbers and images.
