@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Literal
+from typing import Literal
+
+import numpy as np
 
 from hddnn.errors import ClusterError, QueueFull
+from hddnn.serving.replies import Reply
 
 NEVER_S = float("inf")
 #: Times that an image is sent before it is given up.
@@ -25,10 +29,15 @@ NOBODY = "no device that gives fine answers is live"
 
 @dataclass(eq=False)
 class Ticket:
-    """One image on its way. call: whose it is; due_s: when its answers have to be there."""
+    """One image on its way.
 
-    call: Any
+    image: which one of its call; pixels: uint8 (H, W, 3); replies: where its call waits for them; due_s: when they
+    have to be there.
+    """
+
     image: int
+    pixels: np.ndarray
+    replies: asyncio.Queue[Reply]
     came_s: float
     due_s: float = NEVER_S
     coarse: bool = False  # has its coarse answer
@@ -68,12 +77,6 @@ class Notify:
 Action = Send | Cancel | Notify
 
 
-@dataclass
-class _Batch:
-    sent: Send
-    at_end: bool = True  # counts for the end device's window
-
-
 class Dispatcher:
     """Make batches of images, and routes for them. Pure: `now_s` comes in, actions go out.
 
@@ -94,7 +97,8 @@ class Dispatcher:
         self._fresh: deque[Ticket] = deque()
         self._again: deque[Ticket] = deque()  # have their coarse answer
         self._due: list[tuple[float, int, Ticket]] = []
-        self._batches: dict[int, _Batch] = {}  # under way
+        self._batches: dict[int, Send] = {}  # under way, by number
+        self._at_end: set[int] = set()  # those of them that count for their end device's window
         self._load: Counter[int] = Counter()  # batches by device
         self._sent: Counter[int] = Counter()  # ever, so that devices with the same load take turns
         self._shunned: dict[int | None, float] = {}  # until when
@@ -133,32 +137,32 @@ class Dispatcher:
             return []
         told: list[Action] = []
         final = stage == "fine" or not self._goes_up
-        for row, ticket in enumerate(batch.sent.tickets):
+        for row, ticket in enumerate(batch.tickets):
             if ticket.ended or (stage == "coarse" and ticket.coarse):
                 continue
             ticket.coarse |= stage == "coarse"
             told.append(Notify(ticket, stage, final, row))
             if final:
                 self._end(ticket)
-            elif batch.sent.upper is None:
+            elif batch.upper is None:
                 told.append(self._short(ticket, NOBODY))
         if stage == "coarse":
             self._leave_end(batch)
-        if all(ticket.ended for ticket in batch.sent.tickets):
+        if all(ticket.ended for ticket in batch.tickets):
             self._close(number)
         return told
 
     def settled(self, number: int, now_s: float, error: str = "") -> list[Action]:
         """Note that a batch's tasks are over: what it left unanswered is sent again, elsewhere if there is one."""
         batch = self._batches.get(number)
-        if batch is not None and not all(ticket.ended for ticket in batch.sent.tickets):
-            self._shunned |= dict.fromkeys([batch.sent.end, batch.sent.upper], now_s + SHUN_S)
+        if batch is not None and not all(ticket.ended for ticket in batch.tickets):
+            self._shunned |= dict.fromkeys([batch.end, batch.upper], now_s + SHUN_S)
         return self._retry(number, error or "its device left")
 
     def left(self, device: int) -> list[Action]:
         """Note that a device left: what is with it goes to another."""
         self.live.discard(device)
-        numbers = [n for n, b in self._batches.items() if device in (b.sent.end, b.sent.upper)]
+        numbers = [n for n, b in self._batches.items() if device in (b.end, b.upper)]
         actions: list[Action] = []
         for number in numbers:
             actions += [Cancel(number), *self._retry(number, "its device left")]
@@ -172,9 +176,13 @@ class Dispatcher:
     def give_up(self, why: str) -> list[Action]:
         """End every image that is under way."""
         tickets = [*self._fresh, *self._again]
-        tickets += [ticket for batch in self._batches.values() for ticket in batch.sent.tickets]
+        tickets += [ticket for batch in self._batches.values() for ticket in batch.tickets]
         actions: list[Action] = [self._short(ticket, why) for ticket in tickets if not ticket.ended]
         return actions + self._take_back_idle()
+
+    def tickets(self, number: int) -> tuple[Ticket, ...]:
+        """Return the images of a batch that is under way."""
+        return self._batches[number].tickets
 
     # ---- the time
 
@@ -212,7 +220,8 @@ class Dispatcher:
             if send.upper is None and not send.coarse:  # nothing is left to be had
                 actions += [self._short(ticket, NOBODY) for ticket in send.tickets]
                 continue
-            self._batches[send.number] = _Batch(send)
+            self._batches[send.number] = send
+            self._at_end.add(send.number)
             for device in (send.end, send.upper):
                 if device is not None:
                     self._load[device] += 1
@@ -275,7 +284,7 @@ class Dispatcher:
             return []
         self._close(number)
         actions: list[Action] = []
-        for ticket in reversed(batch.sent.tickets):
+        for ticket in reversed(batch.tickets):
             if ticket.ended:
                 continue
             if ticket.tries >= MOST_TRIES:
@@ -295,18 +304,18 @@ class Dispatcher:
 
     def _take_back_idle(self) -> list[Action]:
         """Take back the batches in which nobody waits for anything."""
-        idle = [n for n, batch in self._batches.items() if all(t.ended for t in batch.sent.tickets)]
+        idle = [n for n, batch in self._batches.items() if all(t.ended for t in batch.tickets)]
         for number in idle:
             self._close(number)
         return [Cancel(number) for number in idle]
 
-    def _leave_end(self, batch: _Batch) -> None:
-        if batch.at_end:
-            batch.at_end = False
-            self._load[batch.sent.end] -= 1
+    def _leave_end(self, batch: Send) -> None:
+        if batch.number in self._at_end:
+            self._at_end.remove(batch.number)
+            self._load[batch.end] -= 1
 
     def _close(self, number: int) -> None:
         batch = self._batches.pop(number)
         self._leave_end(batch)
-        if batch.sent.upper is not None:
-            self._load[batch.sent.upper] -= 1
+        if batch.upper is not None:
+            self._load[batch.upper] -= 1

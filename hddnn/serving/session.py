@@ -1,11 +1,15 @@
-"""A session: devices that stay ready, and answer whatever images come."""
+"""A session: devices that stay ready, and answer whatever images come.
+
+The way of an image: `classify` makes a ticket of it, the dispatcher says in which batch it goes, and where, and
+the sender takes it there. What the devices tell of it comes to `_on_message`, and goes as a reply to its call.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +18,8 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn import zoo
-from hddnn.engines.common import image_shape, network_cards
-from hddnn.engines.dask.client.lowering import BatchGroup
+from hddnn.engines.common import card_costs, image_shape, network_cards
+from hddnn.engines.dask.client.lowering import BatchGroup, Features
 from hddnn.engines.dask.client.sender import Sender
 from hddnn.engines.dask.client.supervisor import Pauses, keep_devices
 from hddnn.engines.dask.client.system import System, open_system
@@ -23,13 +27,12 @@ from hddnn.engines.dask.client.telemetry import Telemetry
 from hddnn.engines.dask.wire.connecting import ended
 from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError, DataError, InputError
-from hddnn.privacy.codec import DEFAULT
+from hddnn.privacy import codec as codecs
+from hddnn.privacy.sizes import plain_bytes
 from hddnn.results.records import COARSE_ONLY, LOST, OK
 from hddnn.schemes import FOR_REQUESTS, SCHEMES, Scheme
-from hddnn.serving.calls import Call
-from hddnn.serving.dispatcher import NEVER_S, Action, Cancel, Dispatcher, Notify, Send
+from hddnn.serving.dispatcher import NEVER_S, Action, Cancel, Dispatcher, Notify, Send, Ticket
 from hddnn.serving.replies import Health, Reply
-from hddnn.serving.ways import features, routes
 from hddnn.system.topology import Topology
 
 #: How often to look whether the scheduler is still there, s.
@@ -79,7 +82,7 @@ class AsyncSession:
         scheme: Scheme | str = FOR_REQUESTS,
         address: str | None = None,
         tls: Path | None = None,
-        codec: str = DEFAULT,
+        codec: str = codecs.DEFAULT,
         max_batch: int = 32,
         max_wait_ms: float = 2.0,
         queue: int = 256,
@@ -101,19 +104,18 @@ class AsyncSession:
                 raise InputError(f"{name} is {value:g}; it must be at least {least}")
         chosen = SCHEMES.make(scheme)
         self.topology, self.scheme, self.max_batch = topology, chosen.label, max_batch
-        self._address, self._tls, self._codec = address, tls, codec
+        self._address, self._tls = address, tls
         self._deadline_s, self._on_ready = _deadline(deadline_s), on_ready
         self._restart, self._dashboard = restart, dashboard
         self.dashboard_link: str | None = None
         self._telemetry = Telemetry(topology, chosen.label)
         self._cards = network_cards(topology)
-        self._features = features(topology, codec)
-        self._dispatcher = Dispatcher(
-            routes(topology, chosen), max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue
-        )
+        codecs.codec(codec)  # says what is wrong with it
+        self._features = Features(codec, {})  # sizes are for placeholders, which a session never sends
+        routes = chosen.ways(topology, card_costs(topology, self._cards, plain_bytes(topology)))
+        self._dispatcher = Dispatcher(routes, max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue)
         self.image_shape: tuple[int, int, int] = image_shape(topology)
         self._index = {device.name: index for index, device in enumerate(topology.devices)}
-        self._under_way: dict[int, Send] = {}
 
     async def __aenter__(self) -> Self:
         specs = [
@@ -167,10 +169,10 @@ class AsyncSession:
         self._driver = asyncio.create_task(self._drive())
         if system.processes is not None and self._restart:
             names = [device.name for device in self.topology.devices]
-            keeping = keep_devices(
+            supervising = keep_devices(
                 system.processes, names, Pauses(), lambda line: None, system.membership.gone
             )
-            keeper = asyncio.create_task(keeping)
+            keeper = asyncio.create_task(supervising)
             stack.push_async_callback(ended, keeper)
         stack.push_async_callback(self._close)
 
@@ -220,10 +222,13 @@ class AsyncSession:
             )
         if self._client.status != "running":
             raise ClusterError("the scheduler left; open a new session")
-        call = Call(images, self._deadline_s if deadline_s is None else _deadline(deadline_s))
-        self._dispatcher.accept(call.tickets)
+        replies: asyncio.Queue[Reply] = asyncio.Queue()
+        now_s = time.monotonic()
+        due_s = now_s + (self._deadline_s if deadline_s is None else _deadline(deadline_s))
+        tickets = [Ticket(number, pixels, replies, now_s, due_s) for number, pixels in enumerate(images)]
+        self._dispatcher.accept(tickets)
         self._wake.set()
-        return self._replies(call)
+        return self._replies(tickets, replies)
 
     def health(self) -> Health:
         """Return which devices are live, and how many images are under way."""
@@ -232,12 +237,17 @@ class AsyncSession:
         any_end = any(live[device.name] for device in self.topology.tier("end"))
         return Health(live, self._dispatcher.waiting, self._dispatcher.queue, any_end)
 
-    async def _replies(self, call: Call) -> AsyncGenerator[Reply]:
+    async def _replies(
+        self, tickets: Sequence[Ticket], replies: asyncio.Queue[Reply]
+    ) -> AsyncGenerator[Reply]:
+        left = len(tickets)
         try:
-            while call.open or not call.replies.empty():
-                yield await call.replies.get()
+            while left:
+                reply = await replies.get()
+                left -= reply.final
+                yield reply
         finally:  # whoever stops listening frees the room
-            self._carry_out(self._dispatcher.withdraw(call.tickets))
+            self._carry_out(self._dispatcher.withdraw(tickets))
             self._wake.set()
 
     # ---- the loop
@@ -265,24 +275,21 @@ class AsyncSession:
             if isinstance(action, Send):
                 self._send(action)
             elif isinstance(action, Cancel):
-                self._under_way.pop(action.number, None)
                 self._sender.cancel(action.number)
             else:
-                self._notify(action, now_s, answers, device)
+                self._reply(action, now_s, answers, device)
 
     def _send(self, send: Send) -> None:
         devices, number = self.topology.devices, send.number
-        self._under_way[number] = send
         upper = None if send.upper is None else devices[send.upper]
         self._sender.send(
             BatchGroup(number, devices[send.end], upper, (number,), (len(send.tickets),), send.coarse)
         )
 
     def _images_of(self, group: BatchGroup) -> np.ndarray:
-        tickets = self._under_way[group.number].tickets
-        return np.stack([ticket.call.images[ticket.image] for ticket in tickets])
+        return np.stack([ticket.pixels for ticket in self._dispatcher.tickets(group.number)])
 
-    def _notify(
+    def _reply(
         self, notice: Notify, now_s: float, answers: tuple[np.ndarray, np.ndarray], device: str
     ) -> None:
         ticket, answered = notice.ticket, notice.row >= 0
@@ -294,7 +301,7 @@ class AsyncSession:
         if notice.final:
             self._telemetry.ended(OK if answered else COARSE_ONLY if notice.stage == "fine" else LOST)
         by = device if answered else ""
-        ticket.call.take(
+        ticket.replies.put_nowait(
             Reply(ticket.image, notice.stage, label, confidence, by, response_s, notice.final, notice.why)
         )
 
@@ -313,7 +320,6 @@ class AsyncSession:
 
     def settled(self, number: int, error: str) -> None:
         """A batch's tasks are over; what they left unanswered is sent again."""
-        self._under_way.pop(number, None)
         self._carry_out(self._dispatcher.settled(number, time.monotonic(), error))
         self._wake.set()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,9 @@ from hddnn.serving.dispatcher import (
     Send,
     Ticket,
 )
+from hddnn.serving.replies import Reply
 
+PIXELS = np.zeros((32, 32, 3), np.uint8)  # the dispatcher does not look at them
 UPPERS = {0: [3], 1: [4], 2: [5]}  # three end devices, as under Mapping
 
 
@@ -30,7 +34,8 @@ def made(routes: dict[int, list[int]] | None = None, **options: float) -> Dispat
 
 
 def images(n: int, now_s: float = 0.0, deadline_s: float = float("inf")) -> list[Ticket]:
-    return [Ticket("call", row, now_s, now_s + deadline_s) for row in range(n)]
+    replies: asyncio.Queue[Reply] = asyncio.Queue()
+    return [Ticket(row, PIXELS, replies, now_s, now_s + deadline_s) for row in range(n)]
 
 
 def sends(actions: list[Action]) -> list[Send]:
