@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hddnn._util import terminal
+from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed
-from hddnn.cli.console import Interrupts, one_line_errors
+from hddnn.cli.console import SHORTLY, Interrupts, one_line_errors
 from hddnn.cli.ending import end_with
 from hddnn.errors import InputError
 
@@ -76,8 +77,8 @@ def audit(network: str, out: Path, threads: int | None, **options: Any) -> None:
       hddnn audit resnet34
       hddnn audit resnet34 --depth layer2 --noise 1 --attack black-box
     """
-    with Interrupts() as interrupts:
-        _audit(network, out, threads, interrupts, **options)
+    with Interrupts():
+        _audit(network, out, threads, **options)
 
 
 def file_name(setting: Setting) -> str:
@@ -96,7 +97,6 @@ def _audit(
     network: str,
     out: Path,
     threads: int | None,
-    interrupts: Interrupts,
     *,
     noise: float | None,
     codec: str | None,
@@ -126,12 +126,12 @@ def _audit(
     cubes.check_path(cube_path)
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     text = f"{setting.attack} on {setting.bundle.card.name} after {setting.depth}"
-    with claimed(cube_path):
-        with AuditBar(terminal.bars(), text) as bar:
+    with claimed(cube_path), held(SHORTLY) as hold:  # what is found is written
+        with let_through(), AuditBar(terminal.bars(), text) as bar:
             auditor = Auditor(setting.bundle, setting.depth)
             found = auditor.audit(setting, bar.began)
             defence = auditor.defence(setting.noise, setting.codec, setting.seed)
-        interrupts.hold()
         picture = {cube_path.with_suffix(".png"): partial(figure, found)}
         lines = [*report.lines(found, defence), report.verdict(found)]
         end_with(report.cube(found, defence), cube_path, picture, lambda: click.echo("\n".join(lines)))
+        hold.taken()

@@ -77,11 +77,12 @@ class Interrupts:
     """Let the first Ctrl-C, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones do not cut the ending short."""
 
     def __enter__(self) -> Self:
+        self._came = False
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._first)
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(
@@ -90,18 +91,15 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def hold(self) -> None:
-        """From now on, raise no KeyboardInterrupt: what is left to do is short."""
-        for number in self._before:
-            signal.signal(number, self._again)
-
-    def _first(self, number: int, frame: FrameType | None) -> None:
-        self.hold()
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._came:
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(2, SHORTLY.encode())
+            return
+        self._came = True
+        for one in self._before:  # a hold (see `held`) has nothing more to hold back
+            signal.signal(one, self._hear)
         raise KeyboardInterrupt
-
-    def _again(self, number: int, frame: FrameType | None) -> None:
-        with suppress(OSError):  # nobody may be there to read it
-            os.write(2, SHORTLY.encode())
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from hddnn._util import terminal
+from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed, replaced
-from hddnn.cli.console import INCOMPLETE, Interrupts, fail, one_line_errors
+from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.cli.extensions import named_schemes, schemes_options
 from hddnn.cli.options import ADDRESS, TLS, topology_option
 
@@ -74,7 +75,7 @@ def profile(
       hddnn profile --topology laptop --out measured.yaml
       hddnn profile --topology site.yaml --in-place --address tcp://10.0.0.5:8786
     """
-    with Interrupts() as interrupts:
+    with Interrupts():
         from hddnn import preflight, profiling, zoo
         from hddnn.cli.profile_progress import ProfileProgress
         from hddnn.data.datasets import Job
@@ -96,25 +97,28 @@ def profile(
             lambda line: click.echo(line, err=True),
         )
         measured, rows, before = None, [], replaced(path)
-        try:
-            with claimed(path), ProfileProgress(terminal.bars()) as progress:
-                progress.starting(len(topology.devices))
-                with profiling.devices(
-                    topology, job, codec=codec, address=address, tls=tls, observer=progress
-                ) as engine:
-                    progress.started(engine)
-                    measured = profiling.measure(engine, topology, rounds=rounds, tls=tls, observer=progress)
-                    profiling.write(measured, path)
-                    for row in profiling.compare(engine, measured.topology, chosen, progress):
-                        rows.append(row)
-        except KeyboardInterrupt:
-            if measured is None:
-                raise
-        interrupts.hold()
-        terminal.tables().print(measured_tables(measured))
-        if rows:
-            terminal.tables().print(comparison_table(rows, images))
-        click.echo(f"topology: {path}{before}")
+        with held(SHORTLY) as hold:  # what is measured is shown
+            try:
+                with let_through(), claimed(path), ProfileProgress(terminal.bars()) as progress:
+                    progress.starting(len(topology.devices))
+                    with profiling.devices(
+                        topology, job, codec=codec, address=address, tls=tls, observer=progress
+                    ) as engine:
+                        progress.started(engine)
+                        measured = profiling.measure(
+                            engine, topology, rounds=rounds, tls=tls, observer=progress
+                        )
+                        profiling.write(measured, path)
+                        for row in profiling.compare(engine, measured.topology, chosen, progress):
+                            rows.append(row)
+            except KeyboardInterrupt:
+                if measured is None:
+                    raise
+            terminal.tables().print(measured_tables(measured))
+            if rows:
+                terminal.tables().print(comparison_table(rows, images))
+            click.echo(f"topology: {path}{before}")
+            hold.taken()
         missing = [scheme.label for scheme in chosen[len(rows) :]]
         if missing:
             fail(

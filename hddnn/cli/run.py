@@ -246,10 +246,11 @@ def _run(
             dashboard=dashboard,
         ),
     )  # fmt: skip
-    with held(SHORTLY):  # from the last answer on nothing may cost what is there
+    with held(SHORTLY) as hold:  # from the last answer on nothing may cost what is there
         cube, stopped = _measured(system, job, named_schemes(scheme, schemes), **options)
         picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
         end_with(cube, out, picture, lambda: terminal.tables().print(tables.summary(cube)))
+        hold.taken()  # what came late found all of it written
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())
     again = "; the same command again does what is missing" if options["journal"] else ""

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from hddnn._util import terminal
+from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed
-from hddnn.cli.console import Interrupts, fail, one_line_errors
+from hddnn.cli.console import SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.errors import InputError, JobIncomplete
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -106,8 +107,8 @@ def train(
       hddnn train resnet34 --start resnet34 --epochs 20 --set peak_rate=0.03
     """
     out = out or Path("networks") / network
-    with Interrupts() as interrupts, claimed(out):
-        _train(network, out, data_root, interrupts, resume=resume, download=download, **options)
+    with Interrupts(), claimed(out):
+        _train(network, out, data_root, resume=resume, download=download, **options)
 
 
 def _read(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -135,7 +136,6 @@ def _train(
     network: str,
     out: Path,
     data_root: Path,
-    interrupts: Interrupts,
     *,
     way: str,
     epochs: int | None,
@@ -181,14 +181,15 @@ def _train(
     threads = threads or len(os.sched_getaffinity(0))
     run = TrainingRun(network, chosen, seed, start, device, threads, workers, precision)
     began = monotonic()
-    try:
-        with TrainingBars(terminal.bars()) as bars:
-            made = train(run, out, data_root, resume=resume, download=download, observer=bars)
-    except KeyboardInterrupt:
-        interrupts.hold()
-        if not checkpoint_path(out).exists():
-            raise
-        after = f" after epoch {bars.done}" if bars.done else ""
-        fail(f"stopped{after}; go on with the same command and --resume", JobIncomplete.exit_code)
-    terminal.tables().print(tables.networks([made]))
-    click.echo(f"bundle: {out}   ({(monotonic() - began) / 60:.1f} min)")
+    with held(SHORTLY) as hold:  # what is trained is said to be
+        try:
+            with let_through(), TrainingBars(terminal.bars()) as bars:
+                made = train(run, out, data_root, resume=resume, download=download, observer=bars)
+        except KeyboardInterrupt:
+            if not checkpoint_path(out).exists():
+                raise
+            after = f" after epoch {bars.done}" if bars.done else ""
+            fail(f"stopped{after}; go on with the same command and --resume", JobIncomplete.exit_code)
+        terminal.tables().print(tables.networks([made]))
+        click.echo(f"bundle: {out}   ({(monotonic() - began) / 60:.1f} min)")
+        hold.taken()

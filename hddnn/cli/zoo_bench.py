@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from hddnn._util import terminal
+from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed
-from hddnn.cli.console import Interrupts, one_line_errors
+from hddnn.cli.console import SHORTLY, Interrupts, one_line_errors
 from hddnn.cli.ending import end_with
 
 POSITIVE = click.IntRange(min=1)
@@ -77,7 +78,7 @@ def bench(
       hddnn zoo bench
       hddnn zoo bench mobilenet --runtimes openvino,torch --threads 1 --batch 50
     """
-    with Interrupts() as interrupts, claimed(out):
+    with Interrupts(), claimed(out):
         from hddnn import zoo
         from hddnn.bench import Grid, report, run
         from hddnn.bench.grid import default_threads, default_variants
@@ -89,8 +90,9 @@ def bench(
         grid = Grid(
             networks or zoo.names(), named, threads or default_threads(), batch_sizes, repeats, images
         )
-        with BenchBar(terminal.bars()) as bar:
-            cube = run(grid, bar)
-        interrupts.hold()
-        picture = {out.with_suffix(".png"): partial(report.figure, cube)}
-        end_with(cube, out, picture, lambda: terminal.tables().print(report.table(cube)))
+        with held(SHORTLY) as hold:  # what is measured is written
+            with let_through(), BenchBar(terminal.bars()) as bar:
+                cube = run(grid, bar)
+            picture = {out.with_suffix(".png"): partial(report.figure, cube)}
+            end_with(cube, out, picture, lambda: terminal.tables().print(report.table(cube)))
+            hold.taken()
