@@ -61,7 +61,7 @@ def read(
     for row, (path, _) in enumerate(files):
         pixels[row] = images.read(path, height, width)
     labels = LabelHierarchy(tuple(parents), tuple(folder.name for folder in coarse_folders), fine_to_coarse)
-    _tell(root, passed)
+    _warn(root, passed)
     names = tuple(str(path.relative_to(root)) for path, _ in files)
     return pixels, fine_to_coarse[fine], fine, labels, names
 
@@ -93,11 +93,11 @@ def pictures(root: Path) -> list[Path]:
         folders += below
     if not found:
         raise DataError(f"{root}: holds no image of a format that is read ({', '.join(images.formats())})")
-    _tell(root, passed)
+    _warn(root, passed)
     return sorted(found)
 
 
-def _tell(root: Path, passed: dict[str, list[Path]]) -> None:
+def _warn(root: Path, passed: dict[str, list[Path]]) -> None:
     """Warn of what is passed over, how much of each kind."""
     if passed:
         told = [

@@ -28,11 +28,11 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     ways, route = np.unique(np.stack([end, upper, encoding]), axis=1, return_inverse=True)
     rates = np.array([_rates(plan.topology, costs, *way) for way in ways.T.tolist()])  # (R, 9)
     sizes = plan.sizes[:, None]
-    end_s, transfer_s, work_s, to_via_s, encode_s = (rates[route, :5] * sizes).T  # (N,) each
-    latency_s, via_latency_s = rates[route, 5], rates[route, 6]
-    serial, via_serial = rates[route, 7] > 0, rates[route, 8] > 0
+    end_s, transfer_s, work_s, to_encoder_s, encode_s = (rates[route, :5] * sizes).T  # (N,) each
+    latency_s, encoder_latency_s = rates[route, 5], rates[route, 6]
+    serial, encoder_serial = rates[route, 7] > 0, rates[route, 8] > 0
     goes_up = upper >= 0
-    way_s = to_via_s + via_latency_s + encode_s  # to the edge device that encodes, and through it
+    way_s = to_encoder_s + encoder_latency_s + encode_s  # to the edge device that encodes, and through it
     last_s = np.where(goes_up, transfer_s + latency_s + work_s, 0.0)
 
     order = np.lexsort((-(way_s + last_s), end))
@@ -51,8 +51,8 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
 
     if plan.by_edge:
         order, leaves_s = departures(encoding)
-        busy_s = np.where(via_serial, way_s, encode_s)[order]
-        hop_s = np.where(via_serial, 0.0, to_via_s + via_latency_s)[order]
+        busy_s = np.where(encoder_serial, way_s, encode_s)[order]
+        hop_s = np.where(encoder_serial, 0.0, to_encoder_s + encoder_latency_s)[order]
         ready_s = _reaches_s(encoding[order], leaves_s, end_s[order], hop_s)
         bound_s = max(bound_s, _serve_bound_s(encoding[order], ready_s, busy_s, last_s[order]))
 

@@ -10,14 +10,14 @@ from hddnn._util.extensions import Extensions, split_options
 from hddnn.errors import InputError
 from hddnn.policies.actions import Action, Attempt, Cancel, End, Send
 from hddnn.policies.base import FALLBACKS, Fallback, Policy, Style
-from hddnn.policies.book import Book, Work
+from hddnn.policies.book import Bookkeeping, Work
 from hddnn.policies.hedge import Hedge
 from hddnn.policies.monitor import Monitor
 from hddnn.policies.reassign import Reassign
 
 __all__ = [
-    "DEFAULT", "FALLBACKS", "POLICIES", "SPARE_STYLE", "Action", "Attempt", "Book", "Cancel", "End", "Fallback",
-    "Hedge", "Monitor", "Policy", "Reassign", "Send", "Style", "Work", "style_of",
+    "DEFAULT", "FALLBACKS", "POLICIES", "SPARE_STYLE", "Action", "Attempt", "Bookkeeping", "Cancel", "End",
+    "Fallback", "Hedge", "Monitor", "Policy", "Reassign", "Send", "Style", "Work", "style_of",
 ]  # fmt: skip
 
 #: What holds where nobody says otherwise.

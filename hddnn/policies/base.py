@@ -14,7 +14,7 @@ from hddnn._util.validation import unknown
 from hddnn.errors import InputError
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Cancel, Send
-from hddnn.policies.book import Book, Work
+from hddnn.policies.book import Bookkeeping, Work
 from hddnn.results.records import COARSE_ONLY, LOST, Stage
 
 Fallback = Literal["edge", "coarse", "fail"]
@@ -33,7 +33,7 @@ class Style(NamedTuple):
 
 
 @dataclass(eq=False, kw_only=True)
-class Policy(Book):
+class Policy(Bookkeeping):
     """Policy none: send each batch as planned, once. The others override what happens when that goes wrong.
 
     A policy is pure: events come in as method calls that carry the time (s from the job's start), and what is to

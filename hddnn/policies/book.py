@@ -35,7 +35,7 @@ class Work:
     slack_s: float = 0.0
 
 
-class Book:
+class Bookkeeping:
     """What every policy keeps of its plan; devices and batches are numbers.
 
     Attributes:
