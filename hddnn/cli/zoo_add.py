@@ -136,7 +136,7 @@ def _add(name: str, file: Path, data: str | None, data_root: Path | None, **opti
     click.echo(f"split at: {origin['stem_output']} ({origin['stem_op']}), {shape}")
     click.echo(sent(card))
     if "smaller_splits" in origin:
-        _tell_smaller(origin["smaller_splits"])
+        _say_smaller(origin["smaller_splits"])
     if origin["ending"]:
         click.echo(f"logits: {origin['ending']}")
     click.echo(f"answers: as {origin['reference']} answers, run in {card.runtime}")
@@ -151,7 +151,7 @@ def sent(card: Card) -> str:
     return f"sent: up to {values:,} bytes an image (a byte a value, before it is compressed), {times}"
 
 
-def _tell_smaller(places: list[dict[str, Any]]) -> None:
+def _say_smaller(places: list[dict[str, Any]]) -> None:
     """Say where a network that sends more than the image itself can be split better, and how that is asked for."""
     if not places:
         click.echo("no place at which this network can be split sends less than the image")
