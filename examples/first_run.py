@@ -8,6 +8,8 @@ are coarse, and End-Edge, whose edge devices answer finely later. Takes half a m
 
 from __future__ import annotations
 
+import sys
+
 import xarray as xr
 
 from hddnn import Job, Topology, load_dataset, run
@@ -42,14 +44,18 @@ def main() -> None:
     simulated = run(topology, job, SCHEMES, engine="sim")
     show(simulated, "simulated")
 
-    # Real processes and real networks. Their times differ a little each time, and by machine, so that only what is
-    # exact is printed: where batches went, that all were answered, and how near the two engines are.
+    # Real processes and real networks. Their times differ each time and by machine, so they go to the terminal only;
+    # what is exact is printed: that all was answered, on the ways planned, and not sooner than the bound allows.
     measured = run(topology, job, SCHEMES, engine="dask")
     for scheme in SCHEMES:
         one, expected = measured.sel(scheme=scheme), simulated.sel(scheme=scheme)
-        ratio = float(one.makespan_s / expected.makespan_s)
-        near = "near the simulated time" if 0.99 < ratio < 1.5 else f"{ratio:.2f} times the simulated time"
-        print(f"{'run':10} {scheme:9} {near}, {int((one.outcome == 'ok').sum())} of {job.n_batches} answered")
+        print(
+            f"{scheme}: {float(one.makespan_s):.2f} s here, {int(one.overrun.sum())} overruns",
+            file=sys.stderr,
+        )
+        kept = "not before" if one.makespan_s > 0.99 * one.bound_s else "before"
+        answered = int((one.outcome == "ok").sum())
+        print(f"{'run':10} {scheme:9} {kept} the bound, {answered} of {job.n_batches} answered")
         assert (one.path == expected.path).all(), "both engines carry out the same plan"
     for path, batches in measured.path.sel(scheme="end-edge").groupby(measured.path.sel(scheme="end-edge")):
         print(f"{path}: {batches.size} batches")
