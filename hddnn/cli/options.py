@@ -20,6 +20,19 @@ ADDRESS = click.option(
     metavar="tcp://HOST:PORT",
     help="Join the devices behind this Dask scheduler instead of starting them here; tls://HOST:PORT with --tls.",
 )
+WAIT = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Wait at most so many seconds until all devices behind the address are live.  [default: 0]",
+)
+ALLOW_MISSING = click.option(
+    "--allow-missing",
+    is_flag=True,
+    default=None,
+    help="Begin without devices behind the address that are not there: each takes part from when it comes.",
+)
 TLS = click.option(
     "--tls",
     envvar="HDDNN_TLS",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from hddnn._util import terminal
 from hddnn._util.bars import Bars
 from hddnn.engines.base import Engine
 from hddnn.engines.observer import Observer
@@ -44,13 +46,25 @@ class TerminalProgress(Bars, Observer):
     def starting(self, n_devices: int) -> None:
         self._bar("devices", n_devices)
 
+    def noted(self, text: str) -> None:
+        # Who shows no bars wants to know of this all the same.
+        console = terminal.bars() if self._console.quiet else self._console
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def awaiting(self, missing: Sequence[str]) -> None:
+        note = f"waiting for {', '.join(missing)}"
+        done = self._progress.tasks[self._bars["devices"]].total or 0
+        self._progress.update(self._bars["devices"], completed=done - len(missing), note=note)
+        self.say(f"devices: {note}")
+
     def device_ready(self, name: str) -> None:
         self._progress.advance(self._bars["devices"])
 
     def started(self, engine: Engine) -> None:
         n_devices = len(engine.topology.devices)
-        self._progress.update(self._bars["devices"], completed=n_devices, note="ready")
-        self._end("devices", f"{n_devices} ready")
+        ready = n_devices - len(getattr(engine, "gone", ()))
+        self._progress.update(self._bars["devices"], completed=ready, note="ready")
+        self._end("devices", f"{ready} ready" if ready == n_devices else f"{ready} of {n_devices} ready")
         link = getattr(engine, "dashboard_link", None)
         if link:
             self._console.print(f"dashboard: {link}", soft_wrap=True)

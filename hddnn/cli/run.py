@@ -14,7 +14,7 @@ from hddnn._util.paths import claimed
 from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.cli.ending import end_with
 from hddnn.cli.extensions import named_schemes, naming_option, schemes_options
-from hddnn.cli.options import ADDRESS, FOLDER, TLS, from_environment, topology_option
+from hddnn.cli.options import ADDRESS, ALLOW_MISSING, FOLDER, TLS, WAIT, from_environment, topology_option
 from hddnn.errors import JobIncomplete
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ POSITIVE = click.IntRange(min=1)
     "[default: 0.25]",
 )
 @ADDRESS
+@WAIT
+@ALLOW_MISSING
 @click.option(
     "--codec",
     default="uint6+zstd",
@@ -211,6 +213,8 @@ def _run(
     address: str | None,
     tls: Path | None,
     dashboard: bool | None,
+    wait_s: float | None,
+    allow_missing: bool | None,
     policy: str,
     fallback: str | None,
     timeout_s: float | None,
@@ -243,7 +247,7 @@ def _run(
         engine,
         **_present(
             compute=compute, time_scale=time_scale, heartbeat_s=heartbeat_s, address=address, tls=tls,
-            dashboard=dashboard,
+            dashboard=dashboard, wait_s=wait_s, allow_missing=allow_missing,
         ),
     )  # fmt: skip
     with held(SHORTLY) as hold:  # from the last answer on nothing may cost what is there

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from hddnn.cli.console import INCOMPLETE, fail, one_line_errors
 from hddnn.cli.extensions import requests_scheme
-from hddnn.cli.options import ADDRESS, TLS, bracketed, topology_option, unbracketed
+from hddnn.cli.options import ADDRESS, ALLOW_MISSING, TLS, WAIT, bracketed, topology_option, unbracketed
 from hddnn.errors import InputError
 
 POSITIVE = click.IntRange(min=1)
@@ -22,6 +23,8 @@ POSITIVE = click.IntRange(min=1)
     "The devices; without --address they are started here, at their own speed.", default="laptop"
 )
 @ADDRESS
+@WAIT
+@ALLOW_MISSING
 @TLS
 @requests_scheme
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="Where to listen.")
@@ -109,7 +112,16 @@ def _prefix(root_path: str) -> str:
     return "".join(f"/{part}" for part in parts)
 
 
-def _serve(host: str, port: int, max_bytes: int, root_path: str, spec: str, **options: Any) -> None:
+def _serve(
+    host: str,
+    port: int,
+    max_bytes: int,
+    root_path: str,
+    spec: str,
+    wait_s: float | None,
+    allow_missing: bool | None,
+    **options: Any,
+) -> None:
     try:
         from hddnn.serving.http import server
         from hddnn.serving.http.requests import Limits
@@ -122,7 +134,18 @@ def _serve(host: str, port: int, max_bytes: int, root_path: str, spec: str, **op
     # Pillow warns of what is odd about an image: that is its sender's business.
     warnings.filterwarnings("ignore", module="PIL")
     system = Topology.load(spec, networks=zoo.names())
-    session = AsyncSession(system, **options)
+
+    def waiting(missing: Sequence[str]) -> None:
+        click.echo(f"waiting for {', '.join(missing)}", err=True)
+
+    session = AsyncSession(
+        system,
+        wait_s=wait_s or 0.0,
+        allow_missing=bool(allow_missing),
+        awaiting=waiting,
+        noted=lambda line: click.echo(line, err=True),
+        **options,
+    )
     with server.bound(host, port) as listener:
         at = f"http://{bracketed(host)}:{listener.getsockname()[1]}"
 

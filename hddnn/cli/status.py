@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,9 +18,6 @@ from hddnn.cli.options import TLS, topology_option
 if TYPE_CHECKING:
     from hddnn.engines.dask.client.status import DeviceStatus
     from hddnn.results.fitting import Fitted
-    from hddnn.system.topology import Topology
-
-AGAIN_S = 0.5
 
 
 @click.command()
@@ -49,46 +45,20 @@ def status(address: str, tls: Path | None, spec: str | None, wait_s: float, as_j
       hddnn status --address tcp://10.0.0.1:8786 --topology shop.yaml --wait 60
     """
     from hddnn import zoo
+    from hddnn.engines.dask.client.status import awaited, away
     from hddnn.engines.dask.options import check_address
     from hddnn.system.topology import Topology
 
     check_address(address, tls=tls is not None)
     system = None if spec is None else Topology.load(spec, networks=zoo.names())
-    found = asyncio.run(_awaited(address, tls, system, wait_s))
+    found = asyncio.run(awaited(address, tls, system, wait_s))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
         terminal.tables().print(_table(found))
-    away = [f"{one.name} ({one.state})" for one in _away(found, system)]
-    if away:
-        fail(f"not live: {', '.join(away)}", INCOMPLETE)
-
-
-async def _awaited(
-    address: str, tls: Path | None, system: Topology | None, wait_s: float
-) -> Sequence[DeviceStatus]:
-    """Return what there is, at once or when all are live."""
-    from hddnn.engines.dask.client.status import statuses
-    from hddnn.errors import ClusterError
-
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        try:
-            found = await statuses(address, tls, system)
-            if not _away(found, system) or time.monotonic() > deadline_s:
-                return found
-        except ClusterError:  # no scheduler yet
-            if time.monotonic() > deadline_s:
-                raise
-        await asyncio.sleep(AGAIN_S)
-
-
-def _away(found: Sequence[DeviceStatus], system: Topology | None) -> list[DeviceStatus]:
-    """Return the devices that should be live and are not; a worker that the topology does not know may be."""
-    from hddnn.engines.dask.client.status import LIVE
-
-    expected = {device.name for device in system.devices} if system else {one.name for one in found}
-    return [one for one in found if one.name in expected and one.state != LIVE]
+    missing = [f"{one.name} ({one.state})" for one in away(found, system)]
+    if missing:
+        fail(f"not live: {', '.join(missing)}", INCOMPLETE)
 
 
 def _table(found: Sequence[DeviceStatus]) -> Fitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hddnn.results.records import Stage
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 class Observer:
     """Hear of a run's course; every method does nothing unless overridden. Called from other threads, too.
 
-    Order: (preparing | noted)*, starting, device_ready*, started, then for each scheme: scheme_started, resumed?,
-    (answered | device_changed)*. Schemes that a journal holds whole come before all that.
+    Order: (preparing | noted)*, starting, awaiting*, device_ready*, noted?, started, then for each scheme:
+    scheme_started, resumed?, (answered | device_changed)*. Schemes that a journal holds whole come before that.
     """
 
     def preparing(self, network: str, done: int, total: int) -> None:
@@ -38,6 +39,13 @@ class Observer:
 
         Args:
             n_devices: How many.
+        """
+
+    def awaiting(self, missing: Sequence[str]) -> None:
+        """Devices behind an address are waited for; called whenever these are others than before.
+
+        Args:
+            missing: Their names.
         """
 
     def device_ready(self, name: str) -> None:

@@ -19,11 +19,13 @@ import numpy as np
 
 from hddnn import zoo
 from hddnn.engines.common import card_costs, image_shape, network_cards
+from hddnn.engines.dask.client.discovery import another_topology
 from hddnn.engines.dask.client.lowering import BatchGroup, Features
 from hddnn.engines.dask.client.sender import Sender
 from hddnn.engines.dask.client.supervisor import Pauses, keep_devices
 from hddnn.engines.dask.client.system import System, open_system
 from hddnn.engines.dask.client.telemetry import Telemetry
+from hddnn.engines.dask.options import check_joining
 from hddnn.engines.dask.wire.connecting import ended
 from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError, DataError, InputError
@@ -58,8 +60,13 @@ class AsyncSession:
         queue: Images that may be under way; more are refused.
         deadline_s: Of a call that gives none, s; None for no deadline.
         restart: Whether devices that were started here, and end or hang, are started again.
+        wait_s: Seconds for which devices behind the address are waited for, at most, until all are live.
+        allow_missing: Whether to begin without devices behind the address that are not there, as long as an end
+            device is; they take part when they come.
         dashboard: Start Dask's dashboard with the local scheduler; `dashboard_link` is its address.
         on_ready: Called with the name of each device that is ready.
+        awaiting: Called with the names of the devices that are waited for, whenever these change.
+        noted: Called with a line on the devices that are missing.
 
     Raises:
         InputError: An option is out of its bounds.
@@ -88,9 +95,14 @@ class AsyncSession:
         queue: int = 256,
         deadline_s: float | None = None,
         restart: bool = True,
+        wait_s: float = 0.0,
+        allow_missing: bool = False,
         dashboard: bool = False,
         on_ready: Callable[[str], None] | None = None,
+        awaiting: Callable[[Sequence[str]], object] = lambda names: None,
+        noted: Callable[[str], object] | None = None,
     ) -> None:
+        check_joining(address, wait_s, allow_missing=allow_missing)
         if dashboard and address is not None:
             raise InputError("the scheduler behind an address has its own dashboard; leave it out here")
         if isinstance(topology, str):
@@ -107,6 +119,8 @@ class AsyncSession:
         self._address, self._tls = address, tls
         self._deadline_s, self._on_ready = _deadline(deadline_s), on_ready
         self._restart, self._dashboard = restart, dashboard
+        self._wait_s, self._allow_missing = wait_s, allow_missing
+        self._awaiting, self._noted = awaiting, noted
         self.dashboard_link: str | None = None
         self._telemetry = Telemetry(topology, chosen.label)
         self._cards = network_cards(topology)
@@ -130,9 +144,15 @@ class AsyncSession:
                     specs=specs,
                     tls=self._tls,
                     dashboard=self._dashboard,
+                    wait_s=self._wait_s,
+                    allow_missing=self._allow_missing,
                     on_ready=self._on_ready,
+                    awaiting=self._awaiting,
+                    noted=self._noted,
                 )
             )
+            if system.membership.differing:
+                raise ClusterError(another_topology(system.membership.differing))
             self._open(system, stack)
             await self._rehearse()
             self._telemetry = Telemetry(self.topology, self.scheme)  # what was rehearsed does not count

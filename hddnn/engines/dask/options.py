@@ -30,6 +30,9 @@ class Dask(EngineOptions):
         tls: A folder made by `hddnn certs`: every connection is encrypted, and nobody without a certificate of
             that authority takes part.
         dashboard: Whether Dask's dashboard starts with the local scheduler.
+        wait_s: Seconds for which devices behind the address are waited for, at most, until all are live.
+        allow_missing: Whether to begin without devices behind the address that are not there, as long as an end
+            device is: they count as gone from the start, and take part when they come.
     """
 
     compute: Literal["real", "replay", "nothing"] = "real"
@@ -38,6 +41,8 @@ class Dask(EngineOptions):
     address: str | None = None
     tls: Path | None = None
     dashboard: bool = False
+    wait_s: float = 0.0
+    allow_missing: bool = False
 
     name = "dask"
     caption = "run real workers"
@@ -50,6 +55,7 @@ class Dask(EngineOptions):
             )
         check_time_scale(self.time_scale)
         check_heartbeat(self.heartbeat_s)
+        check_joining(self.address, self.wait_s, allow_missing=self.allow_missing)
         if self.address is not None:
             check_address(self.address, tls=self.tls is not None)
             if self.heartbeat_s != HEARTBEAT_S:
@@ -80,12 +86,16 @@ class Dask(EngineOptions):
             address=self.address,
             tls=self.tls,
             dashboard=self.dashboard,
+            wait_s=self.wait_s,
+            allow_missing=self.allow_missing,
             policy=setting.policy,
             faults=setting.faults,
             codec=setting.codec,
             journals=setting.journals,
             on_ready=setting.observer.device_ready,
             on_change=setting.observer.device_changed,
+            awaiting=setting.observer.awaiting,
+            noted=setting.observer.noted,
         )
 
     def attributes(self, setting: Setting) -> dict[str, Any]:
@@ -103,4 +113,14 @@ def check_address(address: str, *, tls: bool) -> None:
     if "://" in address and tls != address.startswith(("tls://", "wss://")):
         raise InputError(
             f"address {address} and TLS go together: give tls://HOST:PORT and the certificates' folder"
+        )
+
+
+def check_joining(address: str | None, wait_s: float, *, allow_missing: bool) -> None:
+    """Raise InputError for a time to wait that is none, or where there is nobody to wait for, or to do without."""
+    if not 0 <= wait_s < math.inf:
+        raise InputError(f"wait is {wait_s:g} s; give 0 s or more")
+    if address is None and (wait_s or allow_missing):
+        raise InputError(
+            "devices that are started here are not waited for, nor missing; give an address, too"
         )

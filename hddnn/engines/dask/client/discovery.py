@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from distributed import Client
@@ -20,20 +22,24 @@ from hddnn.engines.dask.device.pipeline import rehearse
 from hddnn.engines.dask.wire.connecting import answered, scheduler_of
 from hddnn.engines.dask.wire.messages import HELLO, MEASURE, Compute, DeviceSpec
 from hddnn.engines.dask.wire.tls import CONNECT_TIMEOUT_S, connected
+from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import ClusterError, first_line
-from hddnn.system.topology import Device, Topology
+from hddnn.system.topology import Device, Link, Topology
 from hddnn.zoo import Bundle
 
 MEASURE_TIMEOUT_S = 300.0
 REHEARSAL_TIMEOUT_S = 30.0
 PINGS = 5
+#: So many differences between topologies are told one by one.
+SHOWN = 3
 
 
 @dataclass(frozen=True)
 class DiscoveredDevice:
     """One device as the client sees it.
 
-    clock_offset_s: the device's clock minus the client's; 0 where both are the same clock.
+    address: empty for one that was not there yet. clock_offset_s: the device's clock minus the client's; 0 where
+    both are the same clock.
     seconds_per_image: measured by a device that runs at its own speed; None for one that keeps to a model.
     heartbeat_s: wall seconds between two of its heartbeats. machine: equal for devices on the same machine.
     """
@@ -47,10 +53,30 @@ class DiscoveredDevice:
     machine: str
 
 
+@dataclass(frozen=True)
+class Discovery:
+    """What was found of a topology's devices.
+
+    devices: by name, all of them. missing: names of those that are not there, and were allowed not to be.
+    differing: what devices emulate otherwise than the topology says, each in a few words.
+    """
+
+    devices: dict[str, DiscoveredDevice]
+    missing: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
+
+
+class DeviceSilent(ClusterError):
+    """A device is registered, and does not answer."""
+
+
 async def discover(
-    client: Client, topology: Topology, *, compute: Compute, time_scale: float
-) -> dict[str, DiscoveredDevice]:
-    """Return what was found of every device of the topology, by name.
+    client: Client, topology: Topology, *, compute: Compute, time_scale: float, allow_missing: bool = False
+) -> Discovery:
+    """Return what was found of every device of the topology.
+
+    allow_missing: some may be missing, or not answer, as long as an end device is there; of those the time for an
+    image is what others with their network measured, or else what its card says.
 
     Raises ClusterError naming the devices that are missing, and those that run another tier, network, temperature,
     version, compute mode or time scale than asked for.
@@ -59,34 +85,102 @@ async def discover(
     workers = (await answered(client.scheduler.identity(n_workers=-1), scheduler_of(client)))["workers"]
     addresses = {str(info["name"]): address for address, info in workers.items()}
     missing = [device.name for device in topology.devices if device.name not in addresses]
-    if missing:
-        there = ", ".join(sorted(addresses)) or "none"
-        raise ClusterError(f"missing devices: {', '.join(missing)} (registered with the scheduler: {there})")
+    if missing and not allow_missing:
+        raise ClusterError(_not_there(topology, missing, addresses))
     bundles = {network: zoo.bundle(network) for network in topology.networks}  # their hashes take a while
-    meetings = await asyncio.gather(
-        *(
-            meet(
-                client,
-                topology,
-                device,
-                addresses[device.name],
-                bundles,
-                compute=compute,
-                time_scale=time_scale,
-            )
-            for device in topology.devices
-        )
+    present = [device for device in topology.devices if device.name in addresses]
+    greetings = await asyncio.gather(
+        *(_hello(client, device.name, addresses[device.name]) for device in present), return_exceptions=True
     )
-    own_speed = [found for found, hello in meetings if hello["own_speed"]]
+    hellos: dict[str, tuple[dict[str, Any], float]] = {}
+    for device, greeting in zip(present, greetings, strict=True):
+        if isinstance(greeting, DeviceSilent) and allow_missing:
+            missing.append(device.name)
+        elif isinstance(greeting, BaseException):
+            raise greeting
+        else:
+            hellos[device.name] = greeting
+    if not any(device.name in hellos for device in topology.tier("end")):
+        raise ClusterError(
+            _not_there(topology, missing, addresses) + "; a run begins with one end device at least"
+        )
+    others = [
+        text
+        for device in topology.devices
+        if device.name in hellos
+        for text in _other_device(topology, device, hellos[device.name][0], bundles)
+    ]
+    if others:
+        raise ClusterError(another_topology(others))
+    differing: list[str] = []
+    found: dict[str, DiscoveredDevice] = {}
+    for name, (hello, offset_s) in hellos.items():
+        device = topology.device(name)
+        _check(topology, device, hello, bundles, compute=compute, time_scale=time_scale)
+        differing += _other_model(topology, device, hello)
+        found[name] = _discovered(name, addresses[name], hello, offset_s)
+    measured = await _measured(client, [one for one in found.values() if hellos[one.name][0]["own_speed"]])
+    for device in topology.devices:
+        if device.name in found:
+            time_s = measured.get(device.name)
+            found[device.name] = replace(found[device.name], seconds_per_image=time_s)
+        else:
+            found[device.name] = _absent(topology, device, measured, bundles[device.network])
+    ordered = {device.name: found[device.name] for device in topology.devices}
+    away = tuple(name for name in ordered if name in missing)
+    return Discovery(ordered, away, tuple(dict.fromkeys(differing)))
+
+
+def another_topology(differences: Sequence[str]) -> str:
+    """Return a line on devices that are otherwise than this topology says; differences: in a few words each."""
+    more = f", and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+    return (
+        f"these devices were started with another topology: {'; '.join(differences[:SHOWN])}{more}; "
+        "give theirs, or start them again with this one"
+    )
+
+
+def _not_there(topology: Topology, missing: Sequence[str], addresses: Mapping[str, str]) -> str:
+    """Return a line on devices that are missing, with a hint where others are there instead."""
+    there = ", ".join(sorted(addresses)) or "none"
+    line = f"missing devices: {', '.join(missing)} (registered with the scheduler: {there})"
+    known = {device.name for device in topology.devices}
+    if set(addresses) and known.isdisjoint(addresses):
+        line += f": these devices were started with another topology than {topology.name}; give theirs"
+    return line
+
+
+async def _measured(client: Client, found: Iterable[DiscoveredDevice]) -> dict[str, float]:
+    """Have devices measure what they take for an image; return seconds by name."""
     measured: dict[str, float] = {}
 
     async def measure(devices: list[DiscoveredDevice]) -> None:
-        for found in devices:  # one at a time: together they would slow each other down
-            call = getattr(client.rpc(found.address), MEASURE)()
-            measured[found.name] = await answered(call, f"device {found.name}", MEASURE_TIMEOUT_S)
+        for one in devices:  # one at a time: together they would slow each other down
+            measured[one.name] = await measured_s(client, one)
 
-    await asyncio.gather(*(measure(devices) for devices in by_machine(own_speed)))
-    return {found.name: replace(found, seconds_per_image=measured.get(found.name)) for found, _ in meetings}
+    await asyncio.gather(*(measure(devices) for devices in by_machine(found)))
+    return measured
+
+
+async def measured_s(client: Client, found: DiscoveredDevice) -> float:
+    """Have a device measure what it takes for an image, wall seconds."""
+    call = getattr(client.rpc(found.address), MEASURE)()
+    return float(await answered(call, f"device {found.name}", MEASURE_TIMEOUT_S))
+
+
+def _absent(
+    topology: Topology, device: Device, measured: Mapping[str, float], bundle: Bundle
+) -> DiscoveredDevice:
+    """Return a device that is not there, with the time that it can be expected to take."""
+    time_s = None
+    if device.network not in device.seconds_per_image:
+        alike = [
+            measured[other.name]
+            for other in topology.devices
+            if other.name in measured and (other.network, other.threads) == (device.network, device.threads)
+        ]
+        time_s = fmean(alike) if alike else bundle.card.seconds_per_image
+    return DiscoveredDevice(device.name, "", 0.0, time_s, device.tier, HEARTBEAT_S, "")
 
 
 def by_machine(discovered: Iterable[DiscoveredDevice]) -> list[list[DiscoveredDevice]]:
@@ -113,9 +207,74 @@ async def meet(
     device for undependable that the topology says is dependable.
     """
     hello, offset_s = await _hello(client, device.name, address)
-    bundle, spec = bundles[device.network], DeviceSpec.of(topology, device.name)
+    if others := list(_other_device(topology, device, hello, bundles)):
+        raise ClusterError(another_topology(others))
+    _check(topology, device, hello, bundles, compute=compute, time_scale=time_scale)
+    return _discovered(device.name, address, hello, offset_s), hello
+
+
+def _discovered(name: str, address: str, hello: Mapping[str, Any], offset_s: float) -> DiscoveredDevice:
+    machine = hello["boot_id"] or address
+    return DiscoveredDevice(name, address, offset_s, None, hello["tier"], hello["heartbeat_s"], machine)
+
+
+def _other_device(
+    topology: Topology, device: Device, hello: Mapping[str, Any], bundles: Mapping[str, Bundle]
+) -> Iterator[str]:
+    """Yield what a device is otherwise than the topology says; nothing of one of another version."""
+    if hello["version"] != __version__:
+        return
+    trust = {True: "dependable", False: "undependable"}
+    for what, theirs, ours in (
+        ("tier", hello["tier"], device.tier),
+        ("network", hello["network_name"], bundles[device.network].card.name),
+        ("trust", trust[hello["trusted"]], trust[device.trusted]),
+    ):
+        if theirs != ours:
+            yield f"{device.name} has {what} {theirs}, here {ours}"
+    spec = DeviceSpec.of(topology, device.name)
+    for network in spec.stems:
+        if network not in hello["stems"]:
+            yield f"{device.name} encodes nothing for {bundles[network].card.name}, here it does"
+    for name in sorted(set(spec.trusts) - set(hello["trusts"])):
+        yield f"{device.name} takes {name} for undependable, here it is dependable"
+
+
+def _other_model(topology: Topology, device: Device, hello: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a device emulates otherwise than the topology says; what it does not emulate is real."""
+    # By their last name: an own bundle may lie elsewhere on the device.
+    own_s = {Path(network).name: time_s for network, time_s in device.seconds_per_image.items()}
+    for network, theirs_s in hello["seconds_per_image"].items():
+        ours_s = own_s.get(network)
+        if theirs_s != ours_s:
+            ours = "none" if ours_s is None else f"{ours_s:g}"
+            yield f"{device.name} has {theirs_s:g} s an image of {network}, here {ours}"
+    for fields in hello["links"]:
+        theirs = Link(**fields)
+        ours_link = topology.link(theirs.source, theirs.target)
+        real = Link(source=theirs.source, target=theirs.target, mode=theirs.mode)
+        if theirs not in (real, ours_link):
+            name = next(field for field in fields if getattr(theirs, field) != getattr(ours_link, field))
+            way = f"the link {theirs.source} > {theirs.target} has {name}"
+            yield f"{way} {_said(fields[name])}, here {_said(getattr(ours_link, name))}"
+
+
+def _said(value: object) -> str:
+    return "unlimited" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _check(
+    topology: Topology,
+    device: Device,
+    hello: Mapping[str, Any],
+    bundles: Mapping[str, Bundle],
+    *,
+    compute: Compute,
+    time_scale: float,
+) -> None:
+    """Raise ClusterError for a device that cannot take part as it was started, whatever its topology."""
+    bundle = bundles[device.network]
     expected = {
-        "tier": device.tier,
         # By content, not by name: an own bundle may lie elsewhere on the device.
         "network": bundle.digest,
         "temperature": bundle.card.temperature,
@@ -128,20 +287,12 @@ async def meet(
             raise ClusterError(
                 f"device {device.name} has {key} {hello[key]}, the job needs {value}; restart that device"
             )
-    for network in spec.stems:
+    for network in DeviceSpec.of(topology, device.name).stems:
         if hello["stems"].get(network) != bundles[network].stem_digest:
             raise ClusterError(
                 f"device {device.name} lacks this stem of {network}, or has another, or another noise; "
                 "restart that device"
             )
-    for name in sorted(set(spec.trusts) - set(hello["trusts"])):
-        raise ClusterError(
-            f"device {device.name} takes {name} for undependable, the job does not; let their topologies agree"
-        )
-    machine = hello["boot_id"] or address
-    return DiscoveredDevice(
-        device.name, address, offset_s, None, device.tier, hello["heartbeat_s"], machine
-    ), hello
 
 
 async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:
@@ -157,23 +308,27 @@ async def _hello(client: Client, name: str, address: str) -> tuple[dict[str, Any
                     best_s = answered_s - asked_s
                     offset_s = hello["clock_s"] - (asked_s + answered_s) / 2
     except TimeoutError:
-        raise ClusterError(f"device {name} at {address} does not answer; restart that device") from None
-    except (OSError, AttributeError, ValueError) as error:
+        raise DeviceSilent(f"device {name} at {address} does not answer; restart that device") from None
+    except OSError as error:
+        raise DeviceSilent(
+            f"device {name} at {address} does not answer ({error}); restart that device"
+        ) from None
+    except (AttributeError, ValueError) as error:
         raise ClusterError(f"worker {name} at {address} is no hddnn device ({error})") from None
     return hello, 0.0 if hello["boot_id"] and hello["boot_id"] == boot_id() else offset_s
 
 
-async def rehearse_chain(client: Client, discovered: Mapping[str, DiscoveredDevice]) -> None:
+async def rehearse_chain(client: Client, discovered: Iterable[DiscoveredDevice]) -> None:
     """Run a task on every end device, and one that depends on them all on every upper device."""
-    name = f"rehearse-{uuid.uuid4().hex[:12]}"
+    name, devices = f"rehearse-{uuid.uuid4().hex[:12]}", list(discovered)
     ends = {
         found.name: client.submit(rehearse, workers=[found.address], key=(name, found.name))
-        for found in discovered.values()
+        for found in devices
         if found.tier == "end"
     }
     uppers = [
         client.submit(rehearse, *ends.values(), workers=[found.address], key=(name, found.name))
-        for found in discovered.values()
+        for found in devices
         if found.tier != "end"
     ]
     try:

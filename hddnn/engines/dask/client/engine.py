@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from distributed import Client
 
 from hddnn.data.datasets import Job
 from hddnn.engines.common import make_recorder, make_work, network_cards
-from hddnn.engines.dask.client.discovery import DiscoveredDevice, rehearse_chain
+from hddnn.engines.dask.client.discovery import DiscoveredDevice, another_topology, rehearse_chain
 from hddnn.engines.dask.client.driver import JobRun
 from hddnn.engines.dask.client.fault_injector import FaultInjector
 from hddnn.engines.dask.client.loop_thread import LoopThread
@@ -49,11 +49,13 @@ class DaskEngine:
     here. codec: how features are written down on their way to devices that may not see images. These three may be
     changed between two plans.
     heartbeat_s: wall seconds between two heartbeats of a device that is started here.
-    address: a scheduler to join; None starts every device of the topology on this machine.
+    address: a scheduler to join; None starts every device of the topology on this machine. allow_missing, wait_s:
+    whether devices behind it may be missing at first, and how many seconds all are waited for.
     tls: a folder of certificates (see hddnn.engines.dask.wire.certificates), by which every side shows who it is.
     journals: by scheme; plans of these go on from what theirs holds, and write down there what comes.
     on_ready: called with the name of each device as it becomes ready; on_change: as one leaves or comes back
-    during a job, with its name, whether it is live, and why.
+    during a job, with its name, whether it is live, and why. awaiting: called with the names of those that are
+    waited for, whenever these change; noted: with a line on those that are missing.
 
     Entering raises ClusterError when a device is missing or does not start; nothing is left running then.
     """
@@ -74,9 +76,13 @@ class DaskEngine:
         address: str | None = None,
         tls: Path | None = None,
         dashboard: bool = False,
+        allow_missing: bool = False,
+        wait_s: float = 0.0,
         journals: Mapping[str, Journal] | None = None,
         on_ready: Callable[[str], None] | None = None,
         on_change: Callable[[str, bool, str], None] | None = None,
+        awaiting: Callable[[Sequence[str]], object] = lambda names: None,
+        noted: Callable[[str], object] | None = None,
     ) -> None:
         self.topology, self.job = topology, job
         self.compute, self.time_scale, self.address = compute, time_scale, address
@@ -89,6 +95,8 @@ class DaskEngine:
             for name in (CLIENT, *local):
                 identity(tls, name)
         self._on_ready, self._on_change = on_ready, on_change
+        self._allow_missing, self._wait_s = allow_missing, wait_s
+        self._awaiting, self._noted = awaiting, noted
         self._journals = journals or {}
         self._cards = network_cards(topology)
         self._sizes: dict[str, dict[str, tuple[int, int]]] = {}  # by codec
@@ -115,8 +123,18 @@ class DaskEngine:
         """Return the devices as they were found, or started anew, by name."""
         return dict(self._membership.discovered)
 
+    @property
+    def gone(self) -> frozenset[str]:
+        """Return the names of the devices that do not answer now, or were missing and have not come."""
+        return frozenset(self._membership.gone)
+
     def costs(self) -> CostTable:
-        """Return what devices at their own speed measured, and the modelled times of those that keep to them."""
+        """Return what devices at their own speed measured, and the modelled times of those that keep to them.
+
+        Raises ClusterError when devices keep to other times or links than this topology's.
+        """
+        if self._membership.differing:
+            raise ClusterError(another_topology(self._membership.differing))
         measured = {
             name: found.seconds_per_image / self.time_scale
             for name, found in self.discovered.items()
@@ -156,7 +174,7 @@ class DaskEngine:
             await self._membership.repair(self._processes, faulted)
             if faulted:
                 # A slow device may still be at what it was told of before; and all connections are made anew.
-                await rehearse_chain(self.client, self._membership.discovered)
+                await rehearse_chain(self.client, self._membership.there)
         work = make_work(plan, self.costs(), self.time_scale, own_speed=self._membership.own_speed)
         policy = POLICIES.make(self.policy).begun(work)
         policy.resume(*recorder.there())
@@ -221,8 +239,12 @@ class DaskEngine:
                 time_scale=self.time_scale,
                 tls=self._tls,
                 dashboard=self._dashboard,
+                allow_missing=self._allow_missing,
+                wait_s=self._wait_s,
                 on_ready=self._on_ready,
                 on_change=self._on_change,
+                awaiting=self._awaiting,
+                noted=self._noted,
             )
             system = await stack.enter_async_context(opening)
             self._processes, self._membership, self._topic = system.processes, system.membership, system.topic

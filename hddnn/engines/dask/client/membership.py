@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from hddnn import zoo
-from hddnn.engines.dask.client.discovery import DiscoveredDevice, discover, meet
+from hddnn.engines.dask.client.discovery import DiscoveredDevice, discover, measured_s, meet
 from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.connecting import answered, scheduler_of
 from hddnn.engines.dask.wire.heartbeat import DEVICES, keep_list
@@ -35,7 +35,8 @@ class Membership:
     """The devices by name (`discovered`), and those of them that do not answer now (`gone`).
 
     What it knows comes from the scheduler's list of live devices, kept by heartbeats. on_change: called while a
-    job runs, with a device's name, whether it is live now, and why.
+    job runs, with a device's name, whether it is live now, and why. allow_missing: see `discover`; who is missing
+    is `gone` until it comes, and `noted` is called with a line on them.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Membership:
         *,
         compute: Compute,
         time_scale: float,
+        allow_missing: bool = False,
         on_change: Callable[[str, bool, str], None] | None = None,
+        noted: Callable[[str], object] | None = None,
     ) -> None:
         self._client, self._topology = client, topology
         self._compute, self._time_scale, self._on_change = compute, time_scale, on_change
@@ -54,22 +57,39 @@ class Membership:
         self._news = asyncio.Event()
         self.discovered: dict[str, DiscoveredDevice] = {}
         self.gone: set[str] = set()
+        #: What devices emulate otherwise than the topology says, each in a few words.
+        self.differing: tuple[str, ...] = ()
+        self._allow_missing, self._noted = allow_missing, noted
+        self._unseen: set[str] = set()  # missing, and not come yet
         self._listener: Listener | None = None
 
     async def open(self) -> None:
         """Find the devices, and follow the list. Raises ClusterError as keep_list and discover do."""
         self._client.subscribe_topic(DEVICES, self._on_event)
         await answered(keep_list(self._client), scheduler_of(self._client))
-        discovered = await discover(
-            self._client, self._topology, compute=self._compute, time_scale=self._time_scale
+        found = await discover(
+            self._client,
+            self._topology,
+            compute=self._compute,
+            time_scale=self._time_scale,
+            allow_missing=self._allow_missing,
         )
-        self.discovered.update(discovered)
+        self.differing = found.differing
+        self._unseen.update(found.missing)
+        self.discovered.update(found.devices)
         # One that fell silent meanwhile, before its first heartbeat even, is missed from now on.
-        expected = {found.address: found.heartbeat_s for found in discovered.values()}
+        expected = {one.address: one.heartbeat_s for one in found.devices.values() if one.address}
         call = getattr(self._client.scheduler, DEVICES)(expected=expected)
         listed = await answered(call, scheduler_of(self._client))
         there = {entry["address"] for entry in listed if entry["live"]}
-        self.gone |= {found.name for found in discovered.values() if found.address not in there}
+        self.gone |= {one.name for one in found.devices.values() if one.address not in there}
+        for entry in listed:
+            if entry["live"] and entry["name"] in self._unseen:  # it came meanwhile, and was told of before
+                self._begin_to_meet(entry["name"], entry["address"])
+        if found.missing and self._noted is not None:
+            away = "is" if len(found.missing) == 1 else "are"
+            each = "it takes" if len(found.missing) == 1 else "each takes"
+            self._noted(f"{', '.join(found.missing)} {away} missing: {each} part from when it comes")
 
     async def close(self) -> None:
         """Follow the list no longer."""
@@ -83,6 +103,13 @@ class Membership:
     def own_speed(self) -> int:
         """Return how many devices run at their own speed."""
         return sum(found.seconds_per_image is not None for found in self.discovered.values())
+
+    @property
+    def there(self) -> list[DiscoveredDevice]:
+        """Return the devices that can be worked with now; without leave to be missing, all of them."""
+        return [
+            one for one in self.discovered.values() if not (self._allow_missing and one.name in self.gone)
+        ]
 
     @contextmanager
     def followed_by(self, listener: Listener) -> Iterator[None]:
@@ -149,8 +176,11 @@ class Membership:
             if name in self.gone:  # else it is its first heartbeat
                 self._joined(name, message["why"])
         elif meeting is None:
-            task = self._meeting[address] = asyncio.create_task(self._meet(name, address))
-            task.add_done_callback(lambda _: self._meeting.pop(address, None))
+            self._begin_to_meet(name, address)
+
+    def _begin_to_meet(self, name: str, address: str) -> None:
+        task = self._meeting[address] = asyncio.create_task(self._meet(name, address))
+        task.add_done_callback(lambda _: self._meeting.pop(address, None))
 
     def _joined(self, name: str, why: str) -> None:
         self.gone.discard(name)
@@ -164,11 +194,11 @@ class Membership:
                 self._on_change(name, live, why)
 
     async def _meet(self, name: str, address: str) -> None:
-        """Get to know a device that was started anew; one that is not what it should be stays away."""
+        """Get to know a device that came, or was started anew; one that is not what it should be stays away."""
         device = self._topology.device(name)
         known = self.discovered[name]
         with suppress(ClusterError):
-            found, _ = await meet(
+            found, hello = await meet(
                 self._client,
                 self._topology,
                 device,
@@ -177,5 +207,10 @@ class Membership:
                 compute=self._compute,
                 time_scale=self._time_scale,
             )
-            self._put(replace(found, seconds_per_image=known.seconds_per_image))
-            self._joined(name, "it was started anew")
+            time_s, why = known.seconds_per_image, "it was started anew"
+            if name in self._unseen:
+                why = "it was missing at the start"
+                time_s = await measured_s(self._client, found) if hello["own_speed"] else None
+                self._unseen.discard(name)
+            self._put(replace(found, seconds_per_image=time_s))
+            self._joined(name, why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from hddnn.system.topology import TIERS, Topology
 
 ANSWER_TIMEOUT_S = 1.0
 ROUND_TRIPS = 3
+#: How often to look again while devices are waited for.
+AGAIN_S = 0.5
 #: States of a device: it answers; it is registered and does not answer; it is in the topology and not registered;
 #: it is a worker and no device; the topology does not know it.
 LIVE, SILENT, MISSING, NO_DEVICE, UNKNOWN = "live", "silent", "missing", "no device", "unknown"
@@ -62,6 +64,42 @@ async def statuses(address: str, tls: Path | None, topology: Topology | None) ->
     known = [_measured(one, seen.get(one.address or "")) for one in asked]
     known.sort(key=lambda one: (TIERS.index(one.tier) if one.tier in TIERS else len(TIERS), one.name))
     return known if topology is None else _by_topology(known, topology)
+
+
+def away(found: Sequence[DeviceStatus], topology: Topology | None) -> list[DeviceStatus]:
+    """Return the devices that should be live and are not; a worker that the topology does not know may be."""
+    expected = {device.name for device in topology.devices} if topology else {one.name for one in found}
+    return [one for one in found if one.name in expected and one.state != LIVE]
+
+
+async def awaited(
+    address: str,
+    tls: Path | None,
+    topology: Topology | None,
+    wait_s: float,
+    waiting: Callable[[Sequence[str]], object] = lambda names: None,
+) -> list[DeviceStatus]:
+    """Return what `statuses` does, once all devices are live, or when wait_s is over.
+
+    waiting: called with the names of who is not live, whenever these are others than before. Raises ClusterError
+    when there is no scheduler in the end, either.
+    """
+    deadline_s, told = time.monotonic() + wait_s, None
+    while True:
+        late = time.monotonic() >= deadline_s
+        try:
+            found = await statuses(address, tls, topology)
+            names = [one.name for one in away(found, topology)]
+            if not names or late:
+                return found
+        except ClusterError:  # no scheduler yet
+            if late:
+                raise
+            names = [device.name for device in topology.devices] if topology else []
+        if names != told:
+            told = names
+            waiting(names)
+        await asyncio.sleep(min(AGAIN_S, max(0.0, deadline_s - time.monotonic())))
 
 
 async def _ask(client: Client, info: Mapping[str, Any], address: str) -> DeviceStatus:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 from distributed import Worker
@@ -119,6 +120,8 @@ class Device(WorkerPlugin):
             "compute": spec.compute,
             "time_scale": spec.time_scale,
             "own_speed": spec.device.network not in spec.device.seconds_per_image,
+            "seconds_per_image": {Path(name).name: s for name, s in spec.device.seconds_per_image.items()},
+            "links": [link.model_dump() for link in spec.links.values()],
             "boot_id": boot_id(),
             "heartbeat_s": spec.heartbeat_s,
             "clock_s": time.monotonic(),
