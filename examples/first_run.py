@@ -44,7 +44,7 @@ def main() -> None:
     simulated = run(topology, job, SCHEMES, engine="sim")
     show(simulated, "simulated")
 
-    # Real processes and real networks. Their times differ each time and by machine, so they go to the terminal only;
+    # Real processes and real networks. Their times differ by run and machine, so they go to the terminal only;
     # what is exact is printed: that all was answered, on the ways planned, and not sooner than the bound allows.
     measured = run(topology, job, SCHEMES, engine="dask")
     for scheme in SCHEMES:
