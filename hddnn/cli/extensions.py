@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hddnn._util.extensions import Extensions
 from hddnn.errors import InputError
+
+if TYPE_CHECKING:
+    from hddnn._util.extensions import Extensions
 
 
 class NamingOption(click.Option):
