@@ -103,7 +103,9 @@ class Pipeline:
 
     def forget(self, uploads: str) -> None:
         """Forget the images whose upload's name begins so."""
-        self.uploads = {name: images for name, images in self.uploads.items() if not name.startswith(uploads)}
+        for name in list(self.uploads):  # tasks take theirs meanwhile, in another thread
+            if name.startswith(uploads):
+                self.uploads.pop(name, None)
 
     def refused(self, key: Any, who: str) -> None:
         """Tell the client of a job that somebody asked for images of it; key: the task's that made them."""
