@@ -228,6 +228,8 @@ def _run(
     from hddnn.engines.registry import ENGINES
     from hddnn.policies import POLICIES
     from hddnn.results import cubes, plots, tables
+    from hddnn.results.conclusions import conclusions
+    from hddnn.results.fitting import Sentences
     from hddnn.system.topology import Topology
 
     cubes.check_path(out)
@@ -253,7 +255,13 @@ def _run(
     with held(SHORTLY) as hold:  # from the last answer on nothing may cost what is there
         cube, stopped = _measured(system, job, named_schemes(scheme, schemes), **options)
         picture = {out.with_suffix(".png"): partial(plots.run_figure, cube)}
-        end_with(cube, out, picture, lambda: terminal.tables().print(tables.summary(cube)))
+        end_with(
+            cube,
+            out,
+            picture,
+            lambda: terminal.tables().print(tables.summary(cube)),
+            lambda: terminal.tables().print(Sentences(conclusions(cube)), end=""),
+        )
         hold.taken()  # what came late found all of it written
     # A coarse answer alone is one, where the user asked for that.
     unanswered = int((~cube.outcome.isin(["ok", "coarse-only"])).sum())

@@ -13,6 +13,7 @@ from hddnn.report.comparison import Cell, Comparison, Row, counted, percent, wri
 from hddnn.report.embedding import Album, Picture
 from hddnn.report.gathering import LAYOUTS, RUN, Found
 from hddnn.results.bottlenecks import CLIENT, bottlenecks
+from hddnn.results.conclusions import choice
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -153,7 +154,7 @@ def _run(cube: xr.Dataset, source: str, anchor: str, album: Album) -> Section:
         pictures.append(album.add(gantt.gantt(cube, scheme), alt, caption))
     return Section(
         anchor, title, source, "", True, [_summary(cube, schemes, anchor)], pictures, schemes,
-        tuple(_busy(shares)), tuple(str(verdict) for verdict in shares.verdict.values),
+        tuple(_busy(shares)), (*(str(verdict) for verdict in shares.verdict.values), *choice(cube)),
     )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
-"""Tables that break no cell: what does not fit side by side goes above, or into a table of its own."""
+"""Tables that break no cell: what does not fit side by side goes above, or into a table below; and sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from textwrap import TextWrapper
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 _ANY = 1_000_000  # columns; no table takes as many
+_LINE = 100  # columns; longer lines are no longer read with ease
 
 
 def plain_table() -> Table:
@@ -113,3 +116,17 @@ class Fitted:
 def _needed(console: Console, options: ConsoleOptions, table: Table) -> int:
     """Return the width that a table takes where nothing is wrapped."""
     return Measurement.get(console, options.update(max_width=_ANY), table).maximum
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences, each on lines of its own that hang; no number is torn off its unit."""
+
+    lines: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield them for a width of options.max_width columns."""
+        wrapper = TextWrapper(min(options.max_width, _LINE), subsequent_indent="  ", break_on_hyphens=False)
+        for line in self.lines:
+            kept = re.sub(r"(?<=\d) (?=%|(s|MB)\b)", "\u00a0", line)
+            yield Text(wrapper.fill(kept).replace("\u00a0", " "))
