@@ -60,17 +60,23 @@ def check_place(path: Path) -> None:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Keep every other process of this machine from claiming a path while the block lasts; leaves nothing behind.
+    """Keep this user's other processes from claiming a path while the block lasts.
 
     Raises:
         InputError: Another process has claimed it: what it writes there would be lost.
     """
-    place = hashlib.blake2b(os.fsencode(os.path.realpath(path)), digest_size=12).hexdigest()
-    lock = Path(tempfile.gettempdir()) / f"hddnn-{place}.lock"
-    file = _locked(lock, path)
-    if file is None:  # there is nowhere to note it
+    whole = os.fsencode(os.path.realpath(path))
+    try:
+        lock = cache_dir() / "locks" / hashlib.blake2b(whole, digest_size=12).hexdigest()
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(lock)
+    except (HddnnError, OSError):  # there is nowhere to note it
         yield
         return
+    if file is None:
+        raise InputError(
+            f"{_holder(lock)} is going to write {path}; give --out another name, or wait for its end"
+        )
     try:
         yield
     finally:
@@ -79,30 +85,32 @@ def claimed(path: Path) -> Iterator[None]:
         os.close(file)  # which gives the lock back, as does the end of a process that was killed
 
 
-def _locked(lock: Path, path: Path) -> int | None:
-    """Return an open file that nobody else has locked; None where there can be none."""
+def _locked(lock: Path) -> int | None:
+    """Return an open file that nobody else has locked; None where somebody has. Raises OSError."""
     while True:
-        try:
-            file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError:
-            return None
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(file, 20).decode(errors="replace").strip()
-            os.close(file)
-            who = f"process {holder}" if holder else "another process"
-            raise InputError(
-                f"{who} is going to write {path}; give --out another name, or wait for its end"
-            ) from None
-        except OSError:  # a file system without locks
-            os.close(file)
-            return None
-        with suppress(OSError):
-            if os.fstat(file).st_ino == lock.stat().st_ino:
+            if lock.exists() and os.fstat(file).st_ino == lock.stat().st_ino:
+                os.ftruncate(file, 0)  # of one that was killed
                 os.write(file, f"{os.getpid()}\n".encode())
                 return file
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except OSError:
+            os.close(file)
+            raise
         os.close(file)  # its holder removed it between the two
+
+
+def _holder(lock: Path) -> str:
+    """Return who holds a lock, as far as it says."""
+    try:
+        number = lock.read_text(errors="replace").strip()
+    except OSError:
+        number = ""
+    return f"process {number}" if number else "another process"
 
 
 def replaced(path: Path) -> str:

@@ -98,7 +98,13 @@ def test_a_run_writes_cube_and_figure_and_prints_the_table() -> None:
         assert word in result.stdout
     assert Path("results/run.png").stat().st_size > 10_000
     with xr.open_dataset("results/run.nc") as cube:
-        assert cube.sizes == {"scheme": 4, "batch": 20, "device": 13, "image": 1000, "transfer": 140}
+        assert {
+            "scheme": 4,
+            "batch": 20,
+            "device": 13,
+            "image": 1000,
+            "transfer": 140,
+        }.items() <= cube.sizes.items()
         assert (cube.outcome == "ok").all()
 
 

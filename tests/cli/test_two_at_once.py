@@ -6,13 +6,12 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from hddnn._util.paths import claimed
+from hddnn._util.paths import cache_dir, claimed
 from hddnn.cli.main import main
 from hddnn.errors import InputError
 
@@ -27,7 +26,7 @@ RUN = ["run", "--engine", "closed", "--schemes", "end", "--images", "50"]
 
 
 def locks() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("hddnn-*.lock")}
+    return {path.name for path in (cache_dir() / "locks").glob("*")}
 
 
 def test_the_second_of_two_runs_says_who_writes_the_file_and_runs_under_another_name(tmp_path: Path) -> None:
@@ -48,8 +47,10 @@ def test_the_second_of_two_runs_says_who_writes_the_file_and_runs_under_another_
     assert second.stderr == f"hddnn: {said}\n"
     assert not out.exists()
     assert other.exit_code == 0, other.stderr
-    # A process that was killed claims nothing any more.
+    # A process that was killed claims nothing any more, and what it left is cleared away.
+    assert locks()
     assert CliRunner().invoke(main, [*RUN, "--out", str(out)]).exit_code == 0
+    assert not locks()
 
 
 def test_one_file_by_two_names_is_one_file(tmp_path: Path) -> None:
@@ -78,7 +79,8 @@ def test_a_claim_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_where_no_claim_can_be_noted_the_command_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "file" / "below"))
     with claimed(tmp_path / "run.nc"), claimed(tmp_path / "run.nc"):
         pass
 
