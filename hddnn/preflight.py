@@ -109,8 +109,8 @@ def check_fit(topology: Topology, job: Job) -> dict[str, Card]:
                 "x".join(map(str, shape)) for shape in (job.data.images.shape[1:], card.input_shape)
             )
             raise DataError(
-                f"data set {job.data.name} and network {network} do not fit: images are {given}, it takes {taken}; "
-                f"take a folder of images, or add the network with --image-size {given.rpartition('x')[0]}"
+                f"data set {job.data.name} and network {network} do not fit: images are {given}, it takes "
+                f"{taken}; take a folder of images, or add the network with --image-size {given.rpartition('x')[0]}"
             )
         try:
             Grader.of(card.task, card.labels, job.data)
