@@ -110,7 +110,8 @@ def check_fit(topology: Topology, job: Job) -> dict[str, Card]:
             )
             raise DataError(
                 f"data set {job.data.name} and network {network} do not fit: images are {given}, it takes "
-                f"{taken}; take a folder of images, or add the network with --image-size {given.rpartition('x')[0]}"
+                f"{taken}; take a folder of images, or add the network with --image-size "
+                f"{given.rpartition('x')[0]}"
             )
         try:
             Grader.of(card.task, card.labels, job.data)
