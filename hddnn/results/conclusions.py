@@ -95,7 +95,8 @@ def conclusions(cube: xr.Dataset) -> list[str]:
 
     Example:
         >>> from hddnn import Job, load_dataset, run
-        >>> cube = run("paper", Job(load_dataset("sample"), images=1000), ["end-cloud", "end-edge"], engine="closed")
+        >>> job = Job(load_dataset("sample"), images=1000)
+        >>> cube = run("paper", job, ["end-cloud", "end-edge"], engine="closed")
         >>> conclusions(cube)[-1].split("; ")[1]
         'for the best fine answers (0.759 right) end-cloud.'
     """
