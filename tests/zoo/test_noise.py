@@ -38,7 +38,8 @@ def test_it_is_as_strong_as_the_card_says(noisy: Bundle, sample: Dataset) -> Non
     noise = NoiseSource(noisy.card).over(features, images)
     assert noise.dtype == np.float32
     np.testing.assert_allclose(noise.std((0, 2, 3)), 0.5 * np.arange(64), rtol=0.03)
-    np.testing.assert_allclose(noise.mean((0, 2, 3)), 0, atol=0.02 * 32)
+    # Nothing but chance: within five standard errors of the noisiest channel's mean, of 50 x 16 x 16 values.
+    np.testing.assert_allclose(noise.mean((0, 2, 3)), 0, atol=5 * 0.5 * 63 / np.sqrt(50 * 16 * 16))
     assert abs(np.corrcoef(noise[0, 1:].ravel(), noise[1, 1:].ravel())[0, 1]) < 0.05
     assert not features.any()
 
