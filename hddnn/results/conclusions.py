@@ -13,8 +13,9 @@ from hddnn.results.bottlenecks import bottlenecks
 if TYPE_CHECKING:
     import xarray as xr
 
-#: Of two times, or amounts of bytes, that differ by a smaller share none is called the better one.
-ALIKE = 0.05
+#: Of two times, or amounts of bytes, that differ by a smaller share none is called the better one; nor of two
+#: times, or accuracies, that differ by less than so many standard errors.
+ALIKE, ERRORS = 0.05, 2.0
 #: Times of a scheme are not compared where so many of its batches took longer than modelled.
 OVERRUN = 0.1
 
@@ -24,17 +25,17 @@ class _Wish:
     """Something that a scheme may be chosen for.
 
     value: of one scheme's cube, NaN where it has none; said: that in a few words; most: whether more is better;
-    error: how far off a value may be, given it and the number of images; of_time: whether it is one.
+    error: how far off the value of one scheme's cube may be; of_time: whether it is one.
     """
 
     name: str
     value: Callable[[xr.Dataset], float]
     said: Callable[[float], str]
+    error: Callable[[xr.Dataset], float]
     most: bool = False
-    error: Callable[[float, int], float] = lambda value, images: ALIKE * value
     of_time: bool = False
 
-    def best(self, cubes: dict[str, xr.Dataset], images: int) -> tuple[tuple[str, ...], float]:
+    def best(self, cubes: dict[str, xr.Dataset]) -> tuple[tuple[str, ...], float]:
         """Return the schemes that are best, and the best value; no scheme where all are alike."""
         if self.of_time:
             cubes = {name: one for name, one in cubes.items() if float(one.overrun.mean()) < OVERRUN}
@@ -42,19 +43,41 @@ class _Wish:
         values = {name: value for name, value in values.items() if np.isfinite(value)}
         if not values:
             return (), np.nan
-        best = (max if self.most else min)(values.values())
-        error = self.error(best, images)
+        first = (max if self.most else min)(values, key=values.__getitem__)
+        best, error = values[first], self.error(cubes[first])
         names = tuple(name for name, value in values.items() if abs(value - best) <= error)
         return (names if len(names) < len(values) else ()), best
 
 
+def _waits_s(one: xr.Dataset, stage: str) -> np.ndarray:
+    """Return the seconds from each batch's release to its answer, of those that have one."""
+    waits_s = (one[f"{stage}_s"] - one.submitted_s).values
+    return waits_s[np.isfinite(waits_s)]
+
+
 def _median_s(stage: str) -> Callable[[xr.Dataset], float]:
     def value(one: xr.Dataset) -> float:
-        waits_s = (one[f"{stage}_s"] - one.submitted_s).values
-        waits_s = waits_s[np.isfinite(waits_s)]
+        waits_s = _waits_s(one, stage)
         return float(np.median(waits_s)) if waits_s.size else np.nan
 
     return value
+
+
+def _median_error_s(stage: str) -> Callable[[xr.Dataset], float]:
+    """Return how far off a median may be: its standard error, as of a normal distribution, from the spread."""
+
+    def error(one: xr.Dataset) -> float:
+        waits_s = _waits_s(one, stage)
+        standard_s = np.sqrt(np.pi / 2) * waits_s.std() / np.sqrt(waits_s.size)
+        return float(max(ALIKE * np.median(waits_s), ERRORS * standard_s))
+
+    return error
+
+
+def _share_error(one: xr.Dataset) -> float:
+    """Return how far off a share of right answers may be, by the number of images that it is of."""
+    share, images = float(one.fine_accuracy), int(one.attrs["images"])
+    return ERRORS * float(np.sqrt(share * (1 - share) / images))
 
 
 def _bytes_up(one: xr.Dataset) -> float:
@@ -62,21 +85,30 @@ def _bytes_up(one: xr.Dataset) -> float:
     return float(one.bytes_up.sum()) if bool(one.fine_s.notnull().any()) else np.nan
 
 
-def _standard_error(share: float, images: int) -> float:
-    return float(np.sqrt(share * (1 - share) / images))
-
-
 _WISHES = (
-    _Wish("the soonest coarse answers", _median_s("coarse"), "median {:#.3g} s".format, of_time=True),
-    _Wish("the soonest fine answers", _median_s("fine"), "median {:#.3g} s".format, of_time=True),
+    *(
+        _Wish(
+            f"the soonest {stage} answers",
+            _median_s(stage),
+            "median {:#.3g} s".format,
+            _median_error_s(stage),
+            of_time=True,
+        )
+        for stage in ("coarse", "fine")
+    ),
     _Wish(
         "the best fine answers",
         lambda one: float(one.fine_accuracy),
         "{:.3f} right".format,
+        _share_error,
         most=True,
-        error=_standard_error,
     ),
-    _Wish("fine answers by the fewest bytes up", _bytes_up, lambda value: f"{value / 1e6:.1f} MB"),
+    _Wish(
+        "fine answers by the fewest bytes up",
+        _bytes_up,
+        lambda value: f"{value / 1e6:.1f} MB",
+        lambda one: ALIKE * _bytes_up(one),
+    ),
 )
 
 
@@ -120,10 +152,9 @@ def choice(cube: xr.Dataset) -> Iterator[str]:
     whole = {
         name: one for name, one in whole.items() if not _stopped(one) and bool((one.outcome == "ok").all())
     }
-    images = int(cube.attrs["images"])
     wishes: dict[tuple[str, ...], list[str]] = {}  # by the schemes that suit them
     for wish in _WISHES:
-        names, best = wish.best(whole, images)
+        names, best = wish.best(whole)
         if names:
             wishes.setdefault(names, []).append(f"{wish.name} ({wish.said(best)})")
     parts = [
