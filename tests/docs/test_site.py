@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -125,6 +126,19 @@ def test_every_public_name_and_command_has_its_place(site: Path, pages: dict[Pat
     commands = (site / "cli.html").read_text()
     for name in main.commands:
         assert f'id="hddnn-{name}"' in commands, name
+
+
+def test_examples_of_commands_stand_in_blocks_of_code(site: Path) -> None:
+    from hddnn.cli.main import main
+
+    told = (main.commands["run"].help or "").partition("Examples:")[2].split("\n")
+    examples = [line.strip() for line in told if line.strip()]
+    assert len(examples) > 3
+    plain = html.unescape(re.sub(r"<(?!/?pre)[^>]+>", "", (site / "cli.html").read_text()))
+    in_blocks = [
+        line for block in re.findall(r"<pre>(.*?)</pre>", plain, re.DOTALL) for line in block.split("\n")
+    ]
+    assert [line for line in examples if line not in in_blocks] == []
 
 
 def test_no_page_loads_anything_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
