@@ -45,7 +45,7 @@ POSITIVE = click.IntRange(min=1)
     default="uint6+zstd",
     show_default=True,
     metavar="NAME",
-    help="How features are written down for devices that may not see images; see `hddnn run --help`.",
+    help="How features are written down for untrusted devices, which may not see images; see `hddnn run --help`.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The new topology file, .yaml.")
 @click.option("--in-place", is_flag=True, help="Replace the topology file; its comments are lost.")

@@ -89,8 +89,8 @@ POSITIVE = click.IntRange(min=1)
     "--faults",
     default="",
     metavar="TEXT|FILE.yaml",
-    help="Make devices fail, under each scheme anew: crash:end-3@12 (after 12 tasks), hang:end-4@5s+2s, "
-    "slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
+    help="Make devices fail, under each scheme anew: crash:end-3@12 (after 12 batches that it answered), "
+    "hang:end-4@5s+2s, slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
 )
 @naming_option(
     "--policy",
@@ -146,15 +146,16 @@ POSITIVE = click.IntRange(min=1)
     default="uint6+zstd",
     show_default=True,
     metavar="NAME",
-    help="How features are written down for devices that may not see images: float32, float16, uint8, uint6 or "
-    "uint4, and +zstd, +lz4 or +blosc2.",
+    help="How features are written down for untrusted devices, which may not see images: float32, float16, "
+    "uint8, uint6 or uint4, and +zstd, +lz4 or +blosc2.",
 )
 @click.option(
     "--encode-at",
     default="end",
     show_default=True,
     metavar="end|edge",
-    help="Where images for an undependable cloud are encoded: on the end device, or on a dependable edge device.",
+    help="Where images for an untrusted cloud, which may not see them, are encoded: on the end device, or on a "
+    "trusted edge device.",
 )
 @TLS
 @click.option(
@@ -180,7 +181,8 @@ def run(out: Path, **options: Any) -> None:  # fmt: skip
 
     Ctrl-C stops every process that was started, and writes what has finished.
 
-    Exit code 0: all answered; 1: some batches have no answer; 2: wrong usage or input, nothing was run.
+    Exit code 0: all answered, a coarse answer alone counting where the scheme or --fallback leaves it at that;
+    1: some batches have no answer; 2: wrong usage or input, nothing was run.
 
     \b
     Examples:

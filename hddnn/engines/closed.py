@@ -48,8 +48,10 @@ class ClosedEngine:
 
     A batch's coarse answer comes when its end device has served it and those before it (eq. 1). Fine answers come
     as the paper adds them: after the whole end stage, an upper device receives and serves its batches one after
-    another (eq. 3, 5). Under Mapping both tiers work side by side, so the last answer comes before the time of
-    eq. 11, which is a weighted mean of the two whole schemes. No network runs: the number of right answers is the
+    another (eq. 3, 5). The finish time is that of the last answer, and so not the formula's: batches are whole
+    here, where eq. 1, 3 and 5 deal out parts of them (of 20 batches 2.5 to each of 8 end devices, one of which
+    has 3), so it is later; under Mapping both tiers work side by side, so it is before the time of eq. 11, which
+    is a weighted mean of the two whole schemes. No network runs: the number of right answers is the
     one expected from the accuracy on the network's card, and there are no labels and no confidence (NaN). Where an
     edge device encodes, its link and its work come before those of the cloud. codec: how features are written.
     """

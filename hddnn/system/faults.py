@@ -10,8 +10,8 @@ What a fault means, in every engine:
     drop       a share of the payloads sent to it (of an end device: of the batches) is lost; the sender notices
                after its timeout. A seeded hash decides which, so that a repeated run loses the same ones
 
-Times are seconds of model time from the job's start. A fault that begins "after so many tasks" does so when the
-client has that many of the device's answers.
+Times are seconds of model time from the job's start. A fault that begins "after so many batches" does so when
+the client has the device's answers to that many.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _START = re.compile(r"\s*(?P<kind>[a-z]+):(?P<rest>\S+)\s*")
 _MEASURE = {"slow": r"x(?P<factor>\d+(\.\d+)?)", "drop": r"~(?P<share>\d*\.?\d+)"}
 _WHEN = r"(@((?P<after_tasks>\d{1,15})|(?P<at_s>\d+(\.\d+)?)s))?(\+(?P<for_s>\d+(\.\d+)?)s)?"
 _FORM = (
-    "KIND:DEVICE[xFACTOR|~SHARE][@TASKS or @SECONDSs][+SECONDSs], "
+    "KIND:DEVICE[xFACTOR|~SHARE][@BATCHES or @SECONDSs][+SECONDSs], "
     "such as crash:end-3@12 or slow:edge-1x4@5s+10s"
 )
 
@@ -45,9 +45,10 @@ _FORM = (
 class Fault(StrictModel):
     """One thing that goes wrong.
 
-    at_s or after_tasks: when it begins (the job's start when neither is given); for_s: how long it lasts, None to
-    the job's end. factor: of a slow device's service time, above 1; share: of the transfers that are dropped,
-    above 0 to 1. Raises FaultError (from Fault.parse and FaultSchedule) for a fault that makes no sense.
+    at_s or after_tasks: when it begins, or after how many batches that the device answered (the job's start when
+    neither is given); for_s: how long it lasts, None to the job's end. factor: of a slow device's service time,
+    above 1; share: of the transfers that are dropped, above 0 to 1. Raises FaultError (from Fault.parse and
+    FaultSchedule) for a fault that makes no sense.
     """
 
     kind: Kind
@@ -61,7 +62,7 @@ class Fault(StrictModel):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.at_s is not None and self.after_tasks is not None:
-            raise problem("begins at a time or after so many tasks, not both")
+            raise problem("begins at a time or after so many batches, not both")
         for key, kind in (("factor", "slow"), ("share", "drop")):
             given = getattr(self, key) is not None
             if given and self.kind != kind:
@@ -73,7 +74,7 @@ class Fault(StrictModel):
 
     @property
     def begins_s(self) -> float | None:
-        """Return when it begins, None when that depends on the tasks done."""
+        """Return when it begins, None when that depends on the batches answered."""
         return None if self.after_tasks is not None else self.at_s or 0.0
 
     @classmethod

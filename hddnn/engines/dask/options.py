@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r"((tcp|tls|ws|wss)://)?([^\s/:\[\]]+|\[[^\]\s]+\]):([0-9]
 
 @dataclass(frozen=True)
 class Dask(EngineOptions):
-    """Real workers, one a device: started on this machine, or found behind a scheduler's address.
+    """Real devices, each a Dask worker: started on this machine, or found behind a scheduler's address.
 
     Args:
         compute: "real" runs the networks; "replay" returns their stored answers, computed first where missing;
@@ -45,7 +45,7 @@ class Dask(EngineOptions):
     allow_missing: bool = False
 
     name = "dask"
-    caption = "run real workers"
+    caption = "run real devices and networks"
     keeps_journals = True
 
     def __post_init__(self) -> None:

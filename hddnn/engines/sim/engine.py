@@ -47,7 +47,7 @@ class Sim(EngineOptions):
     heartbeat_s: float = HEARTBEAT_S
 
     name = "sim"
-    caption = "simulate them, faults and policies included"
+    caption = "simulate devices and links, faults and policies included"
     times = "simulated"
 
     def __post_init__(self) -> None:
