@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -39,9 +39,14 @@ _BOUNDS = {
 
 
 class StrictModel(BaseModel):
-    """A frozen model that names an unknown key, the key probably meant, and all allowed ones."""
+    """A frozen model that names an unknown key, the key probably meant, and all allowed ones.
+
+    Attributes:
+        moved: By a key that there was once, what to write now; {value} stands for its value.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    moved: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -49,6 +54,10 @@ class StrictModel(BaseModel):
         if isinstance(data, Mapping):
             allowed = [field.alias or name for name, field in cls.model_fields.items()]
             for key in data:
+                if key in cls.moved:
+                    value = "null" if data[key] is None else _describe(data[key])
+                    now = cls.moved[key].format(value=value)
+                    raise problem(f"is no key any more; write {now}", key=key)
                 if key not in allowed:
                     raise problem(unknown("key", str(key), allowed, label="allowed"), key=str(key))
         return data
@@ -63,8 +72,13 @@ def unknown(kind: str, name: str, valid: Collection[str], *, label: str = "known
     """Return "unknown <kind> '<name>', did you mean ...? <label>: <all valid names>"."""
     near = difflib.get_close_matches(name[:100], valid, n=1)
     hint = f", did you mean '{near[0]}'?" if near else ";"
-    shown = name if len(name) <= 100 else f"{name[:97]}..."
+    shown = printable(name if len(name) <= 100 else f"{name[:97]}...")
     return f"unknown {kind} '{shown}'{hint} {label}: {', '.join(valid) or 'none'}"
+
+
+def printable(text: str) -> str:
+    """Return a text that shows what it has: of what cannot be printed, the escapes that Python writes."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -91,7 +105,9 @@ def key_path(location: Iterable[str | int]) -> str:
     """Return a key path as a user writes it: ("devices", 2, "trust") -> devices[2].trust."""
     path = ""
     for part in location:
-        shown = part if isinstance(part, int) or len(part) <= 100 else f"{part[:97]}..."
+        if part == "[key]":  # pydantic's word for a fault of the key, and not of its value
+            continue
+        shown = part if isinstance(part, int) else printable(part if len(part) <= 100 else f"{part[:97]}...")
         path += f"[{shown}]" if isinstance(part, int) else f".{shown}" if path else str(shown)
     return path
 

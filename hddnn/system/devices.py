@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -36,6 +36,13 @@ def _printable(text: str) -> str:
     odd = [character for character in text if not (character.isprintable() or character == "\n")]
     if odd:
         raise problem(f"character U+{ord(odd[0]):04X} is not allowed; use printable text")
+    return text
+
+
+def _shown(text: str) -> str:
+    # What stands for a class gets into commands, tables and labels, as that of a command line does.
+    if not text.isprintable():
+        raise problem(f"{text!r:.100} has characters that cannot be printed; leave them out")
     return text
 
 
@@ -76,7 +83,7 @@ class _DeviceFields(StrictModel):
     def _some_runtime(cls, runtime: str | None) -> str | None:
         if runtime is not None and not runtime.strip():
             raise problem("is empty; give a runtime's name, or leave it out")
-        return runtime
+        return runtime if runtime is None else _shown(runtime)
 
 
 class _LinkFields(StrictModel):
@@ -191,11 +198,16 @@ class LinkEntry(_LinkFields):
 
 
 #: By scheme, its options on this topology, where a user gives none: {"mapping": {"n_map": 2}}.
-SchemeOptions = dict[str, dict[str, bool | int | float | str | None]]
+SchemeOptions = dict[
+    Annotated[str, AfterValidator(_shown)],
+    dict[Annotated[str, AfterValidator(_shown)], bool | int | float | str | None],
+]
 
 
 class TopologyFile(StrictModel):
     """A whole topology file."""
+
+    moved: ClassVar[Mapping[str, str]] = {"n_map": "`schemes: {{mapping: {{n_map: {value}}}}}`"}
 
     name: Prose | None = None
     description: Prose = ""

@@ -356,6 +356,41 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
             id="schemes",
         ),
         pytest.param(
+            small(rest="n_map: 2"),
+            "n_map: is no key any more; write `schemes: {mapping: {n_map: 2}}`",
+            id="key-that-moved",
+        ),
+        pytest.param(
+            small(rest="n_map:"),
+            "n_map: is no key any more; write `schemes: {mapping: {n_map: null}}`",
+            id="key-that-moved-without-value",
+        ),
+        pytest.param(
+            small(rest=r'schemes: {"map\e[31mping": {n_map: 1}}'),
+            r"schemes.map\x1b[31mping: 'map\x1b[31mping' has characters that cannot be printed; leave them out",
+            id="unseen-in-a-scheme",
+        ),
+        pytest.param(
+            small(rest=r'schemes: {mapping: {"n\e[31m": 1}}'),
+            r"schemes.mapping.n\x1b[31m: 'n\x1b[31m' has characters that cannot be printed; leave them out",
+            id="unseen-in-a-scheme-s-option",
+        ),
+        pytest.param(
+            small(devices=r'{name: a, tier: end, network: mobilenet, runtime: "torch\e[31m"}'),
+            r"devices[0].runtime: 'torch\x1b[31m' has characters that cannot be printed; leave them out",
+            id="unseen-in-a-runtime",
+        ),
+        pytest.param(
+            small(devices=r'{name: a, tier: end, network: "mobile\e[31mnet"}'),
+            r"devices[0].network: unknown network 'mobile\x1b[31mnet', did you mean 'mobilenet'?",
+            id="unseen-in-a-network",
+        ),
+        pytest.param(
+            small(rest=r'"descr\e[31m": a'),
+            r"descr\x1b[31m: unknown key 'descr\x1b[31m'",
+            id="unseen-in-a-key",
+        ),
+        pytest.param(
             small(devices="{name: a, tier: fog, network: mobilenet, threads: 0}"),
             "devices[0].tier: 'fog' is not allowed; allowed: end, edge, cloud (and 1 more)",
             id="two-faults",
@@ -369,7 +404,7 @@ def test_a_bad_file_gets_one_line(tmp_path: Path, text: str, line: str) -> None:
         Topology.load(file, NETWORKS)
     assert str(caught.value).startswith(f"{file}: ")
     assert line in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 700
     assert caught.value.exit_code == 2
 
