@@ -11,7 +11,7 @@ import numpy as np
 from hddnn._util.interrupts import let_through
 from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine, EngineOptions, Setting
-from hddnn.engines.common import card_costs, make_recorder, network_cards
+from hddnn.engines.common import card_costs, check_accuracies, make_recorder, network_cards
 from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
@@ -32,11 +32,12 @@ class Closed(EngineOptions):
     how = "predicted by the paper's equations"
 
     def check(self, setting: Setting) -> None:
-        """Raise InputError for faults, of which the equations know nothing."""
+        """Raise InputError for faults, of which the equations know nothing, and for networks never measured."""
         if len(setting.faults):
             raise InputError(
                 f"engine {self.name} knows of no faults; take one that simulates or runs devices"
             )
+        check_accuracies(setting.topology, self.name)
 
     def make(self, setting: Setting) -> Engine:
         """Return the engine, not yet entered."""

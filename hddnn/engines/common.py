@@ -67,6 +67,27 @@ def network_cards(topology: Topology) -> dict[str, Card]:
     return cards
 
 
+def check_accuracies(topology: Topology, engine: str, otherwise: str = "") -> None:
+    """Look whether all networks have the accuracy that an engine takes for the answers that it does not make.
+
+    Args:
+        topology: Whose networks.
+        engine: What users call it.
+        otherwise: What else a user may do than to measure it, as " or ...".
+
+    Raises:
+        BundleError: A network is not there.
+        InputError: One was added without data to measure it on.
+    """
+    for network in topology.networks:
+        card = zoo.bundle(network).card
+        if card.task not in card.accuracy:
+            raise InputError(
+                f"network {network} has no measured accuracy, which engine {engine} goes by: add it again with "
+                f"--data{otherwise}"
+            )
+
+
 def image_shape(topology: Topology) -> tuple[int, int, int]:
     """Return the shape of the images that all networks of a topology take.
 

@@ -65,6 +65,14 @@ def bundle_of(stem: str, body: str, folder: Path) -> Path:
     return folder
 
 
+def unmeasured(folder: Path) -> Path:
+    """Write a bundle as `hddnn zoo add` without --data makes it."""
+    bundle_of("mobilenet", "mobilenet", folder)
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"accuracy": {}}))
+    return folder
+
+
 def assert_refused(exit_code: int, stderr: str, *words: str) -> None:
     """Check that there was one clear line, the right exit code, and no results."""
     assert exit_code == 2, stderr
@@ -311,6 +319,31 @@ def test_a_bundle_of_wrong_shapes_is_named() -> None:
     Path("mixed.yaml").write_text(packaged_system(1, 1, 0).to_yaml().replace("resnet34", "./nets/mixed"))
     result = hddnn("run", "--topology", "mixed.yaml", "--schemes", "end-edge")
     assert_refused(result.exit_code, result.stderr, "edge", "nets/mixed")
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (("--engine", "closed"), "add it again with --data"),
+        (("--engine", "sim"), "add it again with --data, or take --compute replay"),
+    ],
+)
+def test_an_engine_that_goes_by_accuracies_names_a_network_without_one(
+    words: tuple[str, ...], remedy: str
+) -> None:
+    network = unmeasured(Path("nets/own").absolute())
+    system = packaged_system(1, 1, 0).to_yaml().replace("network: mobilenet", f"network: {network}")
+    Path("system.yaml").write_text(system)
+    command = ("run", "--topology", "system.yaml", "--schemes", "end", "--images", 100)
+    refused = hddnn(*command, *words)
+    name = f"engine {words[1]}"
+    assert_refused(
+        refused.exit_code,
+        refused.stderr,
+        f"network {network} has no measured accuracy, which {name} goes by: {remedy}\n",
+    )
+    if "replay" in remedy:
+        assert hddnn(*command, *words, "--compute", "replay").exit_code == 0
 
 
 def test_an_address_where_nobody_listens() -> None:

@@ -14,7 +14,7 @@ from hddnn._util.interrupts import let_through
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine, EngineOptions, Setting, policy_attributes
-from hddnn.engines.common import card_costs, make_recorder, make_work, network_cards
+from hddnn.engines.common import card_costs, check_accuracies, make_recorder, make_work, network_cards
 from hddnn.engines.liveness import HEARTBEAT_S, check_heartbeat
 from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.errors import InputError
@@ -63,6 +63,11 @@ class Sim(EngineOptions):
         """Return in a few words what its numbers come from."""
         replayed = self.compute == "replay"
         return "simulated, " + ("stored answers" if replayed else "accuracy by the networks' cards")
+
+    def check(self, setting: Setting) -> None:
+        """Raise InputError where answers go by the accuracy of a network that was never measured."""
+        if self.compute == "none":
+            check_accuracies(setting.topology, self.name, ", or take --compute replay")
 
     def make(self, setting: Setting) -> Engine:
         """Return the engine, not yet entered."""
