@@ -12,13 +12,16 @@ Shares are of the makespan, from the spans of hddnn.results.spans; one that is u
 
 What limits: a device is occupied while it works or receives over a serial link, a link while it is taken. The one
 that is occupied most limits when that is for LIMIT or more of the time; where none is, the client does, when end
-devices wait for it for WAITING or more; else nothing is busy throughout, and the busiest is named all the same.
+devices wait for it for WAITING or more; else none is the limit, and the busiest is named all the same. Where more
+than UNANSWERED of the batches have not all their answers, no limit is named: something else kept them from it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +34,14 @@ if TYPE_CHECKING:
 
 CLIENT = "client"
 LIMIT, WAITING = 0.8, 0.2
-#: A device that works, or receives, for a smaller share does not limit by that.
+#: A device that receives for a smaller share does not limit by that.
 SMALL = 0.05
+#: Of what a device is occupied with, receiving or work that is a smaller part of it is not named.
+PART = 0.25
+#: So large a share of batches without all their answers leaves nothing to be said on limits.
+UNANSWERED = 0.05
+#: How many reasons for that are given.
+REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -52,11 +61,12 @@ class _Load:
 
 @dataclass(frozen=True)
 class _Limit:
-    """What may limit: resources, who it is of them, for what share it is occupied, and how that is said."""
+    """What may limit: resources, for what share they are occupied, how that is said, and who it is, in brief."""
 
     resources: tuple[str, ...]
     share: float
     text: str
+    brief: str
 
 
 def bottlenecks(cube: xr.Dataset) -> xr.Dataset:
@@ -98,6 +108,13 @@ def bottlenecks(cube: xr.Dataset) -> xr.Dataset:
         loads = _loads(spans, topology, makespan_s)
         loads[CLIENT] = _Load(_waiting(cube.sel(scheme=scheme), spans, topology, makespan_s))
         limit, verdict = _limit(spans, topology, makespan_s, loads)
+        if "outcome" in cube:
+            outcomes = cube.outcome.sel(scheme=scheme).values.astype(str)
+            unanswered = _unanswered(outcomes)
+            if np.mean(outcomes != "ok") > UNANSWERED:
+                limit, verdict = (), f"{unanswered}, so no limit is named."
+            elif unanswered:
+                verdict = f"{unanswered}; as for the others, {verdict}"
         for column, name in enumerate(resources):
             load = loads[name]
             share[row, column], busiest[row, column] = load.mean, load.busiest
@@ -174,19 +191,22 @@ def _limit(
             if _percent(share) != _percent(load.mean):
                 text += f" on average, {load.busiest} {_percent(share)}"
             # A serial link is never occupied for longer than its receiver, which then comes first.
-            candidates.append(_Limit((name,), share, text))
+            candidates.append(_Limit((name,), share, text, f"the link {load.busiest} ({_percent(share)})"))
     worst = max(candidates, key=lambda limit: limit.share)
     waiting = loads[CLIENT]
+    several = len(worst.resources) > 1
     if worst.share >= LIMIT:
-        together = "together they are" if len(worst.resources) > 1 else "that is"
-        serial = ", as that link is serial" if len(worst.resources) > 1 else ""
+        together, serial = ("together they are", ", as that link is serial") if several else ("that is", "")
         return worst.resources, f"{worst.text}: {together} the limit{serial}."
     if waiting.mean >= WAITING:
         return (CLIENT,), (
             f"end devices wait {_percent(waiting.mean)} of the time for the client to release batches: "
             f"that is the limit (the busiest resource: {worst.text})."
         )
-    return worst.resources, f"nothing is busy throughout; the most, {worst.text}."
+    return worst.resources, (
+        f"no device or link is busy for as much as {_percent(LIMIT)} of the time, so none is the limit; busiest "
+        f"{'are' if several else 'is'} {worst.brief}."
+    )
 
 
 def _of_device(device: Device, spans: Spans, loads: dict[str, _Load], makespan_s: float) -> _Limit:
@@ -202,17 +222,47 @@ def _of_device(device: Device, spans: Spans, loads: dict[str, _Load], makespan_s
         if not alone:
             text = f"the {tier} are busy {_percent(loads[tier].mean)} of the time"
             text += f", {who} {_percent(work)}" if _percent(work) != _percent(loads[tier].mean) else ""
-        return _Limit((tier,), occupied, text)
-    parts, links = [], []
+        return _Limit((tier,), occupied, text, f"{who} ({_percent(work)})")
+    links = {}  # name of resource -> name of this device's link, and the share for which it is taken
     for low in TIERS[: TIERS.index(device.tier)]:
-        name = f"link {low} > {device.tier}"
-        taken = loads[name].busy[link_name(low, device.name)]
-        if taken > SMALL:
-            links.append(name)
+        resource = f"link {low} > {device.tier}"
+        taken = loads[resource].busy[link_name(low, device.name)]
+        if taken >= PART * occupied:
             named = f"{low} > {device.tier}" if alone else link_name(low, device.name)
-            parts.append(f"the link {named} is busy {_percent(taken)} of the time")
-    resources = (*links, tier) if work > SMALL else tuple(links)
-    return _Limit(resources, occupied, " and ".join([*parts, f"{who} {_percent(work)}"]))
+            links[resource] = f"the link {named}", taken
+    if not links:
+        text = f"{who} is busy {_percent(occupied)} of the time, receiving included"
+        return _Limit((tier,), occupied, text, f"{who} ({_percent(occupied)})")
+    shares = [*links.values(), *([(who, work)] if work >= PART * occupied else [])]
+    parts = [
+        f"{named} is busy {_percent(share)} of the time" if place < len(links) else f"{who} {_percent(share)}"
+        for place, (named, share) in enumerate(shares)
+    ]
+    brief = " and ".join(f"{named} ({_percent(share)})" for named, share in shares)
+    resources = (*links, tier) if len(shares) > len(links) else tuple(links)
+    return _Limit(resources, occupied, " and ".join(parts), brief)
+
+
+def _unanswered(outcomes: np.ndarray) -> str:
+    """Say how many batches have not all their answers, and why; str (N,), "" where all have them."""
+    reasons = Counter(outcomes[outcomes != "ok"].tolist())
+    count = reasons.total()
+    if not count:
+        return ""
+    verb, what = "has" if count == 1 else "have", "no answer"
+    if "coarse-only" in reasons:
+        what = "no fine answer" if len(reasons) == 1 else "no answer, or a coarse one only"
+    common = [f"{n} {_reason(reason)}" for reason, n in reasons.most_common(REASONS)]
+    if len(reasons) == 1:
+        common = [_reason(next(iter(reasons)))]
+    others = count - sum(n for _, n in reasons.most_common(REASONS))
+    why = ", ".join([*common, *([f"{others} for other reasons"] if others else [])])
+    return f"{count} of {outcomes.size} batches {verb} {what} ({why})"
+
+
+def _reason(outcome: str) -> str:
+    """Return an outcome as a reason, of a sentence's length."""
+    return shorten(outcome, 60, placeholder=" ...")
 
 
 def _percent(share: float) -> str:

@@ -9,67 +9,81 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hddnn.results.bottlenecks import bottlenecks
+from hddnn.results.spans import topology_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
-#: Of two times, or amounts of bytes, that differ by a smaller share none is called the better one; nor of two
+#: Of two times, or amounts of bytes, that differ by a smaller share none is called the better one; nor of two mean
 #: times, or accuracies, that differ by less than so many standard errors.
 ALIKE, ERRORS = 0.05, 2.0
+#: The same of times where a device runs at its own speed: schemes run one after another, and what a machine's
+#: clock, its caches and whatever else runs there do meanwhile is in their times, though no scheme is to blame.
+ALIKE_OWN_SPEED = 0.2
 #: Times of a scheme are not compared where so many of its batches took longer than modelled.
 OVERRUN = 0.1
+#: Between schemes that are as good.
+_OR = " or "
 
 
 @dataclass(frozen=True)
 class _Wish:
     """Something that a scheme may be chosen for.
 
-    value: of one scheme's cube, NaN where it has none; said: that in a few words; most: whether more is better;
-    error: how far off the value of one scheme's cube may be; of_time: whether it is one.
+    value: of one scheme's cube, NaN where it has none; said: that in a few words; error: how far off the value of
+    one scheme's cube may be; alike: the share of the best value within which others are as good; most: whether
+    more is better; of_time: whether it is one.
     """
 
     name: str
     value: Callable[[xr.Dataset], float]
     said: Callable[[float], str]
-    error: Callable[[xr.Dataset], float]
+    error: Callable[[xr.Dataset], float] = lambda one: 0.0
+    alike: float = ALIKE
     most: bool = False
     of_time: bool = False
 
-    def best(self, cubes: dict[str, xr.Dataset]) -> tuple[tuple[str, ...], float]:
+    def best(self, cubes: dict[str, xr.Dataset], alike_times: float) -> tuple[tuple[str, ...], float]:
         """Return the schemes that are best, and the best value; no scheme where all are alike."""
         if self.of_time:
-            cubes = {name: one for name, one in cubes.items() if float(one.overrun.mean()) < OVERRUN}
+            cubes = {name: one for name, one in cubes.items() if not _overran(one)}
         values = {name: self.value(one) for name, one in cubes.items()}
         values = {name: value for name, value in values.items() if np.isfinite(value)}
         if not values:
             return (), np.nan
         first = (max if self.most else min)(values, key=values.__getitem__)
-        best, error = values[first], self.error(cubes[first])
+        best, alike = values[first], alike_times if self.of_time else self.alike
+        error = max(alike * best, self.error(cubes[first]))
         names = tuple(name for name, value in values.items() if abs(value - best) <= error)
         return (names if len(names) < len(values) else ()), best
 
 
-def _waits_s(one: xr.Dataset, stage: str) -> np.ndarray:
-    """Return the seconds from each batch's release to its answer, of those that have one."""
-    waits_s = (one[f"{stage}_s"] - one.submitted_s).values
-    return waits_s[np.isfinite(waits_s)]
+def _answered_s(one: xr.Dataset, stage: str) -> np.ndarray:
+    """Return the seconds from the job's start to each answer, of those batches that have one.
+
+    Not from a batch's release: a client holds batches back where the devices above are slow, and all images of a
+    job are there from its start.
+    """
+    times_s = one[f"{stage}_s"].values
+    return times_s[np.isfinite(times_s)]
 
 
-def _median_s(stage: str) -> Callable[[xr.Dataset], float]:
+def _mean_s(stage: str) -> Callable[[xr.Dataset], float]:
+    """Return the mean, which slow answers count in: half of them may be soon, and the others very late."""
+
     def value(one: xr.Dataset) -> float:
-        waits_s = _waits_s(one, stage)
-        return float(np.median(waits_s)) if waits_s.size else np.nan
+        times_s = _answered_s(one, stage)
+        return float(times_s.mean()) if times_s.size else np.nan
 
     return value
 
 
-def _median_error_s(stage: str) -> Callable[[xr.Dataset], float]:
-    """Return how far off a median may be: its standard error, as of a normal distribution, from the spread."""
+def _mean_error_s(stage: str) -> Callable[[xr.Dataset], float]:
+    """Return how far off a mean may be, by its standard error."""
 
     def error(one: xr.Dataset) -> float:
-        waits_s = _waits_s(one, stage)
-        standard_s = np.sqrt(np.pi / 2) * waits_s.std() / np.sqrt(waits_s.size)
-        return float(max(ALIKE * np.median(waits_s), ERRORS * standard_s))
+        times_s = _answered_s(one, stage)
+        return ERRORS * float(times_s.std() / np.sqrt(times_s.size))
 
     return error
 
@@ -85,34 +99,36 @@ def _bytes_up(one: xr.Dataset) -> float:
     return float(one.bytes_up.sum()) if bool(one.fine_s.notnull().any()) else np.nan
 
 
+def _finish_s(one: xr.Dataset) -> float:
+    """Return the finish time of a job with fine answers; NaN without any."""
+    return float(one.makespan_s) if bool(one.fine_s.notnull().any()) else np.nan
+
+
 _WISHES = (
     *(
         _Wish(
-            f"the soonest {stage} answers",
-            _median_s(stage),
-            "median {:#.3g} s".format,
-            _median_error_s(stage),
+            f"the soonest {stage} answers of the whole job",
+            _mean_s(stage),
+            "mean {:#.3g} s".format,
+            _mean_error_s(stage),
             of_time=True,
         )
         for stage in ("coarse", "fine")
     ),
+    _Wish("the whole job with fine answers done first", _finish_s, "{:#.3g} s".format, of_time=True),
     _Wish(
         "the best fine answers",
         lambda one: float(one.fine_accuracy),
         "{:.3f} right".format,
         _share_error,
+        alike=0.0,
         most=True,
     ),
-    _Wish(
-        "fine answers by the fewest bytes up",
-        _bytes_up,
-        lambda value: f"{value / 1e6:.1f} MB",
-        lambda one: ALIKE * _bytes_up(one),
-    ),
+    _Wish("fine answers by the fewest bytes up", _bytes_up, lambda value: f"{value / 1e6:.1f} MB"),
 )
 
 
-_USED = {"coarse_s", "fine_s", "submitted_s", "fine_accuracy", "bytes_up", "overrun", "outcome"}
+_USED = {"coarse_s", "fine_s", "makespan_s", "fine_accuracy", "bytes_up", "overrun", "outcome", "path"}
 
 
 def conclusions(cube: xr.Dataset) -> list[str]:
@@ -123,7 +139,7 @@ def conclusions(cube: xr.Dataset) -> list[str]:
 
     Returns:
         The sentences. Of a scheme that was stopped, or answered nothing, there is none, and none on the choice
-        where only one scheme answered every batch, or all are alike.
+        where only one scheme answered every batch, or all are alike. Times count from the job's start.
 
     Example:
         >>> from hddnn import Job, load_dataset, run
@@ -142,7 +158,7 @@ def conclusions(cube: xr.Dataset) -> list[str]:
 
 
 def choice(cube: xr.Dataset) -> Iterator[str]:
-    """Yield a sentence on which scheme suits which wish, where there is one to be said.
+    """Yield which schemes cannot be told apart, which times are not compared, and which scheme suits which wish.
 
     A cube of less than a whole run, such as a report takes, has none.
     """
@@ -152,18 +168,61 @@ def choice(cube: xr.Dataset) -> Iterator[str]:
     whole = {
         name: one for name, one in whole.items() if not _stopped(one) and bool((one.outcome == "ok").all())
     }
+    alike, different = _by_ways(whole)
+    for same in alike:
+        yield f"{_listed(same, 'and')} went the same ways: no choice is made between them."
+    slow = [label for label, one in different.items() if _overran(one)]
+    if slow and len(different) > 1:
+        slow_ones = [name for label in slow for name in label.split(_OR)]
+        whose = f"The times of {_listed(slow_ones, 'and')}" if len(different) - len(slow) > 1 else "Times"
+        yield f"{whose} are not compared: this machine was slower than the modelled devices."
+    alike_times = ALIKE_OWN_SPEED if _own_speed(cube) else ALIKE
     wishes: dict[tuple[str, ...], list[str]] = {}  # by the schemes that suit them
     for wish in _WISHES:
-        names, best = wish.best(whole)
+        names, best = wish.best(different, alike_times)
         if names:
             wishes.setdefault(names, []).append(f"{wish.name} ({wish.said(best)})")
     parts = [
-        f"for {' and '.join(named)} {'' if number else 'take '}{' or '.join(names)}"
+        f"for {_listed(named, 'and')} {'' if number else 'take '}{_OR.join(names)}"
         for number, (names, named) in enumerate(wishes.items())
     ]
     if parts:
         sentence = "; ".join(parts)
         yield f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _by_ways(cubes: dict[str, xr.Dataset]) -> tuple[list[list[str]], dict[str, xr.Dataset]]:
+    """Return the schemes whose batches all took the same ways, and a cube of each kind of ways.
+
+    Their numbers differ by chance alone. Of several the one whose batches overran least stands for them, under the
+    names of all.
+    """
+    kinds: list[list[str]] = []
+    for name, one in cubes.items():
+        same = (names for names in kinds if np.array_equal(cubes[names[0]].path.values, one.path.values))
+        found = next(same, None)
+        if found is None:
+            kinds.append([name])
+        else:
+            found.append(name)
+    different = {
+        _OR.join(names): cubes[min(names, key=lambda name: float(cubes[name].overrun.mean()))]
+        for names in kinds
+    }
+    return [names for names in kinds if len(names) > 1], different
+
+
+def _own_speed(cube: xr.Dataset) -> bool:
+    """Return whether a device has no modelled time for its network."""
+    return any(device.network not in device.seconds_per_image for device in topology_of(cube).devices)
+
+
+def _overran(one: xr.Dataset) -> bool:
+    return float(one.overrun.mean()) >= OVERRUN
+
+
+def _listed(names: list[str], last: str) -> str:
+    return f" {last} ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _stopped(one: xr.Dataset) -> bool:

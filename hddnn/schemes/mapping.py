@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from hddnn.errors import PlanError
+from hddnn.errors import NoTier, PlanError
 from hddnn.planning.costs import CostTable, tier_means_s
 from hddnn.planning.equations import eq_7, eq_8, eq_11
 from hddnn.planning.plan import JobShape, Parameter, Plan
@@ -53,10 +53,23 @@ class Mapping(Scheme):
         feeds = np.repeat(edges, min(n_map, len(ends)))[: len(ends)]  # upper device of each end device
         left_over = len(ends) - len(feeds)
         if left_over:
+            self._check_cloud(topology, ends[len(feeds) :], n_map)
             feeds = np.concatenate([feeds, in_turn(self.tier(topology, "cloud"), left_over)])
         plan = self.routes(topology, job, in_turn(ends, job.n_batches), in_turn(feeds, job.n_batches))
         chosen = Parameter(n_map, "1", "end devices that feed one edge device")
         return replace(plan, parameters={"n_map": chosen})
+
+    def _check_cloud(self, topology: Topology, left_over: np.ndarray, n_map: int) -> None:
+        """Raise NoTier, which names the end devices left over, where there is no cloud for them."""
+        if topology.tier("cloud"):
+            return
+        first, last = (topology.devices[index].name for index in (left_over[0], left_over[-1]))
+        who = f"{first} is" if first == last else f"{first} to {last} ({len(left_over)} end devices) are"
+        raise NoTier(
+            f"scheme {self.label}: with n_map={n_map}, {who} left over, and there is no cloud for "
+            f"{'it' if first == last else 'them'}: add one to the devices of topology {topology.name}, or take a "
+            "larger n_map"
+        )
 
     def predicted_s(self, topology: Topology, job: JobShape, costs: CostTable) -> float:
         """Return the paper's time, s, of what goes to the cloud and to edge devices. Source: eq. 8 to 11."""

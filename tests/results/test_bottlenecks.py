@@ -55,6 +55,66 @@ def test_a_serial_link_takes_its_receivers_time(serial: xr.Dataset) -> None:
     assert received.end_s.tolist() == [1.5, 3.5]
 
 
+def received_and_worked(receiving_s: float, until_s: float) -> xr.Dataset:
+    """Return two batches, let go of together, that an edge device receives, and answers by until_s each."""
+    link = {"latency_s": receiving_s, "mode": "serial"}
+    batches = [
+        made.way(0, 0, 0, receiving_s, receiving_s, until_s),
+        made.way(0, 0, 0, until_s + receiving_s, until_s + receiving_s, 2 * until_s),
+    ]
+    sent = [(batch, 0.0, "end", "edge", 3000, 0.0) for batch in (0, 1)]
+    return made.run_by_hand(made.two_tiers(**link), batches, sent, makespan_s=2.0)
+
+
+def test_of_receiving_and_work_what_is_a_small_part_is_not_named() -> None:
+    cube = received_and_worked(0.1, 1.0)
+    assert limiting(cube) == {"edge devices"}
+    assert verdict(cube) == "mine: the edge is busy 100 % of the time, receiving included: that is the limit."
+    cube = received_and_worked(0.9, 1.0)
+    assert limiting(cube) == {"link end > edge"}
+    assert verdict(cube) == "mine: the link end > edge is busy 90 % of the time: that is the limit."
+    assert limiting(received_and_worked(0.7, 1.0)) == {"link end > edge", "edge devices"}
+
+
+def test_the_busiest_of_what_is_no_limit_are_named_in_brief() -> None:
+    assert verdict(received_and_worked(0.4, 0.7)).endswith(
+        "so none is the limit; busiest are the link end > edge (40 %) and the edge (30 %)."
+    )
+
+
+def ended_as(cube: xr.Dataset, **outcomes: int) -> xr.Dataset:
+    """Return a cube of 100 batches, of which so many ended so; _ for what a name cannot hold."""
+    other = cube.isel(batch=np.arange(100)).copy(deep=True)
+    other["outcome"] = other.outcome.astype(object)
+    first = 0
+    for name, count in outcomes.items():
+        other.outcome[:, first : first + count] = name.replace("__", ": ").replace("_", "-")
+        first += count
+    return other
+
+
+def test_batches_without_an_answer_come_first_and_many_leave_no_limit(sample: Dataset) -> None:
+    cube = made.predicted(sample, 5000)
+    assert verdict(ended_as(cube, lost=1), "end").startswith(
+        "end: 1 of 100 batches has no answer (lost); as for "
+    )
+    few = verdict(ended_as(cube, lost=5), "end")
+    assert few.startswith(
+        "end: 5 of 100 batches have no answer (lost); as for the others, the end devices are busy "
+    )
+    assert few.endswith("that is the limit.")
+    many = ended_as(cube, lost=6)
+    assert verdict(many, "end") == ("end: 6 of 100 batches have no answer (lost), so no limit is named.")
+    assert not limiting(many, "end")
+    coarse = verdict(ended_as(cube, coarse_only=9), "end-edge")
+    assert "9 of 100 batches have no fine answer (coarse-only), so" in coarse
+    mixed = verdict(ended_as(cube, failed__a=4, coarse_only=9, lost=3, failed__b=2, failed__c=1), "end-edge")
+    assert mixed.startswith(
+        "end-edge: 19 of 100 batches have no answer, or a coarse one only (9 coarse-only, 4 failed: a, 3 lost, "
+        "3 for other reasons), so"
+    )
+
+
 def test_an_overlapped_link_is_taken_for_its_bytes_alone() -> None:
     # 50,000 bytes at 1 Mbit/s: 0.4 s, and 0.6 s of latency that others may share.
     batches = [made.way(0, 0, 1, 2, 2, 3.5), made.way(0, 1, 2, 3, 3.5, 5)]
@@ -67,7 +127,10 @@ def test_an_overlapped_link_is_taken_for_its_bytes_alone() -> None:
     assert spans.of("end > edge", ("latency",)).covered_s(5) == pytest.approx(1.2)
     assert not spans.of("edge", ("receive",)).row.size
     assert limiting(cube) == {"edge devices"}
-    assert "nothing is busy throughout" in verdict(cube)
+    assert verdict(cube) == (
+        "mine: no device or link is busy for as much as 80 % of the time, so none is the limit; busiest is the "
+        "edge (60 %)."
+    )
 
 
 def test_a_full_overlapped_link_limits() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from systems import Shape, costs_of, device, system, tiers
 
-from hddnn.errors import InputError, PlanError
+from hddnn.errors import InputError, NoTier, PlanError
 from hddnn.planning.equations import eq_8
 from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.schemes import SCHEMES, Scheme, make_plan
@@ -116,8 +116,14 @@ def test_n_map_given_wins_over_the_topologys_and_that_over_equation_7() -> None:
 
 def test_mapping_needs_no_cloud_when_the_edge_suffices() -> None:
     assert planned("mapping", tiers(4, 2, 0, n_map=2), Shape.of(5)).n_batches == 5
-    with pytest.raises(PlanError, match="mapping needs at least one cloud device"):
+    one = (
+        "with n_map=2, end-4 is left over, and there is no cloud for it: add one .*, or take a larger n_map$"
+    )
+    with pytest.raises(NoTier, match=one):
         planned("mapping", tiers(5, 2, 0, n_map=2), Shape.of(5))
+    many = r"mapping:n_map=1: with n_map=1, end-2 to end-4 \(3 end devices\) are left over, .* for them: add"
+    with pytest.raises(NoTier, match=many):
+        planned("mapping:n_map=1", tiers(5, 2, 0), Shape.of(5))
 
 
 def test_end_edge_round_robin_by_batch() -> None:
