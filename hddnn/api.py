@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hddnn import preflight, zoo
+from hddnn._util.extensions import told_in_a_line
 from hddnn._util.interrupts import held, let_through
 from hddnn._version import __version__
 from hddnn.data.datasets import Job
@@ -19,7 +21,7 @@ from hddnn.engines.common import make_recorder, network_cards
 from hddnn.engines.observer import Observer
 from hddnn.engines.registry import DEFAULT as DEFAULT_ENGINE
 from hddnn.engines.registry import ENGINES
-from hddnn.errors import HddnnError, InputError, JobInterrupted, JobLost, first_line
+from hddnn.errors import ExtensionError, HddnnError, InputError, JobInterrupted, JobLost, first_line
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
 from hddnn.policies import DEFAULT as DEFAULT_POLICY
@@ -90,26 +92,38 @@ def run(
     if isinstance(faults, str):
         faults = FaultSchedule.load(faults, seed=job.seed)
     faults.check(topology)
-    chosen = ENGINES.make(engine)
-    setting = Setting(topology, job, POLICIES.make(policy), faults, codec, observer)
-    if journal is not None and not chosen.keeps_journals:
-        raise InputError(f"engine {chosen.name} runs no process that could be killed: it keeps no journal")
-    chosen.check(setting)
-    wanted = preflight.chosen_schemes(topology, job, schemes, codec, encode_at, observer.noted)
-    running = _Run(setting, chosen, wanted, encode_at)
-    attributes = {**chosen.attributes(setting), **_attributes(setting), "encode_at": encode_at}
-    attributes["schemes"] = len(wanted)
+    own: list[object] = []  # objects whose classes may be the user's
+    with told_in_a_line(own):
+        chosen = ENGINES.make(engine)
+        setting = Setting(topology, job, POLICIES.make(policy), faults, codec, observer)
+        own += [chosen, setting.policy]
+        if journal is not None and not chosen.keeps_journals:
+            raise InputError(
+                f"engine {chosen.name} runs no process that could be killed: it keeps no journal"
+            )
+        chosen.check(setting)
+        if schemes is not None:
+            schemes = preflight.made_schemes(schemes)
+            own += schemes
+        wanted = preflight.chosen_schemes(topology, job, schemes, codec, encode_at, observer.noted)
+        return _executed(_Run(setting, chosen, wanted, encode_at), journal)
+
+
+def _executed(run: _Run, journal: Path | None) -> xr.Dataset:
+    """Execute a run; return its cube, or raise JobInterrupted or JobLost with it."""
+    attributes = {**run.engine.attributes(run.setting), **_attributes(run.setting)}
+    attributes |= {"encode_at": run.encode_at, "schemes": len(run.schemes)}
     # Ctrl-C ends what is waited for, and costs nothing that is finished.
     with held() as hold:
-        running.execute(journal)
+        run.execute(journal)
         if journal is not None:
-            attributes["resumed_batches"] = sum(log.resumed for log in running.journals.values())
-        stopped = running.interrupted or any(record.interrupted for record in running.records.values())
-        if stopped and not any(np.isfinite(one.steps["coarse"]).any() for one in running.records.values()):
+            attributes["resumed_batches"] = sum(log.resumed for log in run.journals.values())
+        stopped = run.interrupted or any(record.interrupted for record in run.records.values())
+        if stopped and not any(np.isfinite(one.steps["coarse"]).any() for one in run.records.values()):
             raise JobInterrupted("stopped")
-        cube = running.cube(attributes)
-        if running.lost is not None:
-            lost = running.lost
+        cube = run.cube(attributes)
+        if run.lost is not None:
+            lost = run.lost
             told = str(lost) if isinstance(lost, HddnnError) else f"{type(lost).__name__}: {first_line(lost)}"
             raise JobLost(told, cube) from lost
         if stopped or hold.taken():
@@ -188,7 +202,13 @@ class _Run:
                 )
             )
         observer.starting(len(topology.devices))
-        return stack.enter_context(self.engine.make(replace(self.setting, journals=self.journals)))
+        made = self.engine.make(replace(self.setting, journals=self.journals))
+        if not hasattr(made, "__enter__"):
+            raise ExtensionError(f"engine {self.engine.name}: make returns {made!r}, which is no engine")
+        engine = stack.enter_context(made)
+        if not hasattr(engine, "execute"):
+            raise ExtensionError(f"engine {self.engine.name}: entered it is {engine!r}; return self there")
+        return engine
 
     def _executed(self, scheme: Scheme, engine: Engine, costs: CostTable) -> bool:
         """Execute a scheme's plan; tell whether it was not interrupted."""
@@ -199,7 +219,10 @@ class _Run:
         observer.scheme_started(label, job.n_batches)
         if log is not None and log.resumed:
             observer.resumed(label, log.resumed)
-        self.records[label] = engine.execute(planned.plan, self._progress(label))
+        record = engine.execute(planned.plan, self._progress(label))
+        if not isinstance(record, Record):
+            raise ExtensionError(f"engine {self.engine.name}: execute returns {record!r}, which is no Record")
+        self.records[label] = record
         return not self.records[label].interrupted
 
     def _planned(self, scheme: Scheme, costs: CostTable) -> PlannedRun:
@@ -212,6 +235,10 @@ class _Run:
         if planned is None:
             plan = make_plan(scheme, topology, job, costs, encode_at=self.encode_at)
             closed_form_s = scheme.predicted_s(topology, job, costs)
+            if not isinstance(closed_form_s, int | float) or math.isinf(closed_form_s):
+                raise ExtensionError(
+                    f"scheme {scheme.label}: predicted_s returns {closed_form_s!r}; give s, or NaN for no formula"
+                )
             planned = PlannedRun(plan, closed_form_s, lower_bound_s(plan, costs))
             if log is not None:
                 log.begin(planned)

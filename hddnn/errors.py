@@ -10,6 +10,7 @@ HddnnError
 │   │   ├── NoTier            the topology has no device of a tier that a scheme needs
 │   │   └── TrustViolation    images would reach a device, or a peer asked for them, that may not see them
 │   ├── CertificateError  a certificate is missing, or holds no longer
+│   ├── ExtensionError    a class of the user's own has failed
 │   ├── FaultError        a fault schedule cannot be read, or names a device that is not there
 │   └── ClusterError      the devices are not there: no scheduler, or a device is missing or failed to start
 ├── QueueFull             a session has as many images as it takes; come back later
@@ -87,6 +88,10 @@ class CertificateError(InputError):
     def of(self, topology: str) -> CertificateError:
         """Return the same error with the topology that the user gave in its command."""
         return CertificateError(self.wrong, self.folder, topology, where=self.where)
+
+
+class ExtensionError(InputError):
+    """A class of the user's own, a scheme, say, has failed; the text names the file and the line."""
 
 
 class FaultError(InputError):

@@ -59,16 +59,18 @@ def chosen_schemes(
     return kept
 
 
+def made_schemes(schemes: Scheme | str | Sequence[Scheme | str]) -> list[Scheme]:
+    """Return schemes as objects: one, or several. Raises InputError when there is none of a name."""
+    return [SCHEMES.make(one) for one in ([schemes] if isinstance(schemes, Scheme | str) else schemes)]
+
+
 def named_schemes(schemes: Scheme | str | Sequence[Scheme | str] | None) -> list[Scheme]:
     """Return schemes as objects: one, several, or None for all of hddnn's own; each stands once.
 
     Raises:
         InputError: There is none of that name, none at all, or one twice.
     """
-    if schemes is None:
-        schemes = list(SCHEMES.own)
-    given = [schemes] if isinstance(schemes, Scheme | str) else list(schemes)
-    made = [SCHEMES.make(one) for one in given]
+    made = made_schemes(list(SCHEMES.own) if schemes is None else schemes)
     labels = [one.label for one in made]
     if not made or len(set(labels)) != len(labels):
         raise InputError(f"schemes: give one or more, none of them twice, not '{','.join(labels)}'")

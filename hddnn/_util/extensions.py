@@ -16,9 +16,11 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -26,7 +28,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from hddnn._util.validation import unknown
-from hddnn.errors import InputError, first_line
+from hddnn.errors import ExtensionError, HddnnError, InputError, first_line
 
 Base = TypeVar("Base")
 
@@ -79,6 +81,10 @@ class Extensions(Generic[Base]):
         place, _, wanted = name.partition(":")
         if _is_file(place):
             return self._from_module(_module_of(Path(place).expanduser(), self.what), wanted, place)
+        if wanted and place in self:
+            raise InputError(
+                f"{self.what} {place}: option {wanted} needs a value, as in {place}:{wanted}=..."
+            )
         if wanted:
             return self._loaded(name, name)
         if name in self._installed:
@@ -145,7 +151,7 @@ class Extensions(Generic[Base]):
         module, _, attribute = place.partition(":")
         try:
             loaded = importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{self.what} {name}: {module} cannot be imported: {_told(error)}") from error
         return self._from_module(loaded, attribute, name)
 
@@ -218,6 +224,8 @@ class Extensions(Generic[Base]):
                 if option not in types:
                     raise self._no_option(name, option, types) from None
             raise InputError(f"{self.what} {name}: {first_line(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise ExtensionError(f"{self.what} {name}: {_told(error)}") from error
 
 
 def split_options(text: str) -> tuple[str, dict[str, str]]:
@@ -281,6 +289,12 @@ def options_of(made: Any) -> dict[str, Any]:
     return given
 
 
+def check_name(name: Any, what: str) -> None:
+    """Raise InputError for a name of a class that could not be typed, or stand in a table or a file's name."""
+    if not isinstance(name, str) or not re.fullmatch(r"_?\w[\w.-]{0,39}", name):
+        raise InputError(f"{what} has the name {name!r}; take up to 40 letters, digits, dashes and dots")
+
+
 def written(name: str, made: Any) -> str:
     """Return the text that stands for an object of a name: "mapping:n_map=2"."""
     return ":".join([name, *(f"{option}={value}" for option, value in options_of(made).items())])
@@ -319,7 +333,7 @@ def _module_of(path: Path, what: str) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"{what} {path} cannot be loaded: {_told(error)}") from error
     finally:
@@ -330,15 +344,57 @@ def _module_of(path: Path, what: str) -> ModuleType:
 def _entry(point: EntryPoint, what: str) -> Any:
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{what} {point.name} ({point.value}) cannot be loaded: {_told(error)}") from error
 
 
-def _told(error: Exception) -> str:
-    where = ""
-    if isinstance(error, SyntaxError) and error.lineno:
-        where = f" (line {error.lineno})"
-    return f"{type(error).__name__}: {first_line(error)}{where}"
+@contextmanager
+def told_in_a_line(own: Iterable[object]) -> Iterator[None]:
+    """Make what code of a user's own raises, in this block, an error of one line that names its file and line.
+
+    What hddnn's own code raises stays as it is: that is a fault of hddnn's, to be told in full.
+
+    Args:
+        own: The objects whose classes' files count, as they are when the block ends; hddnn's own do not.
+
+    Raises:
+        ExtensionError: One of them has raised something, or has called sys.exit.
+    """
+    try:
+        yield
+    except HddnnError:
+        raise
+    except (Exception, SystemExit) as error:
+        place = _place_of(error, own)
+        if place is None:
+            raise
+        raise ExtensionError(f"{place}: {_told(error)}") from error
+
+
+def _place_of(error: BaseException, own: Iterable[object]) -> str | None:
+    """Return FILE, line N of the last of the users' files that an error, or its cause, came through."""
+    modules = [sys.modules.get(type(one).__module__) for one in own]
+    files = {
+        str(module.__file__)
+        for module in modules
+        if module is not None
+        and not module.__name__.startswith("hddnn.")
+        and getattr(module, "__file__", None)
+    }
+    place, at = None, error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code.co_filename in files:
+            place = f"{at.tb_frame.f_code.co_filename}, line {at.tb_lineno}"
+        at = at.tb_next
+    if place is None and error.__cause__ is not None:
+        return _place_of(error.__cause__, own)
+    return place
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "it calls sys.exit"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _may_be_none(kind: Any) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
+from hddnn._util.extensions import check_name
 from hddnn.data.datasets import Job
 from hddnn.engines.observer import Observer
 from hddnn.planning.costs import CostTable
@@ -110,6 +111,7 @@ class EngineOptions(ABC):
         super().__init_subclass__(**options)
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        check_name(cls.name, cls.__name__)
 
     @property
     def answers(self) -> str:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
-from hddnn._util.extensions import written
+from hddnn._util.extensions import check_name, written
 from hddnn._util.validation import unknown
-from hddnn.errors import InputError
+from hddnn.errors import ExtensionError, InputError
 from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies.actions import Action, Attempt, Cancel, Send
 from hddnn.policies.book import Bookkeeping, Work
@@ -117,6 +117,7 @@ class Policy(Bookkeeping):
         own = vars(cls)
         if "name" not in own:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        check_name(cls.name, cls.__name__)
         if "caption" not in own:
             cls.caption = (cls.__doc__ or cls.name).strip().partition("\n")[0].rstrip(".")
         if "style" not in own:
@@ -154,7 +155,10 @@ class Policy(Bookkeeping):
             One that has begun, and shares nothing that changes with this one.
         """
         fresh = replace(self)
-        fresh.begin(work)
+        try:
+            fresh.begin(work)
+        except SystemExit as error:  # which would end an event loop, and nobody would hear of it
+            raise RuntimeError("it calls sys.exit") from error
         return fresh
 
     def begin(self, work: Work) -> None:
@@ -342,11 +346,18 @@ class Policy(Bookkeeping):
             still = []
             for end in hungry:
                 attempt = self.take(end, now_s)
-                if attempt is not None:
-                    actions.append(Send(attempt))
-                    still.append(end)
+                if attempt is None:
+                    continue
+                if not isinstance(attempt, Attempt):
+                    raise ExtensionError(f"policy {self.name}: take returns {attempt!r}, which is no Attempt")
+                actions.append(Send(attempt))
+                still.append(end)
             if not still:
                 return actions
+            if len(actions) > 10 * self.work.plan.n_batches + 1000:
+                raise ExtensionError(
+                    f"policy {self.name}: take goes on for ever: return None where there is no room"
+                )
             hungry = still
 
     def _asked(self, touched: set[int]) -> Iterator[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hddnn._util.extensions import Extensions
 from hddnn._util.validation import unknown
-from hddnn.errors import PlanError
+from hddnn.errors import ExtensionError, PlanError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import JobShape, Plan, encoded_at_edge
 from hddnn.schemes.base import Scheme, Style, in_turn
@@ -51,5 +51,10 @@ def make_plan(
     """
     if encode_at not in ENCODERS:
         raise PlanError(unknown("place to encode at", encode_at, ENCODERS))
-    plan = SCHEMES.make(scheme).plan(topology, job, costs)
+    scheme = SCHEMES.make(scheme)
+    plan = scheme.plan(topology, job, costs)
+    if not isinstance(plan, Plan):
+        raise ExtensionError(
+            f"scheme {scheme.label}: plan returns {type(plan).__name__}, not a Plan; see `routes`"
+        )
     return encoded_at_edge(plan) if encode_at == "edge" else plan

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from hddnn._util.extensions import options_of, written
+from hddnn._util.extensions import check_name, options_of, written
 from hddnn.errors import NoTier
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, JobShape, Plan, make_routes
@@ -62,6 +62,7 @@ class Scheme(ABC):
         super().__init_subclass__(**options)
         if "name" not in vars(cls):
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+        check_name(cls.name, cls.__name__)
 
     @abstractmethod
     def plan(self, topology: Topology, job: JobShape, costs: CostTable) -> Plan:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from hddnn import zoo
+from hddnn._util.extensions import told_in_a_line
 from hddnn.engines.common import card_costs, image_shape, network_cards
 from hddnn.engines.dask.client.discovery import another_topology
 from hddnn.engines.dask.client.lowering import BatchGroup, Features
@@ -126,7 +127,8 @@ class AsyncSession:
         self._cards = network_cards(topology)
         codecs.codec(codec)  # says what is wrong with it
         self._features = Features(codec, {})  # sizes are for placeholders, which a session never sends
-        routes = chosen.ways(topology, card_costs(topology, self._cards, plain_bytes(topology)))
+        with told_in_a_line([chosen]):
+            routes = chosen.ways(topology, card_costs(topology, self._cards, plain_bytes(topology)))
         self._dispatcher = Dispatcher(routes, max_batch=max_batch, max_wait_s=max_wait_ms / 1000, queue=queue)
         self.image_shape: tuple[int, int, int] = image_shape(topology)
         self._index = {device.name: index for index, device in enumerate(topology.devices)}

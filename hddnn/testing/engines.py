@@ -83,7 +83,6 @@ def _running(engine: EngineOptions, topology: Topology) -> Iterator[Engine]:
 
 def _check_class(engine: EngineOptions) -> None:
     kind = type(engine)
-    assert engine.name, f"engine {kind.__name__}: it has no name"
     assert engine.caption, f"engine {engine.name}: it has no caption, a line that says what it does"
     params = getattr(kind, "__dataclass_params__", None)
     assert params is not None, (

@@ -246,9 +246,6 @@ class _Checked(Simulation):
 
 def _check_class(made: Policy) -> None:
     kind = type(made)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", made.name), (
-        f"{kind.__name__}.name is {made.name!r}; use letters, digits, and . _ - within"
-    )
     assert re.fullmatch(r".*\S.*", made.caption), (
         f"{kind.__name__}.caption is {made.caption!r}, no line of text"
     )

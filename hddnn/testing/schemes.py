@@ -63,10 +63,6 @@ def check_scheme(scheme: Scheme | type[Scheme] | str) -> None:
 def _check_class(scheme: Scheme) -> None:
     kind = type(scheme)
     what = f"scheme {kind.__name__}"
-    assert scheme.name, f"{what}: it has no name"
-    assert not set(scheme.name) & set(" :,/"), (
-        f"{what}: its name {scheme.name!r} has a space, a `:`, a `,` or a `/`"
-    )
     assert scheme.caption, f"{what}: it has no caption, a line that says where its images go"
     assert "\n" not in scheme.caption, f"{what}: its caption is more than a line"
     params = getattr(kind, "__dataclass_params__", None)

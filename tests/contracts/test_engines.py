@@ -86,11 +86,6 @@ class Vague(Closed):
 
 
 @dataclass(frozen=True)
-class Nameless(Closed):
-    name = ""
-
-
-@dataclass(frozen=True)
 class Needy(Closed):
     site: str = ""
 
@@ -135,7 +130,6 @@ def unseen(record: Record) -> Record:
         (Mute, "progress is not told of each answer once"),
         (Loose, "it is no dataclass"),
         (Vague, "times is 'guessed'; say one of measured, simulated, predicted"),
-        (Nameless, "it has no name"),
         (Needy("here"), "it needs options: give a site; give each a default"),
     ],
 )

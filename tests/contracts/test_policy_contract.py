@@ -181,12 +181,6 @@ class Unreadable(Monitor):
     pause: Seconds = 1.0  # type: ignore[name-defined]  # noqa: F821
 
 
-class Named(Monitor):
-    """Have a name that is none."""
-
-    name = "my policy: a"
-
-
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
@@ -213,7 +207,6 @@ class Named(Monitor):
         (Shares, "the same job is done in two ways"),
         (Bare, "Bare.pause_s is no option: put @dataclass"),
         (Unreadable, "the types of Unreadable's options cannot be read"),
-        (Named, "Named.name is 'my policy: a'; use letters, digits, and . _ - within"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -32,11 +32,6 @@ class Captionless(EndEdge):
 
 
 @dataclass(frozen=True)
-class Spaced(EndEdge):
-    name = "my scheme"
-
-
-@dataclass(frozen=True)
 class Moody(EndEdge):
     asked: list[int] = field(default_factory=lambda: [0])
 
@@ -117,7 +112,6 @@ class Planless(EndEdge):
     [
         (Mutable, "it is no dataclass"),
         (Captionless, "it has no caption"),
-        (Spaced, "its name 'my scheme' has a space"),
         (Moody, "asked twice, it plans otherwise"),
         (
             Crashing,

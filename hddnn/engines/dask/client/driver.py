@@ -90,6 +90,8 @@ class JobRun:
             self._carry_out(self._policy.start(self._begin_s))
             while self._policy.open:
                 await self._next_events()
+        except SystemExit as error:  # of a policy of the user's own; it would end the loop, and nothing else
+            raise RuntimeError("it calls sys.exit") from error
         finally:
             await self._take_back()
 
