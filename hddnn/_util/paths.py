@@ -43,14 +43,20 @@ def spare_cache_dir() -> Iterator[Path]:
 
 def check_place(path: Path) -> None:
     """Raise InputError unless something can be written at the path; call it before a long run. Makes nothing."""
-    try:
-        path.exists()  # a name that is too long is none that can be
-        # The folders that are not there yet will be made in the nearest one that is.
-        there = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-    except OSError as error:
-        raise InputError(f"cannot write to {path}: {error.strerror}") from None
+    # The folders that are not there yet will be made in the nearest one that is.
+    there = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not there.is_dir():
         raise InputError(f"cannot write to {path}: {there} is not a folder")
+    try:
+        longest = os.pathconf(there, "PC_NAME_MAX")
+        # The system looks at no name in a folder that is not there yet.
+        if any(len(os.fsencode(name)) > longest for name in path.absolute().relative_to(there).parts):
+            raise InputError(
+                f"cannot write to {path}: a name in it is too long; take at most {longest} bytes"
+            )
+        path.exists()  # a path that is too long is none that can be
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from None
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

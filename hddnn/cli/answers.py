@@ -30,9 +30,9 @@ def check_table(path: Path) -> None:
     """Raise InputError unless a table can be written to the path; makes nothing."""
     if path.suffix != ".csv":
         raise InputError(f"cannot tell the format of {path}: name it with .csv")
+    check_place(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
-    check_place(path)
 
 
 class ImagesBar(Bars):

@@ -132,6 +132,13 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             fail(str(error.of(spec) if spec else error), error.exit_code)
         except HddnnError as error:
             fail(str(error), error.exit_code)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            # Whatever was looked up by it, a user gave it.
+            fail(
+                f"{str(error.filename)[:100]}...: {error.strerror}; give a shorter one", InputError.exit_code
+            )
         except KeyboardInterrupt:
             fail("stopped before any answer; nothing was written", INCOMPLETE)
 
@@ -206,5 +213,7 @@ def _steady_streams() -> None:
 def fail(text: str, code: int) -> NoReturn:
     """Say why in one line on standard error, unless there is nothing to say, and exit."""
     if text:
-        click.echo(f"hddnn: {' '.join(text.split())}", err=True)
+        from hddnn._util.validation import printable
+
+        click.echo(f"hddnn: {printable(' '.join(text.split()))}", err=True)
     raise SystemExit(code)

@@ -45,9 +45,9 @@ def check_out(path: Path) -> None:
     """Raise InputError unless a page can be written to the path."""
     if path.suffix not in (".html", ".htm"):
         raise InputError(f"cannot tell the format of {path}: name it with .html")
+    check_place(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
-    check_place(path)
 
 
 def write(gathered: Gathered, path: Path) -> None:

@@ -280,11 +280,11 @@ def check_path(path: Path) -> None:
     """Raise InputError unless a cube can be written to the path; call it before a long run. Makes nothing."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"cannot tell the format of {path}: name it with .nc (netCDF) or .zarr")
+    check_place(path)
     if path.suffix == ".nc" and path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
     if path.suffix == ".zarr" and path.exists() and not _is_zarr(path):
         raise InputError(f"{path} is there and is no zarr store; name another, it would be replaced")
-    check_place(path)
     if path.exists() and not os.access(path, os.W_OK):
         raise InputError(f"cannot replace {path}: permission denied")
 

@@ -83,9 +83,9 @@ def train(
     Raises DataError, BundleError, and InputError when `out` is there already or the checkpoint is of another
     training.
     """
+    check_place(out)
     if out.exists():
         raise InputError(f"{out} is there already; choose another --out, or remove it")
-    check_place(out)
     test = load_dataset("cifar100", data_root, download=download)
     images, held_out = split(load_training_images(data_root, test.labels))
     return train_on(run, out, images, held_out, test, resume=resume, observer=observer)

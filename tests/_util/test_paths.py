@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hddnn._util.paths import beside, written
-from hddnn.errors import HddnnError
+from hddnn._util.paths import beside, check_place, written
+from hddnn.errors import HddnnError, InputError
 
 
 def half_write(out: Path, error: BaseException, text: str = "half") -> None:
@@ -68,3 +68,18 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"), beside(tmp_path / "cube.nc"):
         raise full
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "place", ["{long}.nc", "{long}/cube.nc", "not/there/{long}/cube.nc", "not/there/{long}", "n/" * 3000]
+)
+def test_a_name_that_is_too_long_is_refused_wherever_it_stands(tmp_path: Path, place: str) -> None:
+    with pytest.raises(InputError, match=r"^cannot write to .*too long"):
+        check_place(tmp_path / place.format(long="x" * 400))
+    assert names(tmp_path) == []
+
+
+def test_the_longest_name_is_taken(tmp_path: Path) -> None:
+    check_place(tmp_path / "not" / "there" / ("x" * 255))
+    with pytest.raises(InputError, match="take at most 255 bytes"):
+        check_place(tmp_path / "not" / "there" / ("ä" * 128))

@@ -239,7 +239,17 @@ def test_no_answer_at_all_is_a_cube_too(small_job: Job) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["run", "run.txt", "folder.nc", "folder.zarr", "file/run.nc", "file/deep/run.nc"]
+    "name",
+    [
+        "run",
+        "run.txt",
+        "folder.nc",
+        "folder.zarr",
+        "file/run.nc",
+        "file/deep/run.nc",
+        "x" * 400 + ".nc",
+        "x" * 400 + ".zarr",
+    ],
 )
 def test_a_path_that_cannot_be_is_refused_and_nothing_is_made(tmp_path: Path, name: str) -> None:
     for folder in ("folder.nc", "folder.zarr"):
