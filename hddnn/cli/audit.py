@@ -13,6 +13,7 @@ from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed
 from hddnn.cli.console import SHORTLY, Interrupts, one_line_errors
 from hddnn.cli.ending import end_with
+from hddnn.cli.options import FOLDER
 from hddnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU.  [default: all cores]")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("results/audit"),
     show_default=True,
     metavar="DIR",

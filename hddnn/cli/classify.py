@@ -16,7 +16,7 @@ from hddnn._util.paths import claimed, replaced
 from hddnn.cli.answers import Answers, ImagesBar, Stopped, check_table, table_at, why_stopped
 from hddnn.cli.console import Interrupts, fail, one_line_errors
 from hddnn.cli.extensions import requests_scheme
-from hddnn.cli.options import ADDRESS, TLS, topology_option
+from hddnn.cli.options import ADDRESS, PLACE, TLS, topology_option
 from hddnn.errors import DataError, HddnnError, JobIncomplete
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ AT_ONCE = 64
 
 
 @click.command()
-@click.argument("files", metavar="IMAGE|DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="IMAGE|DIR...", nargs=-1, required=True, type=PLACE)
 @topology_option("The devices; they run at their own speed, with no emulated links.", default="laptop")
 @requests_scheme
 @ADDRESS
@@ -43,11 +43,16 @@ AT_ONCE = 64
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE.csv",
     help="Write a table instead of lines: file, stage, class, confidence, ms, device, why there is no answer.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of columns.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object a line instead of columns; with --out, beside the table.",
+)
 @one_line_errors
 def classify(
     files: tuple[Path, ...],
@@ -77,7 +82,7 @@ def classify(
         if out is not None:
             check_table(out)
         found, named = _found(files)
-        session = Session(spec, queue=max(256, AT_ONCE), **options)
+        session = Session(spec, queue=max(256, AT_ONCE), deadline_s=deadline_s, **options)
         first = _read(found[:AT_ONCE], session)
         for file, (_, why) in zip(found, first, strict=False):
             # What is named has to be one, and so has some image of a folder.
@@ -89,7 +94,7 @@ def classify(
         try:
             with table_at(out) as table:
                 answers = Answers(found, [device.name for device in session.topology.devices], form, table)
-                _answer(session, found, first, answers, deadline_s)
+                _answer(session, found, first, answers)
         except Stopped as error:
             stopped = f"{why_stopped(error.why)}; {answers.through} of {len(found)} images are through"
     click.echo(f"median response: {answers.medians()}", err=True)
@@ -135,7 +140,6 @@ def _answer(
     files: Sequence[Path],
     read: list[tuple[np.ndarray | None, str]],
     answers: Answers,
-    deadline_s: float | None,
 ) -> None:
     """Let the devices answer all files; read: the first AT_ONCE of them. Raises Stopped once some are through."""
     import numpy as np
@@ -157,7 +161,7 @@ def _answer(
                 rows = [index for index, (pixels, _) in enumerate(read, begin) if pixels is not None]
                 if rows:
                     pixels = np.stack([one for one, _ in read if one is not None])
-                    for reply in session.classify(pixels, deadline_s=deadline_s):
+                    for reply in session.classify(pixels):
                         answers.take(rows[reply.image], reply)
                         if reply.final:
                             bar.advance()

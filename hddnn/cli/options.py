@@ -6,14 +6,46 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from hddnn.errors import InputError
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+
+class GivenPath(click.Path):
+    """A file or folder of a user's: "" is refused, which as a path would be the current folder."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(path_type=Path, **attributes)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":  # as a script has it whose variable is not set
+            _refuse_empty(param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class GivenText(click.ParamType):
+    """Text that is not empty."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            _refuse_empty(param, ctx)
+        return value
+
+
+def _refuse_empty(param: click.Parameter | None, ctx: click.Context | None) -> NoReturn:
+    if isinstance(param, click.Option):
+        raise click.UsageError(f"{param.opts[0]} is empty; give it a name, or leave it out", ctx)
+    raise click.UsageError("an argument is empty; give the name of a file or folder", ctx)
+
+
+PLACE = GivenPath()
+FOLDER = GivenPath(file_okay=False)
+TEXT = GivenText()
 
 ADDRESS = click.option(
     "--address",
@@ -54,6 +86,7 @@ def topology_option(
         "--topology",
         "spec",
         envvar="HDDNN_TOPOLOGY" if envvar else None,
+        type=TEXT,
         default=default,
         required=required,
         show_default=default is not None,

@@ -11,7 +11,7 @@ from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed, replaced
 from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.cli.extensions import named_schemes, schemes_options
-from hddnn.cli.options import ADDRESS, TLS, topology_option
+from hddnn.cli.options import ADDRESS, PLACE, TEXT, TLS, topology_option
 
 POSITIVE = click.IntRange(min=1)
 
@@ -35,6 +35,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--data",
+    type=TEXT,
     default="sample",
     show_default=True,
     metavar="sample|DIR",
@@ -47,7 +48,7 @@ POSITIVE = click.IntRange(min=1)
     metavar="NAME",
     help="How features are written down for untrusted devices, which may not see images; see `hddnn run --help`.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The new topology file, .yaml.")
+@click.option("--out", type=PLACE, metavar="FILE", help="The new topology file, .yaml.")
 @click.option("--in-place", is_flag=True, help="Replace the topology file; its comments are lost.")
 @one_line_errors
 def profile(

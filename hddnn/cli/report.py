@@ -8,13 +8,14 @@ import click
 
 from hddnn._util.paths import claimed, replaced
 from hddnn.cli.console import one_line_errors
+from hddnn.cli.options import PLACE
 
 
 @click.command()
-@click.argument("cubes", metavar="DIR|CUBE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("cubes", metavar="DIR|CUBE...", nargs=-1, required=True, type=PLACE)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("report.html"),
     show_default=True,
     metavar="FILE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,16 +14,28 @@ from hddnn._util.paths import claimed
 from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.cli.ending import end_with
 from hddnn.cli.extensions import named_schemes, naming_option, schemes_options
-from hddnn.cli.options import ADDRESS, ALLOW_MISSING, FOLDER, TLS, WAIT, from_environment, topology_option
-from hddnn.errors import JobIncomplete
+from hddnn.cli.options import (
+    ADDRESS,
+    ALLOW_MISSING,
+    FOLDER,
+    PLACE,
+    TEXT,
+    TLS,
+    WAIT,
+    from_environment,
+    topology_option,
+)
+from hddnn.errors import InputError, JobIncomplete
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from hddnn._util.extensions import Extensions
     from hddnn.data.datasets import Job
     from hddnn.system.topology import Topology
 
 POSITIVE = click.IntRange(min=1)
+Made = TypeVar("Made")
 
 
 @click.command()
@@ -47,6 +59,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--data",
+    type=TEXT,
     default="sample",
     show_default=True,
     metavar="sample|cifar100|DIR",
@@ -169,7 +182,7 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("results/run.nc"),
     show_default=True,
     metavar="FILE",
@@ -241,18 +254,20 @@ def _run(
     job = Job(
         load_data(system, data, data_root, download=download), images=images, batch_size=batch, seed=seed
     )
-    options["policy"] = POLICIES.make(
+    options["policy"] = _made(
+        POLICIES,
+        "--policy",
         policy,
-        **_present(fallback=fallback, timeout_s=timeout_s, deadline_s=deadline_s, patience_s=patience_s),
+        fallback=fallback,
+        timeout_s=timeout_s,
+        deadline_s=deadline_s,
+        patience_s=patience_s,
     )
     if from_environment("tls") and "tls" not in ENGINES.options(engine):
         tls = None  # set for this machine, not asked for: there is nobody to connect to
-    options["engine"] = ENGINES.make(
-        engine,
-        **_present(
-            compute=compute, time_scale=time_scale, heartbeat_s=heartbeat_s, address=address, tls=tls,
-            dashboard=dashboard, wait_s=wait_s, allow_missing=allow_missing,
-        ),
+    options["engine"] = _made(
+        ENGINES, "--engine", engine, compute=compute, time_scale=time_scale, heartbeat_s=heartbeat_s,
+        address=address, tls=tls, dashboard=dashboard, wait_s=wait_s, allow_missing=allow_missing,
     )  # fmt: skip
     with held(SHORTLY) as hold:  # from the last answer on nothing may cost what is there
         cube, stopped = _measured(system, job, named_schemes(scheme, schemes), **options)
@@ -282,9 +297,20 @@ def _run(
         )
 
 
-def _present(**options: Any) -> dict[str, Any]:
-    """Return the options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
+def _made(kind: Extensions[Made], flag: str, text: str, **options: Any) -> Made:
+    """Return what the text of an option such as --policy stands for, with those options that were given beside it.
+
+    Raises InputError where both give a value to one of them.
+    """
+    from hddnn._util.extensions import split_options
+
+    present = {name: value for name, value in options.items() if value is not None}
+    made = kind.make(text, **present)
+    for name in split_options(text)[1]:
+        if name in present and not from_environment(name):
+            own = next(one.opts[0] for one in click.get_current_context().command.params if one.name == name)
+            raise InputError(f"{name} is given twice: in {flag} and by {own}; leave one of them out")
+    return made
 
 
 def _measured(

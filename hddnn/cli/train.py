@@ -12,9 +12,8 @@ from hddnn._util import terminal
 from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed
 from hddnn.cli.console import SHORTLY, Interrupts, fail, one_line_errors
+from hddnn.cli.options import FOLDER
 from hddnn.errors import InputError, JobIncomplete
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("train")

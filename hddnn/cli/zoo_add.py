@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hddnn.cli.console import Interrupts, one_line_errors
+from hddnn.cli.options import FOLDER, PLACE, TEXT
 
 if TYPE_CHECKING:
     from hddnn.zoo import Card
@@ -46,17 +47,14 @@ class Channels(click.ParamType):
         return numbers if len(numbers) == 3 else numbers * 3
 
 
-FILE = click.Path(path_type=Path)
-
-
 @click.command("add")
 @click.argument("name")
 @click.option(
-    "--onnx", "file", type=FILE, required=True, metavar="FILE", help="The network: images to scores."
+    "--onnx", "file", type=PLACE, required=True, metavar="FILE", help="The network: images to scores."
 )
 @click.option(
     "--labels",
-    type=FILE,
+    type=PLACE,
     required=True,
     metavar="FILE",
     help="Its classes' names, one a line, in the order of its outputs.",
@@ -92,10 +90,12 @@ FILE = click.Path(path_type=Path)
     show_default=True,
     help="What devices run it in; onnxruntime, of the extra bench, where OpenVINO answers otherwise.",
 )
-@click.option("--data", metavar="sample|cifar100|DIR", help="Measure the accuracy on these images.")
+@click.option(
+    "--data", type=TEXT, metavar="sample|cifar100|DIR", help="Measure the accuracy on these images."
+)
 @click.option(
     "--data-root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="For cifar100: folder with cifar-100-python/.",
 )

@@ -12,6 +12,7 @@ from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed
 from hddnn.cli.console import SHORTLY, Interrupts, one_line_errors
 from hddnn.cli.ending import end_with
+from hddnn.cli.options import PLACE
 
 POSITIVE = click.IntRange(min=1)
 
@@ -50,7 +51,7 @@ class Numbers(click.ParamType):
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("results/bench.nc"),
     show_default=True,
     metavar="FILE",

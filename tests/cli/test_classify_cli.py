@@ -22,9 +22,11 @@ from hddnn.cli import classify
 from hddnn.cli.answers import Answers, Stopped, table_at
 from hddnn.cli.main import main
 from hddnn.data.datasets import Dataset
+from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.errors import ClusterError
 from hddnn.serving import Reply
 
+LONG = "x" * 400
 SIZES = ((32, 32), (64, 48), (640, 480), (1920, 1080))
 
 
@@ -139,7 +141,7 @@ class FakeSession:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def classify(self, pixels: np.ndarray, *, deadline_s: float | None) -> Iterator[Reply]:
+    def classify(self, pixels: np.ndarray) -> Iterator[Reply]:
         self.sizes.append(len(pixels))
         if self.error is not None and len(self.sizes) > self.calls:
             raise self.error
@@ -152,7 +154,7 @@ def answered_by(session: FakeSession, files: list[Path], out: Path) -> list[str]
     first = classify._read(files[: classify.AT_ONCE], session)
     with suppress(Stopped), table_at(out) as table:
         answers = Answers(files, ["camera-1"], "", table)
-        classify._answer(session, files, first, answers, None)
+        classify._answer(session, files, first, answers)
     return [line.split(",")[0] for line in out.read_text().splitlines()[1:]]
 
 
@@ -193,17 +195,26 @@ def test_what_was_answered_before_the_end_came_is_in_the_table(
         (["--scheme", "sideways", "{image}"], "unknown scheme"),
         (["--topology", "nowhere", "{image}"], "unknown topology"),
         (["--deadline", "0", "{image}"], "deadline is 0 s"),
+        (["--deadline", "-1", "{image}"], "deadline is -1 s; it must be above 0"),
+        (["--deadline", "nan", "{image}"], "deadline is nan s; it must be above 0"),
         (["--address", "tcp://127.0.0.1:9", "{image}"], "no Dask scheduler answers"),
         ([], "Missing argument"),
         (["{empty}"], "empty: holds no image of a format that is read (PNG, JPEG,"),
         (["{bad}"], "1.jpg: cannot be read as an image"),
         (["{image}", "--out", "answers.txt"], "cannot tell the format of answers.txt: name it with .csv"),
         (["{image}", "--out", "{empty}.csv"], "empty.csv is a folder; name a file"),
+        (["{image}", "--out", f"{LONG}.csv"], f"cannot write to {LONG}.csv: a name in it is too long"),
+        ([LONG], "File name too long; give a shorter one"),
+        (["{image}", ""], "an argument is empty; give the name of a file or folder"),
     ],
 )
 def test_what_cannot_be_done_takes_one_line(
     words: list[str], says: str, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def start(*args: object) -> None:
+        raise AssertionError("devices were started")
+
+    monkeypatch.setattr(LocalProcesses, "__aenter__", start)
     monkeypatch.setattr(given, "SILENT_S", 0.1)
     pipe, heic = tmp_path / "pipe.png", tmp_path / "photo.heic"
     os.mkfifo(pipe)

@@ -59,12 +59,42 @@ def test_the_option_is_above_the_variable(command: str) -> None:
     assert "elsewhere has no authority.crt" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run", "--out", ""), "--out is empty; give it a name, or leave it out"),
+        (("run", "--data", ""), "--data is empty"),
+        (("run", "--topology", ""), "--topology is empty"),
+        (("run", "--journal", ""), "--journal is empty"),
+        (("classify", "image.png", "--out", ""), "--out is empty"),
+        (("classify", ""), "an argument is empty; give the name of a file or folder"),
+        (("report", ""), "an argument is empty"),
+        (("report", ".", "--out", ""), "--out is empty"),
+        (("profile", "--topology", "laptop", "--out", ""), "--out is empty"),
+        (("train", "mobilenet", "--out", ""), "--out is empty"),
+        (("audit", "mobilenet", "--out", ""), "--out is empty"),
+        (("certs", ""), "an argument is empty"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(words: tuple[str, ...], says: str) -> None:
+    before = sorted(Path().rglob("*"))
+    result = hddnn(*words)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"hddnn: {says}")
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_an_option_that_this_machine_is_set_up_with_is_not_given_twice() -> None:
+    result = hddnn("run", "--topology", "laptop", "--engine", "dask:tls=elsewhere", tls="nowhere")
+    assert "elsewhere has no authority.crt" in result.stderr
+
+
 def test_what_a_machine_is_set_up_for_does_not_hinder_a_run_without_processes() -> None:
     words = ("run", "--engine", "closed", "--topology", "laptop")
     assert hddnn(*words, tls="nowhere").exit_code == 0
     asked = hddnn(*words, "--tls", "nowhere")
     assert asked.exit_code == 2
-    assert "engine closed runs no process, so TLS means nothing" in asked.stderr
+    assert "engine closed has no option tls" in asked.stderr
 
 
 @pytest.mark.parametrize(
