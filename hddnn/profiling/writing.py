@@ -27,15 +27,15 @@ def check_out(spec: str, out: Path | None, *, in_place: bool) -> Path:
         if packaged:
             raise InputError(f"{spec} is a packaged topology, which stays as it is; give --out FILE")
         out = Path(spec)
-    elif not packaged and out.exists() and out.samefile(spec):
+    elif not packaged and out.exists() and Path(spec).exists() and out.samefile(spec):
         raise InputError(
             f"{out} is the topology itself, whose comments would be lost; give --in-place for that"
         )
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out} is no name of a topology file; let it end with .yaml")
+    check_place(out)
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file")
-    check_place(out)
     return out
 
 

@@ -123,6 +123,8 @@ def test_in_place_the_file_is_replaced() -> None:
         (("--out", "site.yaml/new.yaml"), ("site.yaml is not a folder",)),
         (("--topology", "paper", "--in-place"), ("paper is a packaged topology", "--out FILE")),
         (("--topology", "none.yaml", "--out", "new.yaml"), ("none.yaml: no such file",)),
+        (("--topology", "none.yaml", "--out", "site.yaml"), ("none.yaml: no such file",)),
+        (("--out", f"new/{'x' * 400}.yaml"), ("a name in it is too long",)),
         (("--out", "new.yaml", "--schemes", "end,up"), ("unknown scheme 'up'",)),
         (("--out", "new.yaml", "--codec", "int3"), ("int3",)),
         (("--out", "new.yaml", "--rounds", 2), ("--rounds", "x>=3")),
