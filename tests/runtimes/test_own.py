@@ -44,7 +44,7 @@ WRONG = [
         "own.py:Halved",
         r"own.py: there is no such file; each machine needs the file beside its topology",
     ),
-    ("def f(:", "own.py:Halved", r"own\.py cannot be loaded: SyntaxError: .*\(line 1\)$"),
+    ("def f(:", "own.py:Halved", r"own\.py cannot be loaded: SyntaxError: .*line 1\)$"),
     ("import no_such_library", "own.py:Halved", r"cannot be loaded: .* No module named 'no_such_library'$"),
     ("1 / 0", "own.py:Halved", r"own\.py cannot be loaded: ZeroDivisionError: division by zero$"),
     (OWN, "own.py:Doubled", r"own\.py has no runtime Doubled; there are Halved$"),
