@@ -273,6 +273,7 @@ def _attributes(setting: Setting) -> dict[str, Any]:
     return {
         "topology": topology.to_yaml(),
         "topology_name": topology.name,
+        "own_speed": int(any(device.network not in device.seconds_per_image for device in topology.devices)),
         "data_set": job.data.name,
         "data_digest": job.data.digest,
         "source_shape": list(job.data.images.shape[1:]),

@@ -14,6 +14,7 @@ from hddnn.report.embedding import Album, Picture
 from hddnn.report.gathering import LAYOUTS, RUN, Found
 from hddnn.results.bottlenecks import CLIENT, bottlenecks
 from hddnn.results.conclusions import choice
+from hddnn.results.tables import bound_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -159,7 +160,10 @@ def _run(cube: xr.Dataset, source: str, anchor: str, album: Album) -> Section:
 
 
 def _summary(cube: xr.Dataset, schemes: tuple[str, ...], anchor: str) -> Comparison:
-    rows = [("finish time, s", cube.makespan_s, cube.closed_form_s), ("lower bound, s", cube.bound_s, None)]
+    rows = [
+        ("finish time, s", cube.makespan_s, cube.closed_form_s),
+        (f"{bound_name(cube)}, s", cube.bound_s, None),
+    ]
     for stage in ("coarse", "fine"):
         if f"{stage}_accuracy" in cube:
             rows.append((f"{stage} accuracy", cube[f"{stage}_accuracy"], None))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hddnn.results.bottlenecks import bottlenecks
-from hddnn.results.spans import topology_of
+from hddnn.results.spans import own_speed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -176,7 +176,7 @@ def choice(cube: xr.Dataset) -> Iterator[str]:
         slow_ones = [name for label in slow for name in label.split(_OR)]
         whose = f"The times of {_listed(slow_ones, 'and')}" if len(different) - len(slow) > 1 else "Times"
         yield f"{whose} are not compared: this machine was slower than the modelled devices."
-    alike_times = ALIKE_OWN_SPEED if _own_speed(cube) else ALIKE
+    alike_times = ALIKE_OWN_SPEED if own_speed(cube) else ALIKE
     wishes: dict[tuple[str, ...], list[str]] = {}  # by the schemes that suit them
     for wish in _WISHES:
         names, best = wish.best(different, alike_times)
@@ -210,11 +210,6 @@ def _by_ways(cubes: dict[str, xr.Dataset]) -> tuple[list[list[str]], dict[str, x
         for names in kinds
     }
     return [names for names in kinds if len(names) > 1], different
-
-
-def _own_speed(cube: xr.Dataset) -> bool:
-    """Return whether a device has no modelled time for its network."""
-    return any(device.network not in device.seconds_per_image for device in topology_of(cube).devices)
 
 
 def _overran(one: xr.Dataset) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hddnn._util.extensions import split_options
 from hddnn._util.paths import store
-from hddnn.results.tables import how
+from hddnn.results.tables import bound_name, how
 from hddnn.schemes import SCHEMES, Style
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
         colour, _, _, hatch = style(cube, scheme)
         axes.bar(place, height, width=0.6, color=colour, hatch=hatch, ec="black", lw=0.8, alpha=0.85)
     axes.plot(at, cube.closed_form_s.values, "D", color="black", ms=7, mfc="white", label="paper's formula")
-    axes.hlines(cube.bound_s.values, at - 0.4, at + 0.4, color="black", lw=3, label="lower bound")
+    axes.hlines(cube.bound_s.values, at - 0.4, at + 0.4, color="black", lw=3, label=bound_name(cube))
     stopped = cube.interrupted.values
     axes.set_xticks(at, [f"{s}\n(stopped)" if was else s for s, was in zip(schemes, stopped, strict=True)])
     axes.set_xlim(-0.6, len(schemes) - 0.4)

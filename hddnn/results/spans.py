@@ -64,6 +64,16 @@ class Spans:
         return places(self.row)
 
 
+def own_speed(cube: xr.Dataset) -> bool:
+    """Return whether a device of a cube's topology has no modelled time for its network.
+
+    Its time is then a measured or a card's one: what a plan takes at least is a prediction, which a run may beat.
+    """
+    if "own_speed" in cube.attrs:
+        return bool(cube.attrs["own_speed"])
+    return any(device.network not in device.seconds_per_image for device in topology_of(cube).devices)
+
+
 def topology_of(cube: xr.Dataset) -> Topology:
     """Return the topology of a run's cube. Raises TopologyError."""
     try:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hddnn.results.fitting import Fitted, plain_table
+from hddnn.results.spans import own_speed
 from hddnn.system.devices import entries_of
 from hddnn.system.topology import Topology
 from hddnn.zoo import Bundle
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     import xarray as xr
 
 NONE = "-"
+#: What nothing finishes before; where a device runs at its own speed there is no such time, and it is predicted.
+BOUND, PREDICTED = "lower bound", "predicted"
 
 #: Rows of the summary: what it says, and its cell from the cube of one scheme.
 _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
     ("finish time, s", lambda one: NONE if one.interrupted else three_digits(one.makespan_s)),
     ("paper's formula, s", lambda one: three_digits(one.closed_form_s)),
-    ("lower bound, s", lambda one: three_digits(one.bound_s)),
-    ("finish time / lower bound", lambda one: _ratio(one)),
+    (f"{BOUND}, s", lambda one: three_digits(one.bound_s)),
+    (f"finish time / {BOUND}", lambda one: _ratio(one)),
     ("coarse accuracy", lambda one: number(one.coarse_accuracy, 3)),
     ("coarse confidence, mean", lambda one: number(one.coarse_mean_confidence, 3)),
     ("fine accuracy", lambda one: number(one.fine_accuracy, 3)),
@@ -58,8 +61,13 @@ def summary(cube: xr.Dataset) -> Group:
     shown = _ROWS + (_FAULT_ROWS if trouble or cube.attrs.get("faults") else ())
     table = Fitted(("", *schemes), names_above=False)
     for label, cell in shown:
-        table.add_row(label, *(cell(row) for row in rows))
+        table.add_row(label.replace(BOUND, bound_name(cube)), *(cell(row) for row in rows))
     return _titled(_about(cube), table, _notes(cube))
+
+
+def bound_name(cube: xr.Dataset) -> str:
+    """Return what the least time of a plan is called in a cube's table and figure."""
+    return PREDICTED if own_speed(cube) else BOUND
 
 
 def networks(bundles: Iterable[Bundle]) -> Group:
@@ -261,7 +269,9 @@ def three_digits(value: float | xr.DataArray) -> str:
 
 
 def _ratio(one: xr.Dataset) -> str:
-    return number(one.makespan_s / one.bound_s) if one.bound_s > 0 and not one.interrupted else NONE
+    # The bound is of the whole plan: where batches have no answer, or fewer than planned, it says nothing.
+    whole = not one.interrupted and bool((one.outcome == "ok").all())
+    return number(one.makespan_s / one.bound_s) if whole and one.bound_s > 0 else NONE
 
 
 def _quantile(values: xr.DataArray, share: float) -> str:

@@ -11,7 +11,7 @@ from made_cubes import predicted, stopped, with_lost
 from rich.console import Console, RenderableType
 from systems import packaged_system
 
-from hddnn import zoo
+from hddnn import load_dataset, run, zoo
 from hddnn.data.datasets import Job
 from hddnn.results import tables
 from hddnn.system.topology import Topology
@@ -284,3 +284,21 @@ def test_how_features_went_up_and_what_was_refused_is_said(cube: xr.Dataset, sma
     text = text_of(tables.summary(at_edge))
     assert "Features went up in float16, encoded by edge devices for the cloud." in text
     assert f"Requests for images that were refused: {int(asked.sum())}, of tcp://c:1." in text
+
+
+def test_what_may_be_beaten_is_called_predicted() -> None:
+    job = Job(load_dataset(), images=170, batch_size=20)
+    text = text_of(tables.summary(run("laptop", job, ["end", "end-edge"], engine="sim")))
+    assert "lower bound" not in text
+    assert {"predicted, s", "finish time / predicted"} <= set(cells(text))
+    modelled = text_of(tables.summary(run("paper", job, ["end"], engine="sim")))
+    assert {"lower bound, s", "finish time / lower bound"} <= set(cells(modelled))
+
+
+def test_a_bound_is_not_set_beside_a_job_of_which_a_part_was_answered() -> None:
+    job = Job(load_dataset(), images=1000, batch_size=50)
+    cube = run(
+        "paper", job, ["end-cloud"], engine="sim", faults="crash:cloud@3", policy="monitor:patience_s=1"
+    )
+    assert (cube.outcome != "ok").any()
+    assert cells(text_of(tables.summary(cube)))["finish time / lower bound"] == ["-"]
