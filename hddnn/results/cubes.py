@@ -309,10 +309,16 @@ def write(cube: xr.Dataset, path: Path) -> None:
     if path.suffix == ".zarr":
         import zarr
 
+        # In memory first: after an error zarr's own threads would go on writing, into what has been cleared away.
+        contents: dict[str, Any] = {}
         # A chunk that is not there would be read as missing values: all are, so that one that is lost is seen.
-        with written(path) as half, zarr.config.set({"array.write_empty_chunks": True}):
+        with zarr.config.set({"array.write_empty_chunks": True}):
             # Version 2 of the format still has fixed-width text; version 3 has no settled one.
-            cube.to_zarr(half, mode="w", zarr_format=2)
+            cube.to_zarr(zarr.storage.MemoryStore(contents), mode="w", zarr_format=2)
+        with written(path) as half:
+            for key, value in contents.items():
+                (half / key).parent.mkdir(parents=True, exist_ok=True)
+                (half / key).write_bytes(value.to_bytes())
     else:
         # In memory first: HDF5 does not survive a disk that is full.
         store(cube.to_netcdf(engine="h5netcdf"), path)
