@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 
 from hddnn.planning.costs import CostTable
 from hddnn.system.topology import Device, Link, Topology
+from hddnn.testing.systems import Shape
+from hddnn.testing.systems import small_system as packaged_system
+
+__all__ = ["NETWORK", "PAYLOAD", "Shape", "packaged_system"]  # beside what is made here
 
 PAYLOAD = {"coarse-net": (3072, 3072), "edge-net": (3072, 65536), "cloud-net": (3072, 16384)}
 NETWORK = {"end": "coarse-net", "edge": "edge-net", "cloud": "cloud-net"}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A job's shape alone: images a batch."""
-
-    sizes: np.ndarray
-
-    @classmethod
-    def of(cls, n_batches: int, batch_size: int = 50, last: int | None = None) -> Shape:
-        sizes = np.full(n_batches, batch_size)
-        sizes[-1] = batch_size if last is None else last
-        return cls(sizes)
-
-    @property
-    def n_batches(self) -> int:
-        return len(self.sizes)
 
 
 def device(name: str, tier: Any, seconds: float, *, trusted: bool = True, **encode_s: float) -> Device:
@@ -84,28 +69,3 @@ def systems(draw: st.DrawFn) -> Topology:
         ]
     above = draw(links_to("cloud")).model_copy(update={"source": "edge"})
     return system(*devices, links=[draw(links_to("edge")), draw(links_to("cloud")), above])
-
-
-def packaged_system(
-    n_end: int = 2,
-    n_edge: int = 1,
-    n_cloud: int = 1,
-    *,
-    seconds_per_image: float | None = None,
-    latency_s: float = 0.0,
-    edge_trust: str = "dependable",
-) -> Topology:
-    """Return a system with the packaged networks; without times it runs at its own speed."""
-    tiers = (("end", n_end, "mobilenet"), ("edge", n_edge, "resnet34"), ("cloud", n_cloud, "wrn16_4"))
-    devices = []
-    for tier, count, network in tiers:
-        trust = {"end": "dependable", "edge": edge_trust, "cloud": "undependable"}[tier]
-        entry = {"name": tier, "tier": tier, "count": count, "network": network, "trust": trust}
-        if seconds_per_image is not None:
-            entry["seconds_per_image"] = seconds_per_image
-        if count:
-            devices.append(entry)
-    links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
-    return Topology.from_dict(
-        {"name": "small", "devices": devices, "links": links, "schemes": {"mapping": {"n_map": 1}}}
-    )

@@ -289,10 +289,19 @@ def options_of(made: Any) -> dict[str, Any]:
     return given
 
 
-def check_name(name: Any, what: str) -> None:
-    """Raise InputError for a name of a class that could not be typed, or stand in a table or a file's name."""
+def name_of(kind: type) -> str:
+    """Return what users call a class: its own `name`, or else the class's in small letters with dashes.
+
+    Raises:
+        InputError: The name could not be typed, or stand in a table or a file's name.
+    """
+    derived = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__).lower()
+    name = vars(kind).get("name", derived)
     if not isinstance(name, str) or not re.fullmatch(r"_?\w[\w.-]{0,39}", name):
-        raise InputError(f"{what} has the name {name!r}; take up to 40 letters, digits, dashes and dots")
+        raise InputError(
+            f"{kind.__name__} has the name {name!r}; take up to 40 letters, digits, dashes and dots"
+        )
+    return name
 
 
 def written(name: str, made: Any) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
-from hddnn._util.extensions import check_name
+from hddnn._util.extensions import name_of
 from hddnn.data.datasets import Job
 from hddnn.engines.observer import Observer
 from hddnn.planning.costs import CostTable
@@ -109,9 +108,7 @@ class EngineOptions(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "name" not in vars(cls):
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        check_name(cls.name, cls.__name__)
+        cls.name = name_of(cls)
 
     @property
     def answers(self) -> str:

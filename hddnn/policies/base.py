@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
-from hddnn._util.extensions import check_name, written
+from hddnn._util.extensions import name_of, written
 from hddnn._util.validation import unknown
 from hddnn.errors import ExtensionError, InputError
 from hddnn.planning.plan import NO_DEVICE
@@ -115,9 +114,7 @@ class Policy(Bookkeeping):
         super().__init_subclass__(**options)
         # Not those of the class that it derives from: it would pass for that one in tables and figures.
         own = vars(cls)
-        if "name" not in own:
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        check_name(cls.name, cls.__name__)
+        cls.name = name_of(cls)
         if "caption" not in own:
             cls.caption = (cls.__doc__ or cls.name).strip().partition("\n")[0].rstrip(".")
         if "style" not in own:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from hddnn._util.extensions import check_name, options_of, written
+from hddnn._util.extensions import name_of, options_of, written
 from hddnn.errors import NoTier
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, JobShape, Plan, make_routes
@@ -60,9 +59,7 @@ class Scheme(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "name" not in vars(cls):
-            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
-        check_name(cls.name, cls.__name__)
+        cls.name = name_of(cls)
 
     @abstractmethod
     def plan(self, topology: Topology, job: JobShape, costs: CostTable) -> Plan:
