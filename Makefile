@@ -2,26 +2,28 @@
 # make test   install what tests need (torch, too) and run linters, type checker and suite
 # make docs   build the site of docs/ into site/, with warnings as errors
 # make paper  measure the paper's tables and figures again and write results/paper/report.html (half an hour)
+# SLOW=5 runs any of these as on a machine five times slower, after installing, where control groups are permitted
 PYTHON ?= python3
 # Half of the suite's time is waiting for emulated links: two test files at a time, whole files each.
 WORKERS ?= 2
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 METADATA := setup.cfg pyproject.toml
+SLOWLY := $(if $(SLOW),$(VENV)/bin/python tests/slowly.py $(SLOW) )
 
 .PHONY: run paper docs test lint clean
 
 run: $(VENV)/base
-	$(VENV)/bin/hddnn run $(ARGS)
+	$(SLOWLY)$(VENV)/bin/hddnn run $(ARGS)
 
 paper: $(VENV)/base
-	$(VENV)/bin/python scenarios/paper.py $(ARGS)
+	$(SLOWLY)$(VENV)/bin/python scenarios/paper.py $(ARGS)
 
 docs: $(VENV)/docs
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(SLOWLY)$(VENV)/bin/mkdocs build --strict $(ARGS)
 
 test: lint
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
+	$(SLOWLY)$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(ARGS)
 
 lint: $(VENV)/test
 	$(VENV)/bin/ruff check .

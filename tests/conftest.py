@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import slowly
 from hypothesis import settings
 
 from hddnn.data.datasets import Dataset, Job, load_dataset
@@ -82,3 +83,11 @@ def _ends_alone(child: psutil.Process) -> bool:
 def small_job(sample: Dataset) -> Job:
     """Return 9 batches of 20 images, the last one smaller."""
     return Job(sample, images=170, batch_size=20)
+
+
+@pytest.fixture(scope="session")
+def slowly_run() -> Callable[..., list[str]]:
+    """Return what makes the words of a command so many times slower; skip where that is not permitted."""
+    if reason := slowly.missing():
+        pytest.skip(reason)
+    return slowly.command
