@@ -26,8 +26,9 @@ def site(trust: str) -> Topology:
                 {"name": "server", "tier": "cloud", "network": "wrn16_4", "trust": trust},
             ],
             "links": [
-                {"from": tier, "to": "cloud", "latency_s": 0.02, "bandwidth_bps": 50e6}
-                for tier in ("end", "edge")
+                {"from": "end", "to": "edge"},  # in the house: it costs nothing
+                {"from": "end", "to": "cloud", "latency_s": 0.02, "bandwidth_bps": 50e6},
+                {"from": "edge", "to": "cloud", "latency_s": 0.02, "bandwidth_bps": 50e6},
             ],
         }
     )

@@ -58,7 +58,7 @@ def run(
         topology: An object, a packaged name ("paper", "laptop") or a file.
         job: Images and batch size.
         schemes: Where batches go: one or several, each an object or a text such as "mapping:n_map=2"; see
-            `hddnn.schemes`. None: each of hddnn's own for whose tiers the topology has devices.
+            `hddnn.schemes`. None: each of hddnn's own for whose tiers the topology has devices and links.
         engine: What runs: "dask" real workers, "sim" a simulation of them, "closed" the paper's equations; or an
             object with options, such as `Dask(compute="replay", time_scale=0.2)`; see `hddnn.engines`.
         policy: What is done about devices that fail: an object, such as `Monitor(timeout_s=2)`, or a text; see
@@ -102,6 +102,7 @@ def run(
                 f"engine {chosen.name} runs no process that could be killed: it keeps no journal"
             )
         chosen.check(setting)
+        preflight.check_fallback(topology, setting.policy)
         if schemes is not None:
             schemes = preflight.made_schemes(schemes)
             own += schemes

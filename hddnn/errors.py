@@ -8,6 +8,7 @@ HddnnError
 │   ├── BundleError       a network's files are missing, damaged or do not fit
 │   ├── PlanError         a plan breaks a rule of its topology
 │   │   ├── NoTier            the topology has no device of a tier that a scheme needs
+│   │   ├── NoLink            it names links, but none between two tiers that a scheme sends between
 │   │   └── TrustViolation    images would reach a device, or a peer asked for them, that may not see them
 │   ├── CertificateError  a certificate is missing, or holds no longer
 │   ├── ExtensionError    a class of the user's own has failed
@@ -64,6 +65,10 @@ class PlanError(InputError):
 
 class NoTier(PlanError):
     """A scheme needs a device of a tier of which the topology has none."""
+
+
+class NoLink(PlanError):
+    """A plan sends between two tiers for which a topology that names links has none."""
 
 
 class TrustViolation(PlanError):

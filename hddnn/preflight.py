@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
 
 from hddnn.data.datasets import Job
-from hddnn.errors import DataError, InputError, NoTier, TopologyError
+from hddnn.errors import DataError, InputError, NoLink, NoTier, PlanError, TopologyError
 from hddnn.planning.costs import CostTable
+from hddnn.policies import Policy
 from hddnn.privacy.codec import codec
 from hddnn.results.records import Grader
-from hddnn.schemes import SCHEMES, Scheme, make_plan
-from hddnn.system.topology import Topology
+from hddnn.schemes import ENCODERS, SCHEMES, Scheme, make_plan
+from hddnn.system.topology import Tier, Topology
 from hddnn.zoo import Card
 
 
@@ -27,7 +32,7 @@ def chosen_schemes(
     Args:
         topology: Devices, links and trust.
         job: Images and batch size.
-        schemes: As for `hddnn.run`; None takes those of hddnn's own for whose tiers there are devices.
+        schemes: As for `hddnn.run`; None takes those of hddnn's own for whose tiers there are devices and links.
         codec_name: How features are written down.
         encode_at: Where that is done.
         noted: Called with a line on each scheme that was left out.
@@ -47,7 +52,7 @@ def chosen_schemes(
     for scheme in made:
         try:
             make_plan(scheme, topology, job, costs, encode_at=encode_at)
-        except NoTier as error:
+        except (NoTier, NoLink) as error:
             if schemes is not None:
                 raise
             left_out = error
@@ -100,6 +105,62 @@ def check_topology(topology: Topology) -> dict[str, Card]:
         except InputError as error:
             raise TopologyError(f"topology {topology.name}: schemes: {error}") from None
     return network_cards(topology)
+
+
+def forgotten_links(topology: Topology, cards: Mapping[str, Card]) -> Iterator[str]:
+    """Yield a line on each pair of tiers without a link in a topology that names others, and what needs it.
+
+    Args:
+        topology: That `check_topology` has passed.
+        cards: What that returned.
+    """
+    from hddnn.privacy.sizes import plain_bytes
+
+    if not topology.unlinked:
+        return
+    times = {device.name: cards[device.network].seconds_per_image for device in topology.devices}
+    costs = CostTable.of(topology, times, plain_bytes(topology))
+    need: dict[tuple[Tier, Tier], list[str]] = {pair: [] for pair in topology.unlinked}
+    bare = topology.model_copy(update={"links": ()})
+    for encode_at, scheme in product(ENCODERS, SCHEMES.own):
+        what = scheme if encode_at == "end" else f"{scheme} with --encode-at {encode_at}"
+        try:
+            pairs = make_plan(
+                scheme, bare, _EachEnd(len(topology.tier("end"))), costs, encode_at=encode_at
+            ).tier_pairs()
+        except PlanError:
+            continue  # it has no plan here, whatever the links
+        for pair in pairs & need.keys():
+            if scheme not in need[pair]:
+                need[pair].append(what)
+    for (low, high), whose in need.items():
+        yield (
+            f"no link from {low} to {high}"
+            + (f", so {', '.join(whose)} cannot be run" if whose else "")
+            + f": add {{from: {low}, to: {high}, latency_s: ..., bandwidth_bps: ...}} to links, without the last "
+            "two if sending costs nothing there"
+        )
+
+
+@dataclass(frozen=True)
+class _EachEnd:
+    """A batch of one image for each end device."""
+
+    n_batches: int
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return np.ones(self.n_batches, np.int64)
+
+
+def check_fallback(topology: Topology, policy: Policy) -> None:
+    """Raise NoLink where a policy falls back on edge devices to which a topology that names links has none."""
+    if policy.fallback == "edge" and ("end", "edge") in topology.unlinked:
+        raise NoLink(
+            f"policy {policy.label} falls back on edge devices, and topology {topology.name} has links, but none "
+            "from end to edge; add {from: end, to: edge, latency_s: ..., bandwidth_bps: ...} to its links, or "
+            "take another --fallback"
+        )
 
 
 def check_fit(topology: Topology, job: Job) -> dict[str, Card]:

@@ -51,7 +51,8 @@ def system(latency_s: float, bandwidth_bps: float | None, trust: str) -> Topolog
             "links": [
                 {"from": tier, "to": "cloud", "latency_s": latency_s, "mode": "serial", **rate}
                 for tier in ENCODERS
-            ],
+            ]
+            + [{"from": "end", "to": "edge"}],
         }
     )  # fmt: skip
 

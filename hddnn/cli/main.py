@@ -54,15 +54,18 @@ def topology_show(spec: str) -> None:
 def topology_check(spec: str) -> None:
     """Say whether a topology file is right, and its devices can run their networks, and what is wrong if not.
 
-    What is right here is not refused by `hddnn run` for the topology's sake.
+    What is right here is not refused by `hddnn run` for the topology's sake, but for schemes that send between two
+    tiers which have no link, where others have: these are named.
     """
     from hddnn import preflight, zoo
     from hddnn.system.topology import Topology
 
     system = Topology.load(spec, networks=zoo.names())
-    preflight.check_topology(system)
+    cards = preflight.check_topology(system)
     counts = ", ".join(f"{len(system.tier(tier))} {tier}" for tier in ("end", "edge", "cloud"))
     click.echo(f"{spec}: right ({counts})")
+    for line in preflight.forgotten_links(system, cards):
+        click.echo(f"{spec}: {line}")
 
 
 for command in (run, classify, serve, profile, report, train, audit, certs, worker, scheduler, status, up):

@@ -11,7 +11,7 @@ import numpy as np
 
 from hddnn.errors import PlanError, TrustViolation
 from hddnn.planning.costs import JobShape
-from hddnn.system.topology import Device, Topology
+from hddnn.system.topology import Device, Tier, Topology
 
 __all__ = ["NO_DEVICE", "JobShape", "Parameter", "Plan", "make_routes"]
 
@@ -99,6 +99,20 @@ class Plan:
     def by_edge(self) -> bool:
         """Tell whether edge devices encode what goes to a cloud."""
         return bool((self.encoder != NO_DEVICE).any())
+
+    def tier_pairs(self) -> set[tuple[Tier, Tier]]:
+        """Return between which tiers payloads go, (from, to)."""
+        hops = ((self.end, self.encoder), (self.end, self.upper), (self.encoder, self.upper))
+        pairs: set[tuple[Tier, Tier]] = set()
+        for hop, (source, target) in enumerate(hops):
+            goes = (source != NO_DEVICE) & (target != NO_DEVICE)
+            if hop == 1:
+                goes &= (
+                    self.encoder == NO_DEVICE
+                )  # those that are encoded on their way do not go there straight
+            for pair in set(zip(self._tiers[source[goes]], self._tiers[target[goes]], strict=True)):
+                pairs.add(pair)
+        return pairs
 
     def routes(self) -> dict[tuple[int, int], np.ndarray]:
         """Return the batch numbers, ascending, of each distinct (end, upper) pair of device indices."""

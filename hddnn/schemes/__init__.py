@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hddnn._util.extensions import Extensions
 from hddnn._util.validation import unknown
-from hddnn.errors import ExtensionError, PlanError
+from hddnn.errors import ExtensionError, NoLink, PlanError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import JobShape, Plan, encoded_at_edge
 from hddnn.schemes.base import Scheme, Style, in_turn
@@ -47,6 +47,7 @@ def make_plan(
 
     Raises:
         InputError: There is no such scheme.
+        NoLink: It sends between tiers for which the topology, which names links, has none.
         PlanError: The scheme has no plan for this topology, or there is nothing to encode with.
     """
     if encode_at not in ENCODERS:
@@ -57,4 +58,18 @@ def make_plan(
         raise ExtensionError(
             f"scheme {scheme.label}: plan returns {type(plan).__name__}, not a Plan; see `routes`"
         )
-    return encoded_at_edge(plan) if encode_at == "edge" else plan
+    plan = encoded_at_edge(plan) if encode_at == "edge" else plan
+    _check_links(plan)
+    return plan
+
+
+def _check_links(plan: Plan) -> None:
+    """Raise NoLink where a plan sends over a link that its topology has forgotten: that would cost nothing."""
+    used = plan.tier_pairs() if plan.topology.unlinked else ()
+    for low, high in plan.topology.unlinked:
+        if (low, high) in used:
+            raise NoLink(
+                f"scheme {plan.scheme} sends from {low} to {high}, and topology {plan.topology.name} has links, "
+                f"but none there; add {{from: {low}, to: {high}, latency_s: ..., bandwidth_bps: ...}} to its "
+                "links, without the last two if sending costs nothing there"
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,7 +46,8 @@ class Topology(CheckedModel):
         name: What the system is called.
         description: What it stands for.
         devices: In the file's order; a name stands once, and there is at least one end device.
-        links: At most one for each pair of tiers; where there is none, sending costs nothing.
+        links: At most one for each pair of tiers. Without any, no link is modelled: sending costs nothing.
+            Where there are some, a pair that is left out counts as forgotten: no plan may send over it.
         schemes: Options of schemes that hold here unless a user gives others: `{"mapping": {"n_map": 2}}`.
 
     Raises:
@@ -178,6 +180,20 @@ class Topology(CheckedModel):
             if (link.source, link.target) == (source, target):
                 return link
         return Link(source=source, target=target)
+
+    @property
+    def unlinked(self) -> tuple[tuple[Tier, Tier], ...]:
+        """Return the pairs of tiers with devices, low and high, for which a file that names links has none.
+
+        A file that names no link at all models none, and has none of these.
+
+        Example:
+            >>> Topology.load("paper").unlinked
+            ()
+        """
+        named = {(link.source, link.target) for link in self.links}
+        there = [tier for tier in TIERS if self.tier(tier)]
+        return tuple(pair for pair in combinations(there, 2) if named and pair not in named)
 
     @property
     def networks(self) -> tuple[str, ...]:

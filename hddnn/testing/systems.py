@@ -58,7 +58,10 @@ def small_system(
         }  # fmt: skip
         if count:
             devices.append(entry)
-    links = [{"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")]
+    links: list[dict[str, Any]] = [
+        *({"from": "end", "to": tier, "latency_s": latency_s} for tier in ("edge", "cloud")),
+        {"from": "edge", "to": "cloud"},  # costs nothing
+    ]
     return Topology.from_dict(
         {"name": "small", "devices": devices, "links": links, "schemes": {"mapping": {"n_map": 1}}}
     )

@@ -38,7 +38,10 @@ SYSTEM = Topology.from_dict(
             {"name": "other", "tier": "cloud", "network": "wrn16_4", "trust": "undependable"},
         ],
         # In this time the images for the edge device lie on the end devices, for whoever gets them.
-        "links": [{"from": "end", "to": "edge", "latency_s": 1.0, "mode": "serial"}],
+        "links": [
+            {"from": "end", "to": "edge", "latency_s": 1.0, "mode": "serial"},
+            *({"from": tier, "to": "cloud"} for tier in ("end", "edge")),
+        ],
     }
 )
 

@@ -300,7 +300,7 @@ def test_the_batch_that_leaves_second_may_be_the_short_one(mode: str) -> None:
         device("end", "end", 0.05),
         device("edge", "edge", 0.0, cloud_net=0.03),
         device("cloud", "cloud", 0.0, trusted=False),
-        links=[link],
+        links=[link, Link(source="edge", target="cloud")],
     )
     costs = costs_of(topology)
     plan = make_plan("end-cloud", topology, Shape.of(2, 50, 1), costs, encode_at="edge")
