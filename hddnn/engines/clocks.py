@@ -75,11 +75,11 @@ class LinkClock:
 class Finish:
     """The end of one step on a device.
 
-    done_s: wall seconds; overrun: the true work ended after the modelled time had passed.
+    done_s: wall seconds; overrun_s: by so many the true work ended after the modelled time had passed.
     """
 
     done_s: float
-    overrun: bool
+    overrun_s: float
 
 
 class DeviceClock:
@@ -105,4 +105,4 @@ class DeviceClock:
         """
         planned_s = real_finish_s if modelled_s is None else start_s + modelled_s * self.time_scale
         self.free_s = max(planned_s, real_finish_s)
-        return Finish(self.free_s, overrun=real_finish_s > planned_s)
+        return Finish(self.free_s, overrun_s=max(0.0, real_finish_s - planned_s))

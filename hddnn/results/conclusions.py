@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hddnn.results.bottlenecks import bottlenecks
+from hddnn.results.overruns import named, overruns
 from hddnn.results.spans import own_speed
 
 if TYPE_CHECKING:
@@ -175,7 +176,9 @@ def choice(cube: xr.Dataset) -> Iterator[str]:
     if slow and len(different) > 1:
         slow_ones = [name for label in slow for name in label.split(_OR)]
         whose = f"The times of {_listed(slow_ones, 'and')}" if len(different) - len(slow) > 1 else "Times"
-        yield f"{whose} are not compared: this machine was slower than the modelled devices."
+        late = dict.fromkeys(found.device for label in slow for found in overruns(different[label]))
+        which = f" ({named(list(late))})" if late else ""
+        yield f"{whose} are not compared: this machine was slower than the modelled devices{which}."
     alike_times = ALIKE_OWN_SPEED if own_speed(cube) else ALIKE
     wishes: dict[tuple[str, ...], list[str]] = {}  # by the schemes that suit them
     for wish in _WISHES:

@@ -53,6 +53,8 @@ _BATCH_VARIABLES = {
     "duplicates": ("1", "answers that came after the first, dropped"),
     "wasted_s": ("s", "device time spent on those"),
     "overrun": ("1", "whether a device took longer than its modelled time"),
+    "coarse_overrun_s": ("s", "by how much the device that gave the coarse answer was later than modelled"),
+    "fine_overrun_s": ("s", "by how much the device that gave the fine answer was later than modelled"),
     "link_emulated_s": ("s", "part of the link's delay that was waited"),
     "link_real_s": ("s", "real movement of the payload"),
     "encoded": ("1", "whether features instead of images were sent up"),
@@ -119,6 +121,7 @@ def from_records(
     for stage in ("coarse", "fine"):
         batch[f"{stage}_correct"] = stack([r.correct[stage] for r in rows])
         batch[f"{stage}_confidence"] = stack([r.batch_confidence(stage) for r in rows])
+        batch[f"{stage}_overrun_s"] = stack([r.overrun_s[stage] for r in rows])
     for name in (
         "bytes_up", "encode_s", "attempts", "duplicates", "wasted_s", "overrun", "link_emulated_s", "link_real_s"
     ):  # fmt: skip

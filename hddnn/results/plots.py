@@ -11,6 +11,7 @@ import numpy as np
 
 from hddnn._util.extensions import split_options
 from hddnn._util.paths import store
+from hddnn.results.overruns import too_long_s
 from hddnn.results.tables import bound_name, how
 from hddnn.schemes import SCHEMES, Style
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Four of Okabe and Ito's colours, which the colour-blind tell apart.
 PALETTE = ("#009E73", "#0072B2", "#E69F00", "#D55E00")
+#: Of what is not certain, since a device took longer than modelled.
+UNCERTAIN = "xxx"
 #: For schemes that have no style of their own, and for the second of one name.
 SPARE_STYLES = (
     Style("#CC79A7", (0, (5, 1)), "v", "\\\\"),
@@ -90,6 +93,20 @@ def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
     for place, scheme, height in zip(at, schemes, seconds, strict=True):
         colour, _, _, hatch = style(cube, scheme)
         axes.bar(place, height, width=0.6, color=colour, hatch=hatch, ec="black", lw=0.8, alpha=0.85)
+    late_s = np.array([too_long_s(cube.sel(scheme=scheme)) for scheme in schemes])
+    if late_s.any():
+        at_least, late = np.nan_to_num(seconds - late_s), late_s > 0
+        axes.bar(
+            at[late],
+            late_s[late],
+            bottom=at_least[late],
+            width=0.6,
+            color="white",
+            hatch=UNCERTAIN,
+            ec="black",
+            lw=0.8,
+            label="may be too long: devices overran",
+        )
     axes.plot(at, cube.closed_form_s.values, "D", color="black", ms=7, mfc="white", label="paper's formula")
     axes.hlines(cube.bound_s.values, at - 0.4, at + 0.4, color="black", lw=3, label=bound_name(cube))
     stopped = cube.interrupted.values

@@ -38,6 +38,7 @@ class Answer:
 
     labels: int (B,), the network's own class numbers; None where an engine predicts only how many are right.
     steps: seconds from job start by step name (see STEPS).
+    overrun_s: by so many its work ended after its modelled time.
     expected_correct: used when labels is None; the mean number of right answers.
     confidence: float32 (B,), calibrated probability of each label; None where an engine has none.
     encoder: the device that made the features that a fine answer is made from; empty for images.
@@ -46,7 +47,7 @@ class Answer:
     device: str
     labels: np.ndarray | None
     steps: dict[str, float]
-    overrun: bool = False
+    overrun_s: float = 0.0
     link_emulated_s: float = 0.0
     link_real_s: float = 0.0
     expected_correct: float = np.nan
@@ -75,7 +76,8 @@ class Record:
     ones. encoder: int32 (N,), the one that made the features for the fine answer, -1 where there are none.
     transfers: every payload that was let go of, in the order in which that became known; bytes_up: int64 (N,), of
     those that devices sent. attempts: int32 (N,), times a batch was sent; duplicates: int32 (N,), answers that
-    came after the first; wasted_s: float (N,), device seconds spent on those.
+    came after the first; wasted_s: float (N,), device seconds spent on those. overrun_s: {"coarse"|"fine": float
+    (N,)}, by how many seconds the device that gave the answer was later than modelled.
     outcome: object (N,) of "ok", "coarse-only", "lost" or "failed: reason".
     makespan_s: the last answer; ended_s: the last batch's end, answered or not.
     fault_s, left_s, detected_s: float (D,), by device: when the first fault began that took it away, when it was
@@ -96,7 +98,7 @@ class Record:
     attempts: np.ndarray
     duplicates: np.ndarray
     wasted_s: np.ndarray
-    overrun: np.ndarray
+    overrun_s: dict[str, np.ndarray]
     link_emulated_s: np.ndarray
     link_real_s: np.ndarray
     outcome: np.ndarray
@@ -111,6 +113,11 @@ class Record:
     def complete(self) -> bool:
         """Tell whether every batch was answered."""
         return bool((self.outcome == OK).all())
+
+    @property
+    def overrun(self) -> np.ndarray:
+        """Return whether a device took longer for the batch than modelled, bool (N,)."""
+        return (self.overrun_s["coarse"] > 0) | (self.overrun_s["fine"] > 0)
 
     @property
     def encoded(self) -> np.ndarray:
@@ -198,7 +205,7 @@ class Recorder:
         self._confidence = {stage: np.full(images, np.nan, np.float32) for stage in ("coarse", "fine")}
         self._bytes_up = np.zeros(n, np.int64)
         self._attempts = np.zeros(n, np.int32)
-        self._overrun = np.zeros(n, bool)
+        self._overrun_s = {stage: np.zeros(n) for stage in ("coarse", "fine")}
         self._link_emulated_s, self._link_real_s = np.zeros(n), np.zeros(n)
         self._outcome: np.ndarray = np.full(n, "", object)
         self._duplicates, self._wasted_s = np.zeros(n, np.int32), np.zeros(n)
@@ -237,7 +244,7 @@ class Recorder:
         for step, seconds in answer.steps.items():
             self._steps[step][batch] = seconds
         self._steps[stage][batch] = at_s
-        self._overrun[batch] |= answer.overrun
+        self._overrun_s[stage][batch] = answer.overrun_s
         self._link_emulated_s[batch] += answer.link_emulated_s
         self._link_real_s[batch] += answer.link_real_s
         if answer.labels is None:
@@ -301,7 +308,7 @@ class Recorder:
             transfers=tuple(self._transfers),
             bytes_up=self._bytes_up,
             attempts=self._attempts,
-            overrun=self._overrun,
+            overrun_s=self._overrun_s,
             link_emulated_s=self._link_emulated_s,
             link_real_s=self._link_real_s,
             outcome=self._outcome,

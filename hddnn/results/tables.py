@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hddnn.results.fitting import Fitted, plain_table
+from hddnn.results.overruns import named, overruns, too_long_s
 from hddnn.results.spans import own_speed
 from hddnn.system.devices import entries_of
 from hddnn.system.topology import Topology
@@ -240,6 +241,7 @@ def _notes(cube: xr.Dataset) -> str:
         notes.append(f"Times are seconds of model time; each took {scale:g} s here.")
     if bool(cube.overrun.any()):
         notes.append("Overran: a device took longer than its modelled time; such times are too long.")
+        notes += _overran(cube)
     if bool(cube.interrupted.any()):
         names = ", ".join(str(name) for name in cube.scheme.values[cube.interrupted.values])
         notes.append(f"Stopped during {names}: its numbers are of the batches answered until then.")
@@ -254,6 +256,19 @@ def _notes(cube: xr.Dataset) -> str:
         who = ", ".join(sorted(set(refused.tolist())))
         notes.append(f"Requests for images that were refused: {refused.size}, of {who}.")
     return "\n".join(notes)
+
+
+def _overran(cube: xr.Dataset) -> Iterator[str]:
+    """Yield of each scheme which devices overran, and by how much its finish time is too long for that."""
+    for scheme in cube.scheme.values:
+        one = cube.sel(scheme=scheme)
+        devices = [
+            f"{device.device} ({device.overran} of {device.batches} batches, {three_digits(device.total_s)} s)"
+            for device in overruns(one)
+        ]
+        if devices:
+            most = three_digits(too_long_s(one))
+            yield f"{scheme}: too long by {most} s at most: {named(devices)}."
 
 
 def number(value: float | xr.DataArray, digits: int = 2) -> str:

@@ -116,22 +116,22 @@ def test_late_wake_ups_do_not_add_up() -> None:
     for _ in range(100):
         start = device.begin(0.0)
         done = device.finish(start, 0.1, real_finish_s=start + 0.030 + 0.010)
-        assert not done.overrun
+        assert done.overrun_s == 0
     assert done.done_s == pytest.approx(10.0)
 
 
 def test_overrun_is_flagged_and_counts() -> None:
     device = DeviceClock()
     late = device.finish(device.begin(0.0), 0.1, real_finish_s=0.25)
-    assert (late.done_s, late.overrun) == (0.25, True)
+    assert (late.done_s, late.overrun_s) == (0.25, pytest.approx(0.15))
     assert device.begin(0.0) == 0.25
     exact = device.finish(0.25, 0.5, real_finish_s=0.75)
-    assert (exact.done_s, exact.overrun) == (0.75, False)
+    assert (exact.done_s, exact.overrun_s) == (0.75, 0)
 
 
 def test_without_a_modelled_time_a_step_takes_what_it_takes() -> None:
     done = DeviceClock().finish(1.0, None, real_finish_s=1.3)
-    assert (done.done_s, done.overrun) == (1.3, False)
+    assert (done.done_s, done.overrun_s) == (1.3, 0)
 
 
 steps = st.lists(st.tuples(times, st.none() | st.floats(0, 2), st.floats(0, 2)), min_size=1, max_size=20)
@@ -147,7 +147,6 @@ def test_any_device(steps: list[tuple[float, float | None, float]], time_scale: 
         finish = device.finish(start_s, modelled_s, start_s + real_s)
         assert finish.done_s >= start_s + real_s
         assert finish.done_s >= start_s + (modelled_s or 0.0) * time_scale
-        assert finish.overrun == (
-            modelled_s is not None and start_s + real_s > start_s + modelled_s * time_scale
-        )
+        due_s = start_s + (real_s if modelled_s is None else modelled_s * time_scale)
+        assert finish.overrun_s == max(0.0, start_s + real_s - due_s)
         free_s = finish.done_s

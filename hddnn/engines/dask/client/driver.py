@@ -244,7 +244,7 @@ class JobRun:
             labels=np.frombuffer(message["labels"], np.int32),
             confidence=np.frombuffer(message["confidence"], np.float32),
             steps={step: self._as_model_s(device, at_s) for step, at_s in message["steps"].items()},
-            overrun=message["overrun"],
+            overrun_s=message["overrun_s"] / self._time_scale,
             link_emulated_s=message["link_emulated_s"] / self._time_scale,
             link_real_s=message["link_real_s"] / self._time_scale,
             encoder=message["encoder"],

@@ -150,7 +150,7 @@ class Pipeline:
             answer = self._run(self._network.run, images, temperature) if order.coarse else None
             told_s = time.monotonic()
             if answer is not None and modelled_s is None:
-                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, overrun=False)
+                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, overrun_s=0.0)
             payload = self._packer.pack(images, order.target, order) if order.target else None
             # A modelled time covers both: the true run of network and stem has to fit into it.
             total_s = None if modelled_s is None else size * (modelled_s + encode_s)
@@ -160,7 +160,7 @@ class Pipeline:
                 due_s = max(told_s, start_s + size * modelled_s * self._spec.time_scale)
                 told_s = wait_until(due_s)
                 done_s += told_s - due_s
-                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun)
+                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun_s)
             done_s = self._until(done_s)
             if payload is not None:
                 packed.append((batch, size, payload, done_s))
@@ -205,7 +205,7 @@ class Pipeline:
                 self._spec.device.name,
                 work.answer,
                 {"upper_received": arrived_s, "upper_started": start_s, "upper_done": done_s},
-                overrun=finish.overrun,
+                overrun_s=finish.overrun_s,
                 link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
                 link_real_s=real_s,
                 encoder=payload.source if work.kind == "features" else "",
@@ -301,10 +301,10 @@ class Pipeline:
         received_s: float,
         start_s: float,
         done_s: float,
-        overrun: bool,
+        overrun_s: float,
     ) -> None:
         steps = {"end_received": received_s, "end_started": start_s, "end_done": done_s}
         message = answer_message(
-            order.job, "coarse", batch, self._spec.device.name, answer, steps, overrun=overrun
+            order.job, "coarse", batch, self._spec.device.name, answer, steps, overrun_s=overrun_s
         )
         self._notify(order.topic, message)

@@ -189,15 +189,15 @@ def answer_message(
     answer: tuple[np.ndarray, np.ndarray],
     steps: dict[str, float],
     *,
-    overrun: bool,
+    overrun_s: float,
     link_emulated_s: float = 0.0,
     link_real_s: float = 0.0,
     encoder: str = "",
 ) -> dict[str, Any]:
     """Return the event that carries one batch's answer, 8 bytes an image.
 
-    answer: labels, int32 (B,), and confidence, float32 (B,); steps: seconds on the device's clock; encoder: the
-    device that made the features.
+    answer: labels, int32 (B,), and confidence, float32 (B,); steps: seconds on the device's clock; overrun_s: so
+    many too long its work took; encoder: the device that made the features.
     """
     labels, confidence = answer
     return {
@@ -208,7 +208,7 @@ def answer_message(
         "labels": labels.tobytes(),
         "confidence": confidence.tobytes(),
         "steps": steps,
-        "overrun": overrun,
+        "overrun_s": overrun_s,
         "link_emulated_s": link_emulated_s,
         "link_real_s": link_real_s,
         "encoder": encoder,
