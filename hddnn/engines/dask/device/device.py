@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dask._task_spec import Task
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
@@ -21,7 +22,7 @@ from hddnn.engines.dask.device.faults import DeviceFaults
 from hddnn.engines.dask.device.guard import Guard
 from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_bytes
 from hddnn.engines.dask.device.packing import Packer
-from hddnn.engines.dask.device.pipeline import PLUGIN, Pipeline
+from hddnn.engines.dask.device.pipeline import PLUGIN, Order, Pipeline
 from hddnn.engines.dask.device.probing import Prober
 from hddnn.engines.dask.wire.messages import FORGET, HELLO, MEASURE, PUSH, SET_FAULT, DeviceSpec
 from hddnn.runtimes import Runtime
@@ -82,6 +83,7 @@ class Device(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Add the handlers that the client calls."""
         spec = self.spec
+        self._worker = worker
         packer = Packer(spec.device.name, self._stems, spec.trusts)
         self.pipeline = Pipeline(spec, self._network, packer, self.faults, worker.log_event)
         Guard(worker, self.pipeline.refused)
@@ -97,11 +99,15 @@ class Device(WorkerPlugin):
         )
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        """Note when a task's inputs are in hand."""
-        if finish in ("ready", "constrained"):
-            self.pipeline.in_hand_s[key] = time.monotonic()
+        """Have the pipeline know when a task's inputs are in hand, and when it is over."""
+        if finish == "constrained":  # it waits for nothing but its turn: every task asks for its tier
+            task = self._worker.state.tasks[key].run_spec
+            if isinstance(task, Task) and task.args and isinstance(task.args[0], Order):
+                order, *below = task.args
+                payloads = [payload for made in below for payload in self._worker.data[made.key]]
+                self.pipeline.in_hand(order, payloads)
         elif finish in ("released", "forgotten"):
-            self.pipeline.in_hand_s.pop(key, None)
+            self.pipeline.released(key)
 
     # ---- called by the client, on the worker's event loop
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 from distributed.comm.registry import backends
@@ -20,9 +19,6 @@ from distributed.comm.tcp import (
 
 from hddnn.system.faults import dropped
 
-#: Longest sleep in one piece, and what it may be late by on a busy machine: beyond, the process was stopped.
-NAP_S = 0.05
-LATE_S = 0.1
 REPLY_S = 0.01  # in which the reply to a call has gone out
 
 
@@ -71,27 +67,6 @@ class DeviceFaults:
     def slowed_s(self, service_s: float) -> float:
         """Return what a service time is now."""
         return service_s * self._factor
-
-    def drag(self, took_s: float) -> None:
-        """Wait as much longer as a device without a modelled time has to, after it took took_s."""
-        if self._factor > 1:
-            wait_until(time.monotonic() + took_s * (self._factor - 1))
-
-
-def wait_until(at_s: float) -> float:
-    """Wait in this thread until the monotonic clock shows at_s, and return when that was over.
-
-    Time in which the whole process was stopped does not count: a device that hung has its step still before it.
-    """
-    now_s = time.monotonic()
-    while now_s < at_s:
-        nap_s = min(at_s - now_s, NAP_S)
-        time.sleep(nap_s)
-        woke_s = time.monotonic()
-        if woke_s - now_s > nap_s + LATE_S:
-            at_s += woke_s - now_s - nap_s
-        now_s = woke_s
-    return at_s
 
 
 class Gate:

@@ -4,18 +4,18 @@ Here are the tasks that clients send, and all that they come to. They run in the
 after another, as a device works; waiting there holds nobody up but the device itself. What they work on arrives
 on the worker's event loop.
 
-An upper device with a modelled time runs its network as soon as a payload is really there, in a thread of its own,
-while the emulated link is still on its way and the modelled time has not passed: so a machine that is slower than
-the modelled device keeps its times all the same, as long as its true work is done by then. Nothing of that is seen
-before its modelled time, and what ends the process takes it away.
+A device with a modelled time does its true work ahead (see hddnn.engines.dask.device.true_work): as soon as a
+task's inputs are really there, while the emulated link is still on its way, and while the tasks before it take
+their modelled times. So a machine that is slower than the modelled device keeps its times all the same, as long as
+its true work is done by then. Nothing of that is seen before its modelled time, and what ends the process takes it
+away.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from distributed import get_worker
 
 from hddnn._util.host import boot_id
 from hddnn.engines.clocks import Arrival, DeviceClock, LinkClock
-from hddnn.engines.dask.device.faults import DeviceFaults, wait_until
+from hddnn.engines.dask.device.faults import DeviceFaults
 from hddnn.engines.dask.device.packing import Packed, Packer
+from hddnn.engines.dask.device.true_work import Ahead, Done, InTurn, TrueWork
+from hddnn.engines.dask.device.wall_time import WallTime
 from hddnn.engines.dask.wire.messages import (
     DeviceSpec,
     EncodeOrder,
@@ -68,13 +70,7 @@ def _here() -> Pipeline:
     return get_worker().plugins[PLUGIN].pipeline
 
 
-@dataclass(frozen=True)
-class Work:
-    """A payload's true work: what it showed, labels and confidence, and when that was finished, monotonic s."""
-
-    kind: str
-    answer: tuple[np.ndarray, np.ndarray]
-    finished_s: float
+Order = EndOrder | EncodeOrder | UpperOrder
 
 
 class Pipeline:
@@ -82,6 +78,7 @@ class Pipeline:
 
     uploads: images that clients pushed and no task has taken, uint8 (N, H, W, 3), by name: CLIENT/JOB/NUMBER.
     in_hand_s: by task key, when its inputs were all there: the real end of the payload's way.
+    wall, work: the time, and who does the true work, where that is not the machine's own.
     """
 
     def __init__(
@@ -91,6 +88,9 @@ class Pipeline:
         packer: Packer,
         faults: DeviceFaults,
         notify: Callable[[str, dict[str, Any]], None],
+        *,
+        wall: WallTime | None = None,
+        work: TrueWork | None = None,
     ) -> None:
         self._spec, self._network, self._packer = spec, network, packer
         self._faults, self._notify = faults, notify
@@ -99,7 +99,9 @@ class Pipeline:
         self._latest: dict[str, str] = {}  # by client: its job
         self._topics: dict[str, str] = {}  # by job: where its client listens
         self._clock = DeviceClock(spec.time_scale)
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="hddnn-ahead")
+        self._wall = wall or WallTime()
+        # At its own speed a device takes as long as it takes: its work cannot begin before its inputs are there.
+        self._work = work or (InTurn() if self._modelled_s() is None else Ahead())
         own = spec.device
         rng = np.random.default_rng([spec.seed, *own.name.encode()])
         self._links = {
@@ -128,96 +130,158 @@ class Pipeline:
         """Tell the client of a job that somebody asked for images of it; key: the task's that made them."""
         job = key[1] if isinstance(key, tuple) and len(key) == 3 else ""
         if job in self._topics:
-            message = refused_message(job, self._spec.device.name, who, time.monotonic())
+            message = refused_message(job, self._spec.device.name, who, self._wall.now_s())
             self._notify(self._topics[job], message)
+
+    def in_hand(self, order: Order, payloads: Sequence[Payload]) -> None:
+        """Note that a task's inputs are in hand: its true work may begin. payloads: of the tasks before it."""
+        self.in_hand_s[order.key] = self._wall.now_s()
+        self._work.begin(order.key, self._works(order, payloads))
+
+    def released(self, key: Any) -> None:
+        """Forget a task that is over, or was taken back."""
+        self.in_hand_s.pop(key, None)
+        self._work.forget(key)
 
     # ---- in the worker's task thread
 
     def answer_end(self, order: EndOrder) -> list[Payload]:
         """Answer each batch of an upload, tell the client at once, and return the payloads that go up."""
-        received_s, upload = self._begin(order), self.uploads.pop(order.upload)
-        encode_s = self._modelled_encode_s(order.stem)
-        modelled_s = self._modelled_s() if order.coarse else 0.0
-        temperature = self._network.bundle.card.temperature
-        packed: list[tuple[int, int, Packed, float]] = []
-        first = 0
-        for batch, size in zip(order.batches, order.sizes, strict=True):
-            images = upload[first : first + size]
-            first += size
-            if self._loses(order, batch):
-                continue
-            start_s = self._clock.begin(received_s)
-            answer = self._run(self._network.run, images, temperature) if order.coarse else None
-            told_s = time.monotonic()
-            if answer is not None and modelled_s is None:
-                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, overrun_s=0.0)
-            payload = self._packer.pack(images, order.target, order) if order.target else None
-            # A modelled time covers both: the true run of network and stem has to fit into it.
-            total_s = None if modelled_s is None else size * (modelled_s + encode_s)
-            finish = self._clock.finish(start_s, total_s, time.monotonic())
-            done_s = finish.done_s
-            if answer is not None and modelled_s is not None:
-                due_s = max(told_s, start_s + size * modelled_s * self._spec.time_scale)
-                told_s = wait_until(due_s)
-                done_s += told_s - due_s
-                self._notify_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun_s)
-            done_s = self._until(done_s)
-            if payload is not None:
-                packed.append((batch, size, payload, done_s))
-        return self._release(order, packed) if packed else []
+        with self._task(order, []) as received_s:
+            del self.uploads[order.upload]
+            encode_s = self._modelled_encode_s(order.stem)
+            modelled_s = self._modelled_s() if order.coarse else 0.0
+            packed: list[tuple[int, int, Packed, float]] = []
+            for batch, size in zip(order.batches, order.sizes, strict=True):
+                if self._loses(order, batch):
+                    continue
+                start_s = self._clock.begin(received_s)
+                answer = self._done(order, batch, "answer") if order.coarse else None
+                if answer is not None and modelled_s is None:
+                    self._notify_coarse(
+                        order, batch, answer, received_s, start_s, answer.finished_s, overrun_s=0.0
+                    )
+                payload = self._done(order, batch, "pack") if order.target else None
+                # A modelled time covers both: the true run of network and stem has to fit into it.
+                total_s = None if modelled_s is None else size * (modelled_s + encode_s)
+                finished_s = max((one.finished_s for one in (answer, payload) if one), default=start_s)
+                finish = self._clock.finish(start_s, total_s, finished_s)
+                done_s = finish.done_s
+                if answer is not None and modelled_s is not None:
+                    due_s = max(answer.finished_s, start_s + size * modelled_s * self._spec.time_scale)
+                    told_s = self._wall.wait_until(due_s)
+                    done_s += told_s - due_s
+                    self._notify_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun_s)
+                done_s = self._until(done_s)
+                if payload is not None:
+                    packed.append((batch, size, payload.value, done_s))
+            return self._release(order, packed) if packed else []
 
     def encode(self, order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
         """Receive each payload of images over the emulated link, and return the features that go up instead."""
-        in_hand_s = self._begin(order)
-        encode_s = self._modelled_encode_s(order.stem)
-        packed = []
-        for payload in payloads:
-            if self._loses(order, payload.batch):
-                continue
-            start_s = self._clock.begin(self._receive(payload, in_hand_s)[1])
-            _, images = unseal(payload.data, self._packer.card(order.stem))
-            encoded = self._packer.pack(images, order.target, order)
-            finish = self._clock.finish(start_s, payload.size * encode_s, time.monotonic())
-            packed.append((payload.batch, payload.size, encoded, self._until(finish.done_s)))
-        return self._release(order, packed) if packed else []
+        with self._task(order, payloads) as in_hand_s:
+            encode_s = self._modelled_encode_s(order.stem)
+            packed = []
+            for payload in payloads:
+                if self._loses(order, payload.batch):
+                    continue
+                start_s = self._clock.begin(self._receive(payload, in_hand_s)[1])
+                encoded = self._done(order, payload.batch, "pack")
+                finish = self._clock.finish(start_s, payload.size * encode_s, encoded.finished_s)
+                packed.append((payload.batch, payload.size, encoded.value, self._until(finish.done_s)))
+            return self._release(order, packed) if packed else []
 
     def answer_upper(self, order: UpperOrder, payloads: list[Payload]) -> None:
         """Receive each payload over the emulated link, answer it, and tell the client at once."""
-        in_hand_s = self._begin(order)
-        # At its own speed a device takes as long as it takes: its work cannot begin before the payload is there.
-        modelled = self._modelled_s() is not None
-        ahead = [self._ahead.submit(self._worked, payload) for payload in payloads] if modelled else []
-        for place, payload in enumerate(payloads):
-            if self._loses(order, payload.batch):
-                continue
-            arrival, arrived_s, real_s = self._receive(payload, in_hand_s)
-            start_s = self._clock.begin(arrived_s)
-            # As it is now: a fault may have made the device slow while the payload was on its way.
-            modelled_s = self._modelled_s()
-            work = ahead[place].result() if modelled else self._worked(payload)
-            total_s = None if modelled_s is None else payload.size * modelled_s
-            finish = self._clock.finish(start_s, total_s, work.finished_s)
-            done_s = self._until(finish.done_s)
-            message = answer_message(
-                order.job,
-                "fine",
-                payload.batch,
-                self._spec.device.name,
-                work.answer,
-                {"upper_received": arrived_s, "upper_started": start_s, "upper_done": done_s},
-                overrun_s=finish.overrun_s,
-                link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
-                link_real_s=real_s,
-                encoder=payload.source if work.kind == "features" else "",
-            )
-            self._notify(order.topic, message)
+        with self._task(order, payloads) as in_hand_s:
+            for payload in payloads:
+                if self._loses(order, payload.batch):
+                    continue
+                arrival, arrived_s, real_s = self._receive(payload, in_hand_s)
+                start_s = self._clock.begin(arrived_s)
+                # As it is now: a fault may have made the device slow while the payload was on its way.
+                modelled_s = self._modelled_s()
+                answer = self._done(order, payload.batch, "answer")
+                total_s = None if modelled_s is None else payload.size * modelled_s
+                finish = self._clock.finish(start_s, total_s, answer.finished_s)
+                done_s = self._until(finish.done_s)
+                message = answer_message(
+                    order.job,
+                    "fine",
+                    payload.batch,
+                    self._spec.device.name,
+                    answer.value,
+                    {"upper_received": arrived_s, "upper_started": start_s, "upper_done": done_s},
+                    overrun_s=finish.overrun_s,
+                    link_emulated_s=max(0.0, arrival.arrived_s - arrival.start_s - real_s),
+                    link_real_s=real_s,
+                    encoder=payload.source if payload.kind == "features" else "",
+                )
+                self._notify(order.topic, message)
+
+    # ---- the true work
+
+    def _works(self, order: Order, payloads: Sequence[Payload]) -> dict[tuple[int, str], Callable[[], Any]]:
+        """Return the pieces of a task's work, in the order in which it wants them."""
+        works: dict[tuple[int, str], Callable[[], Any]] = {}
+        if isinstance(order, EndOrder):
+            if order.upload not in self.uploads:  # forgotten meanwhile: the task will fail
+                return works
+            upload, first = self.uploads[order.upload], 0
+            for batch, size in zip(order.batches, order.sizes, strict=True):
+                images = upload[first : first + size]
+                first += size
+                if order.coarse:
+                    works[batch, "answer"] = partial(self._run, self._network.run, images)
+                if order.target:
+                    works[batch, "pack"] = partial(self._packer.pack, images, order.target, order)
+            return works
+        for payload in payloads:
+            if isinstance(order, EncodeOrder):
+                works[payload.batch, "pack"] = partial(self._encode_payload, order, payload)
+            else:
+                works[payload.batch, "answer"] = partial(self._answer_payload, payload)
+        return works
+
+    def _done(self, order: Order, batch: int, what: str) -> Done:
+        """Return what a piece of a task's work came to; raises what that raised."""
+        done = self._work.take(order.key, (batch, what))
+        if done.error is not None:
+            raise done.error
+        return done
+
+    def _run(
+        self, network: Callable[[np.ndarray], np.ndarray], array: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return top-1 answers and their confidence; slower than that, where the device is to be slow."""
+        begun_s = self._wall.now_s()
+        answer = top1(network(array), self._network.bundle.card.temperature)
+        if self._modelled_s() is None:
+            self._wall.wait_until(begun_s + self._faults.slowed_s(self._wall.now_s() - begun_s))
+        return answer
+
+    def _answer_payload(self, payload: Payload) -> tuple[np.ndarray, np.ndarray]:
+        """Answer a payload. Raises PayloadError for one that cannot be read."""
+        header, array = unseal(payload.data, self._network.bundle.card)
+        return self._run(self._network.run if header.kind == "images" else self._network.body, array)
+
+    def _encode_payload(self, order: EncodeOrder, payload: Payload) -> Packed:
+        """Encode a payload of images for another device. Raises PayloadError for one that cannot be read."""
+        _, images = unseal(payload.data, self._packer.card(order.stem))
+        return self._packer.pack(images, order.target, order)
 
     # ---- how
 
-    def _begin(self, order: EndOrder | EncodeOrder | UpperOrder) -> float:
-        """Note whose task it is, and return when its inputs were in hand."""
+    @contextmanager
+    def _task(self, order: Order, payloads: Sequence[Payload]) -> Iterator[float]:
+        """Do a task: note whose it is, and give when its inputs were in hand."""
         self._topics = {order.job: order.topic}
-        return self.in_hand_s.pop(order.key, time.monotonic())
+        if order.key not in self.in_hand_s:  # it was called without a worker
+            self.in_hand(order, payloads)
+        try:
+            yield self.in_hand_s.pop(order.key)
+        finally:
+            self._work.forget(order.key)
 
     def _release(
         self, order: EndOrder | EncodeOrder, packed: list[tuple[int, int, Packed, float]]
@@ -259,28 +323,11 @@ class Pipeline:
         sent_s = payload.sent_s if payload.boot_id == boot_id() else in_hand_s
         link = self._links[payload.tier]
         arrival = link.receive(sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
-        return arrival, wait_until(arrival.arrived_s), max(0.0, in_hand_s - sent_s)
+        return arrival, self._wall.wait_until(arrival.arrived_s), max(0.0, in_hand_s - sent_s)
 
     def _modelled_encode_s(self, network: str | None) -> float:
         """Return what encoding should take for an image, 0 where the topology does not say."""
         return self._faults.slowed_s(self._spec.device.seconds_per_image.get(f"{network}{STEM_SUFFIX}", 0.0))
-
-    def _run(
-        self, network: Callable[[np.ndarray], np.ndarray], array: np.ndarray, temperature: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return top-1 answers and their confidence; slower than that, where the device is to be slow."""
-        begun_s = time.monotonic()
-        answer = top1(network(array), temperature)
-        if self._modelled_s() is None:
-            self._faults.drag(time.monotonic() - begun_s)
-        return answer
-
-    def _worked(self, payload: Payload) -> Work:
-        """Answer a payload, in truth. Raises PayloadError for one that cannot be read."""
-        card = self._network.bundle.card
-        header, array = unseal(payload.data, card)
-        run = self._network.run if header.kind == "images" else self._network.body
-        return Work(header.kind, self._run(run, array, card.temperature), time.monotonic())
 
     def _modelled_s(self) -> float | None:
         """Return what the device's network should take for an image, None when it runs at its own speed."""
@@ -289,7 +336,7 @@ class Pipeline:
 
     def _until(self, done_s: float) -> float:
         """Wait until a step's end, hold the device until then, and return when that was over."""
-        over_s = wait_until(done_s)
+        over_s = self._wall.wait_until(done_s)
         self._clock.free_s = max(self._clock.free_s, over_s)
         return over_s
 
@@ -297,7 +344,7 @@ class Pipeline:
         self,
         order: EndOrder,
         batch: int,
-        answer: tuple[np.ndarray, np.ndarray],
+        answer: Done,
         received_s: float,
         start_s: float,
         done_s: float,
@@ -305,6 +352,6 @@ class Pipeline:
     ) -> None:
         steps = {"end_received": received_s, "end_started": start_s, "end_done": done_s}
         message = answer_message(
-            order.job, "coarse", batch, self._spec.device.name, answer, steps, overrun_s=overrun_s
+            order.job, "coarse", batch, self._spec.device.name, answer.value, steps, overrun_s=overrun_s
         )
         self._notify(order.topic, message)

@@ -1,0 +1,141 @@
+"""True work: each piece once, in order or when it is wanted, and not more of it ready than memory is for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client, Scheduler, Worker
+from systems import packaged_system
+from waiting import wait_until
+
+from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
+from hddnn.engines.dask.device.device import Device
+from hddnn.engines.dask.device.pipeline import Order
+from hddnn.engines.dask.device.true_work import Ahead, InTurn, TrueWork
+from hddnn.engines.dask.wire.messages import DeviceSpec, EndOrder, Payload
+
+
+class Log:
+    """Pieces of work that note that they were done."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, int]] = []
+
+    def works(self, task: str, n: int) -> dict[tuple[int, str], Callable[[], Any]]:
+        def piece(number: int) -> Callable[[], Any]:
+            def call() -> str:
+                self.done.append((task, number))
+                return f"{task}{number}"
+
+            return call
+
+        return {(number, "answer"): piece(number) for number in range(n)}
+
+
+@pytest.mark.parametrize("kind", [InTurn, Ahead])
+def test_each_piece_is_done_once_and_given_to_who_wants_it(kind: Callable[[], TrueWork]) -> None:
+    work, log = kind(), Log()
+    for _ in range(2):  # a task that is known stays
+        work.begin("a", log.works("a", 3))
+    done = [work.take("a", (number, "answer")) for number in range(3)]
+    assert [one.value for one in done] == ["a0", "a1", "a2"]
+    assert sorted(one.finished_s for one in done) == [one.finished_s for one in done]
+    work.forget("a")
+    assert log.done == [("a", 0), ("a", 1), ("a", 2)]
+
+
+@pytest.mark.parametrize("kind", [InTurn, Ahead])
+def test_what_a_piece_raises_is_kept_for_who_wants_it(kind: Callable[[], TrueWork]) -> None:
+    work = kind()
+    work.begin("a", {(0, "answer"): lambda: 1 / 0, (1, "answer"): lambda: 2})
+    assert isinstance(work.take("a", (0, "answer")).error, ZeroDivisionError)
+    assert work.take("a", (1, "answer")).value == 2
+
+
+def test_at_its_own_speed_nothing_is_done_before_it_is_wanted() -> None:
+    work, log = InTurn(), Log()
+    work.begin("a", log.works("a", 2))
+    assert not log.done
+
+
+def test_not_more_lies_ready_than_there_is_memory_for_and_what_is_wanted_goes_first() -> None:
+    work, log = Ahead(most_ready=3), Log()
+    work.begin("a", log.works("a", 5))
+    work.begin("b", log.works("b", 2))
+    wait_until(lambda: len(log.done) == 3, "three results")
+    assert work.take("b", (1, "answer")).value == "b1"  # though no more was to be begun
+    assert log.done == [("a", 0), ("a", 1), ("a", 2), ("b", 1)]
+    assert work.take("a", (0, "answer")).value == "a0"  # makes room
+    wait_until(lambda: len(log.done) == 5, "the next one")
+    assert log.done[-1] == ("a", 3)
+
+
+def test_a_task_that_was_taken_back_leaves_nothing() -> None:
+    work, log, gate = Ahead(), Log(), threading.Event()
+    work.begin("busy", {(0, "answer"): gate.wait})
+    work.begin("gone", log.works("gone", 2))
+    work.forget("busy")  # while it is being done
+    work.forget("gone")
+    work.begin("b", log.works("b", 1))
+    gate.set()
+    assert work.take("b", (0, "answer")).value == "b0"
+    assert log.done == [("b", 0)]
+
+
+def test_a_worker_begins_as_soon_as_the_inputs_of_a_task_are_there() -> None:
+    """Of the tasks behind the one that runs, too: that one takes its modelled time."""
+    topology = packaged_system(1, 1, 0, seconds_per_image=0.05)
+    batches, size = 4, 2
+
+    async def run() -> list[tuple[Order, list[Payload], int]]:
+        seen: list[tuple[Order, list[Payload], int]] = []
+        config: dict[str, Any] = {"host": "127.0.0.1", "nthreads": 1, "dashboard": False, "memory_limit": 0}
+        async with Scheduler(host="127.0.0.1", dashboard=False) as scheduler:
+            addresses, workers = {}, []
+            for one in topology.devices:
+                own = Device(DeviceSpec.of(topology, one.name, compute="nothing", batch_size=size))
+                own.load()
+                worker = Worker(
+                    scheduler.address, name=one.name, resources={one.tier: 1}, plugins=[own], **config
+                )
+                workers.append(await worker)
+                addresses[one.name] = worker.address
+                told, in_hand = own.pipeline._notify, own.pipeline.in_hand
+                answered = [0]
+
+                def notify(topic: str, message: Any, told: Any = told, answered: Any = answered) -> None:
+                    answered[0] += message["stage"] in ("coarse", "fine")
+                    told(topic, message)
+
+                def note(
+                    order: Order, payloads: list[Payload], in_hand: Any = in_hand, answered: Any = answered
+                ) -> None:
+                    seen.append((order, payloads, answered[0]))
+                    in_hand(order, payloads)
+
+                own.pipeline._notify, own.pipeline.in_hand = notify, note  # type: ignore[method-assign, assignment]
+                if one.tier == "end":
+                    for number in range(batches):
+                        own.pipeline.push(f"client/job/{number}.", np.zeros((size, 32, 32, 3), np.uint8))
+            end, edge = topology.devices
+            groups = [BatchGroup(number, end, edge, (number,), (size,)) for number in range(batches)]
+            graph, keys = lower(groups, "client/job", "topic", addresses, Features("float32", {}))
+            async with Client(scheduler.address, asynchronous=True) as client:
+                await asyncio.gather(*client.get(graph, keys, sync=False))
+            for worker in workers:
+                await worker.close()
+        return seen
+
+    seen = asyncio.run(run())
+    ends = [
+        (order.batches, payloads, before) for order, payloads, before in seen if isinstance(order, EndOrder)
+    ]
+    assert sorted(batch for batch, _, _ in ends) == [(0,), (1,), (2,), (3,)]
+    assert [before for _, _, before in ends] == [0] * batches  # all of them before the first answer
+    uppers = [payloads for order, payloads, _ in seen if not isinstance(order, EndOrder)]
+    assert sorted([payload.batch for payload in payloads] for payloads in uppers) == [[0], [1], [2], [3]]
