@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 pytest.importorskip("setuptools", "77")
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,11 @@ def test_the_folder_that_holds_the_clone_does_not_hide_the_package(clone: Path, 
     site = tmp_path / "site"
     build = "import sys, setuptools.build_meta as b; b.build_editable(sys.argv[1])"
     subprocess.run(
-        [sys.executable, "-c", build, str(tmp_path)], cwd=clone, check=True, capture_output=True, timeout=120
+        [sys.executable, "-c", build, str(tmp_path)],
+        cwd=clone,
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
     )
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(site)
@@ -44,6 +49,6 @@ def test_the_folder_that_holds_the_clone_does_not_hide_the_package(clone: Path, 
             env=bare,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert (done.stdout, done.stderr) == ("found\n", "")

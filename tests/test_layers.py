@@ -12,6 +12,7 @@ from statistics import median
 from time import perf_counter
 
 import pytest
+from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hddnn"
@@ -107,7 +108,7 @@ def fresh_process(code: str) -> tuple[str, float]:
     """Run code in a new Python in the project's root; return its output and the wall seconds."""
     start = perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     return done.stdout, perf_counter() - start
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 import slowly
 from slowly import Groups, NotPermittedError, find_groups
-from waiting import wait_until_said
+from waiting import PATIENCE_S, wait_until_said
 
 HERE = str(os.getpid())
 GROUP = f"hddnn-slowly-{HERE}"
@@ -276,7 +276,7 @@ def test_make_slows_what_a_target_runs_and_no_installing(target: str, runs: str)
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "SLOW")}
     as_ever, slow = (
         subprocess.run(
-            [*words, *more], capture_output=True, text=True, check=True, timeout=60, env=env
+            [*words, *more], capture_output=True, text=True, check=True, timeout=PATIENCE_S, env=env
         ).stdout
         for more in ([], ["SLOW=5"])
     )
@@ -327,7 +327,7 @@ def test_the_commands_exit_code_is_passed_on(
     slowly_run: Callable[..., list[str]], words: tuple[str, ...], code: int
 ) -> None:
     process = subprocess.Popen(slowly_run(5, *words), stderr=subprocess.PIPE, text=True)
-    _, told = process.communicate(timeout=300)
+    _, told = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
     assert bool(told) == (code in (126, 127))
     assert not group_of(process).exists()
@@ -370,7 +370,7 @@ def test_a_signal_is_handed_on_and_the_group_goes(
         wait_until_said("ready", log, process)
         assert group.exists()
         process.send_signal(number)
-        assert process.wait(300) == code
+        assert process.wait(PATIENCE_S) == code
     finally:
         process.kill()
         process.wait()
@@ -395,7 +395,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(
     try:
         wait_until_said("ready", log, process)
         os.write(near, b"\x03")
-        assert process.wait(300) == 41
+        assert process.wait(PATIENCE_S) == 41
     finally:
         process.kill()
         process.wait()

@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 
+#: How long is waited for what comes in seconds on a quiet machine: so long only for what never comes.
+PATIENCE_S = 300.0
+
 
 def wait_until(
-    true: Callable[[], Found | None], what: str | Callable[[], str], timeout_s: float = 90
+    true: Callable[[], Found | None], what: str | Callable[[], str], timeout_s: float = PATIENCE_S
 ) -> Found:
     """Wait for something, and return what it is; fail when it does not come.
 
@@ -26,7 +29,7 @@ def wait_until(
     return found
 
 
-def wait_until_said(text: str, log: Path, process: Popen[Any], timeout_s: float = 90) -> None:
+def wait_until_said(text: str, log: Path, process: Popen[Any], timeout_s: float = PATIENCE_S) -> None:
     """Wait until a process has written something; fail with its log when it does not, or ends before."""
 
     def said() -> bool:

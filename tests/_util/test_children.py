@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from traps import LATER, lay, sprung
-from waiting import wait_until_said
+from waiting import PATIENCE_S, wait_until_said
 
 from hddnn._util import children
 
@@ -38,7 +38,7 @@ def test_a_command_runs_nothing_of_the_current_folder(
     words: tuple[str, ...], code: int, trapped: Path
 ) -> None:
     done = subprocess.run(
-        children.command("hddnn", *words), cwd=trapped, capture_output=True, text=True, timeout=150
+        children.command("hddnn", *words), cwd=trapped, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert sprung(trapped) == []
     assert done.returncode == code, done.stderr
@@ -53,7 +53,7 @@ def test_a_scheduler_runs_nothing_of_the_current_folder(trapped: Path) -> None:
         wait_until_said("Scheduler at", log, process)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
     assert sprung(trapped) == []
 
 
@@ -66,7 +66,7 @@ def test_as_a_module_of_python_it_leaves_the_current_folder_aside(tmp_path: Path
         env={**os.environ, "PYTHONPATH": ROOT},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (sprung(tmp_path), done.returncode) == ([], 0), done.stderr
 
@@ -78,7 +78,7 @@ def test_what_the_user_adds_to_python_s_path_is_found(
     (place / "mine.py").write_text("import hddnn, sys; print('found', *sys.argv[1:])")
     words = children.command("mine", "with", "words")
     env = children.environment({"PYTHONPATH": str(place)})
-    done = subprocess.run(words, cwd=trapped, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, cwd=trapped, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout == "found with words\n", done.stderr
     assert sprung(trapped) == []
 
@@ -90,5 +90,5 @@ def test_what_a_child_starts_is_kept_from_it_too(
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import queue'], check=True)"
     (place / "mine.py").write_text(code)
     env = children.environment({"PYTHONPATH": str(place)})
-    subprocess.run(children.command("mine"), cwd=trapped, env=env, timeout=60, check=True)
+    subprocess.run(children.command("mine"), cwd=trapped, env=env, timeout=PATIENCE_S, check=True)
     assert sprung(trapped) == []

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn._util import children
 
@@ -34,7 +35,7 @@ COMMANDS.append([sys.executable, str(SCENARIO), "--smoke", "--out", "codec.nc"])
 def tried(words: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     home = str(Path(children.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": home, **variables}
-    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize(

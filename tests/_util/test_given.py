@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn._util import given
 
@@ -47,7 +48,7 @@ def test_standard_input_and_process_substitution_are_read() -> None:
     code = "from hddnn._util.given import *; import sys; print(read_text(Path(sys.argv[1])), end='')"
     for path in ("<(echo hello)", "/dev/stdin"):
         command = ["bash", "-c", f'echo hello | {sys.executable} -c "$1" {path}', "bash", code]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
         assert (done.stdout, done.stderr) == ("hello\n", "")
 
 

@@ -15,6 +15,7 @@ from typing import Self
 import pytest
 import xarray as xr
 from systems import packaged_system
+from waiting import PATIENCE_S
 
 from hddnn._util.interrupts import SIGNALS, held, let_through
 from hddnn.results.records import Stage
@@ -134,7 +135,7 @@ class Run:
         """Send a signal, if one is given, and return the exit code and what was said on standard error."""
         if number is not None:
             self._process.send_signal(number)
-        _, said = self._process.communicate(timeout=120)
+        _, said = self._process.communicate(timeout=PATIENCE_S)
         return self._process.returncode, said
 
     def answered(self) -> set[tuple[str, Stage, int]]:

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 pytest.importorskip("onnxruntime", reason="needs the extra bench")
 
@@ -162,7 +162,7 @@ def test_on_an_error_a_process_goes_with_its_children_and_its_files(
     place, child = Path(remote._place.name), psutil.Process(remote.answer()["child"])
     assert place.is_dir()
     remote.__exit__(KeyboardInterrupt)
-    psutil.wait_procs([child], timeout=10)
+    psutil.wait_procs([child], timeout=PATIENCE_S)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert not place.exists()
 
@@ -238,12 +238,12 @@ def test_ctrl_c_ends_every_process_and_writes_nothing(own: Path, tmp_path: Path)
         try:
             held = _wait_for_child(bench.pid)
             bench.send_signal(signal.SIGINT)
-            _, said = bench.communicate(timeout=30)
+            _, said = bench.communicate(timeout=PATIENCE_S)
         finally:
             bench.kill()
     assert bench.returncode == 1
     assert said == "measuring gulls\nhddnn: stopped before any answer; nothing was written\n"
-    _, alive = psutil.wait_procs([held], timeout=5)  # killed, it may yet take a moment to be gone
+    _, alive = psutil.wait_procs([held], timeout=PATIENCE_S)  # killed, it may yet take a moment to be gone
     assert not alive
     assert not out.exists()
 
@@ -256,4 +256,4 @@ def _wait_for_child(pid: int) -> psutil.Process:
                     return one
         return None
 
-    return wait_until(child, "a network to be loaded", timeout_s=60)
+    return wait_until(child, "a network to be loaded")

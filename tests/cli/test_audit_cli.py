@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from waiting import PATIENCE_S
 
 pytest.importorskip("torch", reason="needs the extra torch")
 pytest.importorskip("skimage", reason="needs the extra torch")
@@ -121,7 +122,7 @@ def test_without_a_library_it_says_what_to_install(
 def test_the_command_is_light() -> None:
     code = "import hddnn.cli.audit, sys; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert {"torch", "numpy", "xarray", "skimage", "pydantic"}.isdisjoint(done.stdout.split())
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from waiting import PATIENCE_S
 
 from hddnn._util import given
 from hddnn.cli import classify
@@ -42,7 +43,7 @@ def files(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
 
 def test_twenty_files_are_answered_twice(files: list[Path], sample: Dataset) -> None:
     command = [sys.executable, "-m", "hddnn", "classify", "--json", *map(str, files)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     replies = [json.loads(line) for line in done.stdout.splitlines()]
     for stage, labels in (("coarse", sample.labels.coarse), ("fine", sample.labels.fine)):
@@ -68,7 +69,7 @@ def test_without_json_there_is_a_line_for_each_answer(files: list[Path]) -> None
         "60",
         *map(str, files[:2]),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     lines = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [[str(path), "coarse"] for path in files[:2]]
     assert "camera-" in lines[0]
@@ -96,7 +97,7 @@ def folder(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_s_pictures_become_a_table(folder: Path, sample: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "answers.csv"
     command = [sys.executable, "-m", "hddnn", "classify", str(folder), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout == f"answers: {out}   images: 21\n"
     assert (
         f"{folder}: passed over: a link to a folder: 1 (such as again); no suffix of a format" in done.stderr

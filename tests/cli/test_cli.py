@@ -22,7 +22,7 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn import zoo
 from hddnn.cli.main import main
@@ -221,9 +221,13 @@ def test_a_bundle_path_in_a_topology_lies_relative_to_the_file(monkeypatch: pyte
 
 @pytest.mark.parametrize("command", [[*HDDNN], [sys.executable, "-m", "dask", "hddnn"]])
 def test_it_is_reachable_as_a_module_and_below_dask(command: list[str]) -> None:
-    done = subprocess.run([*command, "run", "--help"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [*command, "run", "--help"], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     assert "--time-scale" in done.stdout
-    wrong = subprocess.run([*command, "run", "--images", "x"], capture_output=True, text=True, timeout=60)
+    wrong = subprocess.run(
+        [*command, "run", "--images", "x"], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert_refused(wrong.returncode, wrong.stderr, "--images", "--help")
 
 
@@ -395,7 +399,7 @@ def test_a_real_run_as_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))  # nothing is stored there yet
     words = ["run", "--topology", str(written(packaged_system(1, 1, 0))), "--schemes", "end,end-edge"]
     words += ["--images", "120", "--compute", "replay", "--time-scale", "0.5"]
-    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].startswith("answers of mobilenet: 120 images")
@@ -419,7 +423,7 @@ def test_a_device_that_hangs_costs_answers_only_without_a_policy(
     words = ["run", "--topology", str(written(packaged_system(2, 0, 0, seconds_per_image=5e-3)))]
     words += ["--schemes", "end", "--faults", "hang:end-2@3", "--policy", policy, "--images", "200"]
     words += ["--batch", "10", "--deadline", "4"]
-    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
     assert "end-2 left: it does not answer" in lines
@@ -460,7 +464,7 @@ class Running:
             assert self.process.poll() is None
             return len(psutil.Process(self.process.pid).children(recursive=True)) >= number
 
-        wait_until(there, f"{number} processes", timeout_s=30)
+        wait_until(there, f"{number} processes")
 
     def stop(self, *signals: int) -> list[str]:
         """Send the signals, check that every process ends, and return the lines on standard error."""
@@ -469,8 +473,8 @@ class Running:
         for number in signals:
             self.process.send_signal(number)
             time.sleep(0.1)
-        _, rest = self.process.communicate(timeout=30)
-        _, alive = psutil.wait_procs(started, timeout=5)
+        _, rest = self.process.communicate(timeout=PATIENCE_S)
+        _, alive = psutil.wait_procs(started, timeout=PATIENCE_S)
         assert not alive
         assert self.process.returncode == 1, self.seen + rest
         return rest.splitlines()
@@ -508,5 +512,5 @@ def test_a_killed_run_leaves_no_process(running: Running) -> None:
     running.wait_for("end: 2 of 2")
     started = psutil.Process(running.process.pid).children(recursive=True)
     running.process.kill()
-    _, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=PATIENCE_S)
     assert not alive

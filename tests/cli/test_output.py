@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from systems import packaged_system
+from waiting import PATIENCE_S
 
 from hddnn.cli.console import in_turn
 from hddnn.cli.main import main
@@ -86,7 +87,7 @@ def sent_to(
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **ends}
     try:
         done = subprocess.run(
-            command, cwd=place, env={**os.environ, **variables}, timeout=120, text=True, **given
+            command, cwd=place, env={**os.environ, **variables}, timeout=PATIENCE_S, text=True, **given
         )
     finally:
         for end in ends.values():

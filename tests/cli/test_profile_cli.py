@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from systems import packaged_system
-from waiting import wait_until_said
+from waiting import PATIENCE_S, wait_until_said
 
 from hddnn.cli.main import main
 from hddnn.engines.dask.cluster.processes import LocalProcesses
@@ -174,10 +174,10 @@ def test_ctrl_c_ends_all_and_keeps_what_was_measured(
     with Path("told").open("wb") as told:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
     try:
-        wait_until_said(seen, Path("told"), process, timeout_s=120)
+        wait_until_said(seen, Path("told"), process)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 1
+        assert process.wait(PATIENCE_S) == 1
     finally:
         process.kill()
         process.wait()

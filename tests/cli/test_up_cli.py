@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from doors import ipv6, listening
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.cli.main import main
 from hddnn.engines.dask.client.supervisor import Pauses
@@ -69,7 +69,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     running = Up(tmp_path_factory.mktemp("up"))
     yield running
     running.process.kill()
-    running.process.wait(20)
+    running.process.wait(PATIENCE_S)
 
 
 def test_status_tells_of_each_device(up: Up) -> None:
@@ -130,7 +130,7 @@ def test_a_system_that_cannot_start_says_why(up: Up, tmp_path: Path) -> None:
     ):
         words = ("-m", "hddnn", "up", "--topology", str(up.topology), *options)
         done = subprocess.run(
-            [sys.executable, *words], capture_output=True, text=True, timeout=100, cwd=tmp_path
+            [sys.executable, *words], capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path
         )
         assert (done.returncode, done.stderr) == (2, says)
 
@@ -145,10 +145,10 @@ def test_all_may_listen_at_ipv6(tmp_path: Path) -> None:
         without = CliRunner().invoke(main, ["status", "--address", up.starts[0].removeprefix("tcp://")])
         assert without.exit_code == 0
         up.process.terminate()
-        assert up.process.wait(20) == 0
+        assert up.process.wait(PATIENCE_S) == 0
     finally:
         up.process.kill()
-        up.process.wait(20)
+        up.process.wait(PATIENCE_S)
 
 
 def test_what_hangs_comes_back(up: Up) -> None:
@@ -180,7 +180,7 @@ def test_what_dies_comes_back_until_all_is_ended(up: Up) -> None:
     assert up.code == 0
     children = psutil.Process(up.process.pid).children(recursive=True)
     up.process.send_signal(signal.SIGTERM)
-    assert up.process.wait(20) == 0
+    assert up.process.wait(PATIENCE_S) == 0
     assert up.said[-1] == "hddnn: all ended"
     _, left = psutil.wait_procs(children, 10)
     assert not left

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from distributed import Client
 from distributed.worker import get_data_from_worker
+from waiting import PATIENCE_S
 
 from hddnn.data.datasets import Dataset, Job
 from hddnn.engines.dask.client.engine import DaskEngine
@@ -72,7 +73,7 @@ class Visit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(60)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     def _run(self) -> None:

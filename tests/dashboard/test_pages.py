@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from browsing import chromium
+from waiting import PATIENCE_S
 
 from hddnn.dashboard.page import CHARTS
 from hddnn.engines.dask.client.engine import DaskEngine
@@ -40,7 +41,7 @@ DEAD = """name => {
     return data.state[data.name.indexOf(name)] == "dead" ? Date.now() / 1000 : 0;
 }"""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 
 class Browser:
@@ -90,7 +91,7 @@ def job(engine: DaskEngine, faults: str) -> Record:
     return engine.execute(make_plan("end-edge", engine.topology, engine.job, engine.costs()))
 
 
-def wait(view: Any, until: Callable[[], bool], seconds: float = 60) -> None:
+def wait(view: Any, until: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Let a page go on until something is so."""
     until_s = time.monotonic() + seconds
     while not until():
@@ -114,7 +115,7 @@ def test_every_page_lives_during_a_job_with_faults(engine: DaskEngine, link: str
             dead_s = overview.wait_for_function(DEAD, arg=VICTIM, polling=20).json_value()
             wait(overview, lambda: bool(overview.evaluate(COLUMN, ["timeline-fault", "at"])))
             during = columns()
-            assert running.result(timeout=60).complete
+            assert running.result(timeout=PATIENCE_S).complete
             fault_s = max(overview.evaluate(COLUMN, ["timeline-fault", "at"]))
             if 0 <= dead_s - fault_s < 2:
                 break
@@ -164,7 +165,7 @@ def test_all_links_lead_somewhere_and_dasks_pages_lead_here(link: str, browser: 
     links = view.evaluate("[...document.querySelectorAll('header a')].map(a => a.href)")
     assert len(links) > len(CHARTS) + 5
     for one in links:
-        with urllib.request.urlopen(one, timeout=20) as answer:
+        with urllib.request.urlopen(one, timeout=PATIENCE_S) as answer:
             assert answer.status == 200
     dask = browser.open(link.replace("/hddnn", "/status"))
     assert "hddnn" in dask.evaluate(

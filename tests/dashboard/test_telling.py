@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.engines.dask.client.telemetry import INTERVAL_S, TELEMETRY
@@ -50,9 +50,7 @@ def listening(engine: DaskEngine) -> Iterator[list[dict[str, Any]]]:
         client.subscribe_topic(TELEMETRY, lambda event: messages.append(event[1]))
         time.sleep(0.2)
         yield messages
-        wait_until(
-            lambda: messages and not messages[-1].get("running", True), "the last digest", timeout_s=10
-        )
+        wait_until(lambda: messages and not messages[-1].get("running", True), "the last digest")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +113,7 @@ def test_nothing_is_told_but_numbers_and_names(engine: DaskEngine, told: Told) -
 
 
 def read_metrics(link: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    with urllib.request.urlopen(link, timeout=10) as answer:
+    with urllib.request.urlopen(link, timeout=PATIENCE_S) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -170,14 +168,14 @@ def test_a_scheduler_without_a_dashboard_has_no_pages() -> None:
         port = cluster.scheduler.http_server.port
         assert "hddnn_batches_total" in {name for name, _ in read_metrics(f"http://127.0.0.1:{port}/metrics")}
         with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/hddnn", timeout=10)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/hddnn", timeout=PATIENCE_S)
 
 
 def test_the_command_line_prints_the_address(tmp_path: Path) -> None:
     words = ["run", "--topology", "laptop", "--images", "10", "--schemes", "end", "--dashboard"]
     done = subprocess.run(
         [sys.executable, "-m", "hddnn", *words, "--out", str(tmp_path / "run.nc")],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.search(r"^dashboard: http://127\.0\.0\.1:\d+/hddnn$", done.stderr, re.MULTILINE)

@@ -27,6 +27,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from waiting import PATIENCE_S
 
 import hddnn
 from hddnn.data import cifar100, images, make_sample
@@ -256,7 +257,7 @@ def test_the_command_line_tells_what_is_passed_over(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     options = ["--data", str(messy(tmp_path)), "--images", "1", "--batch", "1", "--engine", "closed"]
     command = [sys.executable, "-m", "hddnn", "run", *options, "--out", "run.nc"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines().count(f"hddnn: {TOLD.format(root=tmp_path)}") == 1
     assert "Warning" not in done.stderr

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn.cli.main import main
 
@@ -37,7 +38,8 @@ PAGES = [
 #: What a page may show without running it.
 SHOWN = {"text", "yaml", "json", "ini", "toml", "bibtex", "html", "http", "csv"}
 RUN = {"sh", "python"}
-TIMEOUT_S = 150
+#: For a page: a few of them take a minute on a quiet machine.
+TIMEOUT_S = 3 * PATIENCE_S
 
 _COMMAND = re.compile(
     r"\$ |(sudo )?(hddnn|make|python3?|pip|git|curl|dask|apt-get|systemctl|pytest) +\S|>>> |import "

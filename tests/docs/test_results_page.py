@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,9 @@ def test_the_questions_to_cubes_have_answers(
         [str(ROOT / "scenarios" / "scaling.py"), "--engine", "closed", "--smoke"],
         ["-m", "hddnn", "run", "--engine", "closed"],
     ):
-        subprocess.run([sys.executable, *command], check=True, cwd=tmp_path, capture_output=True, timeout=60)
+        subprocess.run(
+            [sys.executable, *command], check=True, cwd=tmp_path, capture_output=True, timeout=PATIENCE_S
+        )
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "docs"}
     for code in re.findall(

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import browsing
 import pytest
+from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = (1280, 390)
@@ -67,7 +68,7 @@ def build(folder: Path, config: Path = ROOT / "mkdocs.yml") -> subprocess.Comple
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -29,14 +30,14 @@ def test_each_example_has_its_output_stored() -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_example_prints_what_is_stored(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / f"{name}.py")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=150)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout == golden(name)
 
 
 def test_the_sweep_leaves_a_cube_and_a_figure(tmp_path: Path) -> None:
     command = [sys.executable, str(FOLDER / "sweep.py"), "cameras.nc"]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=150)
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=PATIENCE_S)
     assert (tmp_path / "cameras.png").stat().st_size > 10_000
     assert (tmp_path / "cameras.nc").is_file()
 
@@ -61,7 +62,7 @@ def drawn(notebook: dict[str, Any]) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(2 * PATIENCE_S)
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_gives_again_what_it_holds(name: str, tmp_path: Path) -> None:
     stored = json.loads((FOLDER / f"{name}.ipynb").read_text())
@@ -72,8 +73,16 @@ def test_a_notebook_gives_again_what_it_holds(name: str, tmp_path: Path) -> None
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, **kept, "IPYTHONDIR": str(tmp_path / "ipython"), "PATH": path}
     (tmp_path / f"{name}.ipynb").write_text((FOLDER / f"{name}.ipynb").read_text())
-    command = [sys.executable, "-m", "jupyter", "execute", "--inplace", "--timeout=200", f"{name}.ipynb"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=220)
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "execute",
+        "--inplace",
+        f"--timeout={PATIENCE_S:.0f}",
+        f"{name}.ipynb",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     again = json.loads((tmp_path / f"{name}.ipynb").read_text())
     assert printed(again) == printed(stored)

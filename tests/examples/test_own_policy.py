@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_policy.py"
@@ -22,7 +23,7 @@ def hddnn(*words: str, cwd: Path, path: Path | None = None) -> subprocess.Comple
     """Run the command line; path: a folder whose modules and packages are installed."""
     env = os.environ | {"COLUMNS": "200"} | ({} if path is None else {"PYTHONPATH": str(path)})
     command = [sys.executable, "-m", "hddnn", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=PATIENCE_S)
 
 
 def simulated(*words: str, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:

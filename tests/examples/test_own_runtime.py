@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from waiting import PATIENCE_S
 
 from hddnn import Job, Topology, load_dataset, run
 from hddnn.experiments.sweep import Dim, Variable, sweep
@@ -64,7 +65,7 @@ def hddnn(folder: Path, *words: object, path: Path | None = None) -> subprocess.
         env={**os.environ, **({"PYTHONPATH": str(path)} if path else {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 

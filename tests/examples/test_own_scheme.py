@@ -17,6 +17,7 @@ import xarray as xr
 from extending import EXAMPLES, ROOT, hddnn, installed, python, refused
 from PIL import Image
 from systems import packaged_system
+from waiting import PATIENCE_S
 
 from hddnn import load_dataset
 
@@ -97,13 +98,13 @@ def test_served(by: str, tmp_path: Path, site: Path) -> None:
             request = urllib.request.Request(
                 f"{found[0]}/classify", data=picture(), headers={"Content-Type": "image/png"}
             )
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
                 answered = response.read().decode()
             assert '"coarse"' in answered
             assert '"fine"' in answered
         finally:
             serving.send_signal(signal.SIGINT)
-            serving.wait(60)
+            serving.wait(PATIENCE_S)
 
 
 def picture() -> bytes:

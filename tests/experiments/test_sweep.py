@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import PATIENCE_S
 
 from hddnn.errors import InputError
 from hddnn.experiments.sweep import Dim, Variable, concat, repeats, sweep
@@ -209,7 +210,7 @@ cube.to_netcdf(out, engine="h5netcdf")
 def test_a_killed_process_loses_no_finished_point(tmp_path: Path) -> None:
     def start(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", SCRIPT, str(tmp_path / "a.nc"), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
     killed = start("3")
     assert killed.returncode == -signal.SIGKILL

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from made_networks import LABELS, network, saved
+from waiting import PATIENCE_S
 
 from hddnn import runtimes, zoo
 from hddnn.data.datasets import Dataset
@@ -237,7 +238,7 @@ def test_the_zoo_offers_it_without_loading_what_it_needs() -> None:
         "from hddnn.zoo import from_onnx, from_torch\n"
         "assert not {'torch', 'onnx', 'openvino'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=PATIENCE_S)
     with pytest.raises(AttributeError, match="no attribute 'from_keras'"):
         zoo.from_keras  # noqa: B018
 

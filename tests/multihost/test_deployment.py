@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from hosts import Host, Network
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.system.topology import Topology
 
@@ -86,7 +86,7 @@ def emulated(topology: Path, out: Path, *options: str) -> xr.Dataset:
         "2000",
     )
     more = ("--out", str(out), *options)
-    subprocess.run([sys.executable, *words, *more], check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, *words, *more], check=True, capture_output=True, timeout=PATIENCE_S)
     return xr.open_dataset(out)
 
 
@@ -134,7 +134,7 @@ def test_a_cut_cable_and_a_stopped_host_lose_nothing_and_return(shop: Shop, refe
     left = ("camera-2 left: it does not answer", "gateway-1 left: its process ended")
     wait_until(lambda: noticed(*left), "the devices to be missed")
     camera.mend()
-    assert process.wait(200) == 0, client.log.read_text()
+    assert process.wait(PATIENCE_S) == 0, client.log.read_text()
     assert "camera-2 is back: it answers" in client.log.read_text()
     cube = xr.open_dataset(client.folder / "faults.nc")
     assert (cube.outcome == "ok").all()

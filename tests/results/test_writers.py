@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from full_disk import room_for
 from systems import packaged_system
+from waiting import PATIENCE_S
 
 from hddnn import api
 from hddnn._util.paths import check_place, store
@@ -255,7 +256,9 @@ def test_a_disk_that_is_really_full(size: int, command: str, line: str, tmp_path
     script = FULL.format(size=size, command=hddnn)
     if subprocess.run([*inside, "mount", "-t", "tmpfs", "t", "/mnt"], capture_output=True).returncode:
         pytest.skip("needs a file system of its own: no mount namespace may be made here")
-    subprocess.run([*inside, "sh", "-c", script], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [*inside, "sh", "-c", script], cwd=tmp_path, check=True, capture_output=True, timeout=PATIENCE_S
+    )
     said = (tmp_path / "err").read_text()
     assert (tmp_path / "code").read_text() == "1\n", said
     assert said.startswith(f"hddnn: {line}"), said

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn import runtimes, testing, zoo
 from hddnn.errors import BundleError, InputError
@@ -85,6 +86,10 @@ def test_asking_a_class_and_openvino_bring_no_torch() -> None:
     )
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=root, capture_output=True, text=True, timeout=60
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

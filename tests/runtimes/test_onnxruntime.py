@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn import zoo
 from hddnn.errors import BundleError
@@ -49,6 +50,6 @@ def test_it_says_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     places = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
     root = Path(__file__).parents[2]
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, cwd=root, env=places, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=root, env=places, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.rglob("*"))

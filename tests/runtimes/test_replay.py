@@ -8,6 +8,7 @@ from time import perf_counter
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn import runtimes, zoo
 from hddnn.data.datasets import Dataset
@@ -86,7 +87,7 @@ def test_processes_that_prepare_at_once_lose_nothing(bundle: Bundle, sample: Dat
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(PATIENCE_S)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert len(Replay(bundle).run(sample.images[:200])) == 200
     assert not list(store_path(bundle).parent.glob(".*"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from systems import packaged_system
-from waiting import wait_until_said
+from waiting import PATIENCE_S, wait_until_said
 
 from hddnn.engines.dask.wire.certificates import issue
 
@@ -37,7 +37,9 @@ def variables() -> dict[str, str]:
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_systemd_finds_nothing_wrong_with_a_unit(path: Path, tmp_path: Path) -> None:
     copy = shutil.copy(path, tmp_path)
-    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", copy], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -74,7 +76,7 @@ def test_the_units_commands_start_a_system(tmp_path: Path) -> None:
                     env=env | {"HDDNN_OPTIONS": options[name]},
                     cwd=tmp_path,
                 )
-            stack.callback(process.wait, 20)
+            stack.callback(process.wait, PATIENCE_S)
             stack.callback(process.terminate)
             wait_until_said(says, log, process)
             assert process.poll() is None, log.read_text()

@@ -16,7 +16,7 @@ from distributed.deploy import old_ssh
 from doors import listening, told_by_http
 from systems import packaged_system
 from traps import LATER, lay, sprung
-from waiting import wait_until, wait_until_said
+from waiting import PATIENCE_S, wait_until, wait_until_said
 
 from hddnn.data.datasets import Job
 from hddnn.engines.dask.client.engine import DaskEngine
@@ -54,7 +54,7 @@ def started(
         process = subprocess.Popen(
             words, stdout=file, stderr=file, cwd=log.parent, env=ENVIRONMENT | variables
         )
-    stack.callback(process.wait, 20)
+    stack.callback(process.wait, PATIENCE_S)
     stack.callback(process.terminate)
     wait_until_said(says, log, process)
     return process
@@ -134,15 +134,15 @@ def test_devices_find_their_scheduler_as_any_dask_worker_does(
         assert record.complete
         # As a service manager ends them: at once, and devices when their scheduler has gone.
         edge.send_signal(signal.SIGTERM)
-        edge.wait(20)
+        edge.wait(PATIENCE_S)
         scheduler.send_signal(signal.SIGTERM)
-        end.wait(20)
+        end.wait(PATIENCE_S)
 
 
 def test_every_option_of_dask_goes_on(tmp_path: Path, topology: Path) -> None:
     words = (FOLDER / "end.sh", "end-1", "--topology", topology, "--death-timeout", "1", "tcp://127.0.0.1:9")
     done = subprocess.run(
-        [*map(str, words)], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=ENVIRONMENT
+        [*map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path, env=ENVIRONMENT
     )
     assert done.returncode == 1
     assert "Registered" not in done.stderr
@@ -168,7 +168,12 @@ def test_a_script_that_is_called_wrongly_says_how(
 ) -> None:
     env = ENVIRONMENT | {"HDDNN_TOPOLOGY": str(topology)}
     done = subprocess.run(
-        [str(FOLDER / script), *words], capture_output=True, text=True, timeout=20, env=env, cwd=tmp_path
+        [str(FOLDER / script), *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=env,
+        cwd=tmp_path,
     )
     assert done.returncode == 2
     assert says in done.stderr

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from listeners import LISTENERS, TLS_LISTENERS, web_server
 from PIL import Image
 from systems import packaged_system
+from waiting import PATIENCE_S
 
 from hddnn.cli.main import main
 from hddnn.data.datasets import Job
@@ -59,7 +60,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "GREETING_TIMEOUT_S", 0.4)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("name", EVERY)
 def test_whatever_listens_there_is_told_in_one_line(
     name: str, folder: Path, short: None, capfd: pytest.CaptureFixture[str]
@@ -80,7 +81,7 @@ def test_whatever_listens_there_is_told_in_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(PATIENCE_S)
 @pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_that_connects_says_so_and_ends(
@@ -97,14 +98,14 @@ def test_every_command_that_connects_says_so_and_ends(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(PATIENCE_S)
 def test_the_command_line_itself_ends(folder: Path) -> None:
     with web_server(folder) as address:
         done = subprocess.run(
             [sys.executable, "-m", "hddnn", "status", "--address", address],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
     assert done.returncode == 2
     assert done.stderr == (
@@ -129,7 +130,7 @@ def stopped() -> Iterator[list[int]]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(PATIENCE_S)
 def test_a_scheduler_that_hangs_is_waited_for_no_longer_than_its_answer_takes(
     monkeypatch: pytest.MonkeyPatch, stopped: list[int]
 ) -> None:
@@ -167,7 +168,7 @@ def test_a_scheduler_that_hangs_is_waited_for_no_longer_than_its_answer_takes(
     asyncio.run(tried())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(PATIENCE_S)
 def test_a_job_whose_scheduler_hangs_ends(monkeypatch: pytest.MonkeyPatch, small_job: Job) -> None:
     for name, limit_s in (("PATIENCE_S", 0.5), ("ASK_S", 0.1)):
         monkeypatch.setattr(connecting, name, limit_s)
@@ -186,7 +187,7 @@ def test_a_job_whose_scheduler_hangs_ends(monkeypatch: pytest.MonkeyPatch, small
             engine.execute(make_plan("end-edge", system, small_job, engine.costs()))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(PATIENCE_S)
 def test_a_scheduler_that_is_kept_up_and_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, limit_s in (("PATIENCE_S", 0.5), ("ASK_S", 0.1)):
         monkeypatch.setattr(connecting, name, limit_s)

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.api import run
 from hddnn.data.datasets import Dataset, Job
@@ -93,7 +93,7 @@ def test_the_command_line_saves_the_cube_and_says_why(tmp_path: Path) -> None:
         # The launcher's first child.
         scheduler = min(launcher.children(), key=lambda child: (child.create_time(), child.pid))
         scheduler.kill()
-        stdout, stderr = client.communicate(timeout=120)
+        stdout, stderr = client.communicate(timeout=PATIENCE_S)
     finally:
         client.kill()
         client.wait()

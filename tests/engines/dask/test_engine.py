@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn import runtimes, zoo
 from hddnn.data.datasets import Dataset, Job
@@ -273,7 +273,9 @@ def test_devices_end_when_the_client_is_killed(tmp_path: Path) -> None:
     client.kill()
     client.wait()
     client.stdout.close()
-    _, alive = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=10)
+    _, alive = psutil.wait_procs(
+        [psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=PATIENCE_S
+    )
     assert not alive
     # The launcher removes their files once they are gone.
-    wait_until(lambda: not list(Path(os.environ["TMPDIR"]).glob("hddnn-*")), "files to go", timeout_s=10)
+    wait_until(lambda: not list(Path(os.environ["TMPDIR"]).glob("hddnn-*")), "files to go")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn import zoo
 from hddnn.cli.main import main
@@ -205,7 +205,7 @@ def test_a_device_that_comes_during_a_job_takes_part_in_it(site: Site, small_job
                 putting_back.start()
 
         record = engine.execute(plan, on_answer)
-        putting_back.join(60)
+        putting_back.join(PATIENCE_S)
     assert record.complete
     assert {WHOLE.devices[index].name for index in record.upper.tolist()} == {"edge-1"}
     assert changes == [("edge-1", True, "it was missing at the start")]

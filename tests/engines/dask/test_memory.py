@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from waiting import PATIENCE_S
 
 from hddnn import zoo
 from hddnn.engines.dask.device import memory
@@ -31,7 +32,7 @@ def test_what_a_network_needs_is_near_what_it_takes(name: str, batch: int) -> No
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     needed = needed_bytes(zoo.bundle(name), (), batch)
     assert 0.9 < needed / int(done.stdout) < 1.8

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from listeners import LISTENERS
 from systems import packaged_system
-from waiting import wait_until, wait_until_said
+from waiting import PATIENCE_S, wait_until, wait_until_said
 
 from hddnn import zoo
 from hddnn.data.datasets import Job
@@ -66,7 +66,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"tcp://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
 
 
 def test_a_job_runs_on_plain_dask_workers(
@@ -88,7 +88,7 @@ def test_a_job_runs_on_plain_dask_workers(
         for process in workers:
             process.terminate()
         for process in workers:
-            process.wait(20)
+            process.wait(PATIENCE_S)
     assert record.complete
     assert record.accuracy("fine") > 0.5
     # Real devices run at their own speed: the modelled second an image would have taken minutes.
@@ -147,7 +147,7 @@ def test_the_second_device_of_a_name_ends_with_one_line(
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(20)
+    process.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("name", ["one that hangs up", "a mail server", "one that says rubbish"])
@@ -226,7 +226,7 @@ def test_a_device_with_too_little_memory_ends_with_one_line(
 def said(process: subprocess.Popen[bytes], log: Path, says: str) -> None:
     """Check that a process ends by itself, with exit code 1 and one line that says so."""
     try:
-        assert process.wait(60) == 1
+        assert process.wait(PATIENCE_S) == 1
     finally:
         process.kill()
         process.wait()

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import xarray as xr
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.api import run
 from hddnn.data.datasets import Dataset, Job
@@ -96,7 +96,7 @@ def started(words: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         client.kill()
         client.communicate()
-        _, left = psutil.wait_procs(family, timeout=30)
+        _, left = psutil.wait_procs(family, timeout=PATIENCE_S)
         assert not left
 
 
@@ -111,7 +111,7 @@ def wait_for_answers(client: subprocess.Popen[str], path: Path) -> None:
 
 
 def finish(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_a_killed_scheduler_costs_no_answer(tmp_path: Path, whole: xr.Dataset) -
         launcher = psutil.Process(client.pid).children()[0]
         scheduler = min(launcher.children(), key=lambda child: (child.create_time(), child.pid))
         scheduler.kill()
-        _, stderr = client.communicate(timeout=60)
+        _, stderr = client.communicate(timeout=PATIENCE_S)
     assert client.returncode == 1
     assert "the scheduler left" in stderr
     assert "the same command again does what is missing" in stderr.splitlines()[-1]

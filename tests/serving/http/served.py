@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fake_session import FakeSession, picture
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.serving.http.app import make_app
 from hddnn.serving.http.connections import Bounds
@@ -80,11 +80,11 @@ def served(bounds: Bounds | None = None, root_path: str = "", host: str = "127.0
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
     thread.start()
     try:
-        assert started.wait(60)
+        assert started.wait(PATIENCE_S)
         yield Served(server, session, listener.getsockname()[1], loop)
     finally:
         server.should_exit = server.force_exit = True
-        thread.join(60)
+        thread.join(PATIENCE_S)
         for left in list(server.server_state.connections):
             left.transport.abort()
         loop.run_until_complete(asyncio.sleep(0))

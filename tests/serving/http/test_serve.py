@@ -23,7 +23,7 @@ from browsing import chromium
 from doors import ipv6
 from fake_session import picture
 from PIL import Image
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn import zoo
 from hddnn.data.datasets import Dataset
@@ -46,10 +46,10 @@ class Service:
     errors: Path
 
     def health(self) -> dict[str, object]:
-        return dict(httpx.get(f"{self.at}/healthz", timeout=30).json())
+        return dict(httpx.get(f"{self.at}/healthz", timeout=PATIENCE_S).json())
 
     def wait_until(self, what: Callable[[], bool]) -> None:
-        wait_until(what, lambda: f"the service: {self.errors.read_text()}", timeout_s=60)
+        wait_until(what, lambda: f"the service: {self.errors.read_text()}")
 
     def close(self) -> None:
         """End the process, should it still run."""
@@ -95,7 +95,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert running.health()["ok"]
         running.wait_until(lambda: running.health()["waiting"] == 0)
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(60) == 0
+        assert running.process.wait(PATIENCE_S) == 0
         assert "Traceback" not in running.errors.read_text()
         assert len(children) >= 3
         assert not [child for child in children if child.is_running()]
@@ -115,7 +115,7 @@ def test_both_answers_are_those_of_the_networks(service: Service, sample: Datase
         Image.fromarray(sample.images[number]).save(path)
         files.append(("images", (path.name, path.read_bytes())))
     found = httpx.post(
-        f"{service.at}/classify", files=files, headers={"accept": "application/json"}, timeout=60
+        f"{service.at}/classify", files=files, headers={"accept": "application/json"}, timeout=PATIENCE_S
     ).json()["images"]
     for stage, name in (("coarse", "mobilenet"), ("fine", "resnet34")):
         bundle = zoo.bundle(name)
@@ -126,7 +126,9 @@ def test_both_answers_are_those_of_the_networks(service: Service, sample: Datase
 
 
 def test_the_coarse_answer_does_not_wait_for_the_fine_one(service: Service) -> None:
-    with httpx.stream("POST", f"{service.at}/classify", content=picture(), headers=PNG, timeout=60) as answer:
+    with httpx.stream(
+        "POST", f"{service.at}/classify", content=picture(), headers=PNG, timeout=PATIENCE_S
+    ) as answer:
         lines = [line for line in answer.iter_lines() if line]
     assert [line for line in lines if line.startswith("event")] == ["event: coarse", "event: fine"]
     coarse, fine = (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data"))
@@ -137,7 +139,7 @@ def test_the_coarse_answer_does_not_wait_for_the_fine_one(service: Service) -> N
 
 def test_a_deadline_that_passes_is_told(service: Service) -> None:
     answer = httpx.post(
-        f"{service.at}/classify", params={"deadline_s": 1e-6}, content=picture(), timeout=60,
+        f"{service.at}/classify", params={"deadline_s": 1e-6}, content=picture(), timeout=PATIENCE_S,
         headers=PNG | {"accept": "application/json"},
     )  # fmt: skip
     (image,) = answer.json()["images"]
@@ -153,7 +155,7 @@ def test_the_interface_withstands_a_fuzzer(service: Service, tmp_path: Path) -> 
     command = [shutil.which("st", path=str(Path(sys.executable).parent)) or "st", "run", "--no-color"]
     command += [f"{service.at}/openapi.json", "--checks", checks]
     command += ["--max-examples", "60", "--seed", "1", "--request-timeout", "60"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout[-4000:]
     assert "Tested: 2" in done.stdout
 
@@ -162,7 +164,7 @@ def test_damaged_images_do_no_harm(service: Service) -> None:
     chance = random.Random(0)
     whole = [picture(50, kind, 24) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "TGA")]
     statuses = set()
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=PATIENCE_S) as client:
         for _ in range(150):
             file = bytearray(chance.choice(whole))
             for _ in range(chance.randrange(1, 9)):
@@ -175,7 +177,7 @@ def test_damaged_images_do_no_harm(service: Service) -> None:
 def ask_raw(service: Service, sent: bytes) -> bytes:
     """Send bytes, and return the first line that comes back, if any does."""
     host, port = service.at.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as raw, suppress(ConnectionError):
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as raw, suppress(ConnectionError):
         raw.sendall(sent)
         raw.shutdown(socket.SHUT_WR)
         return raw.makefile("rb").readline()
@@ -223,7 +225,10 @@ def test_clients_that_leave_free_their_place(service: Service) -> None:
     before = held.num_fds()
     asyncio.run(main())
     service.wait_until(lambda: service.health()["waiting"] == 0 and held.num_fds() <= before + 20)
-    assert httpx.post(f"{service.at}/classify", content=picture(), headers=PNG, timeout=60).status_code == 200
+    assert (
+        httpx.post(f"{service.at}/classify", content=picture(), headers=PNG, timeout=PATIENCE_S).status_code
+        == 200
+    )
 
 
 def test_a_picture_is_dropped_on_the_page(service: Service, tmp_path: Path) -> None:
@@ -268,7 +273,7 @@ def test_silent_connections_with_few_descriptors_keep_nobody_out(tmp_path: Path)
                     silent.sendall(said)
                     assert number % 100 or running.health()["ok"]
                 assert running.health()["ok"]
-            answer = httpx.post(f"{running.at}/classify", content=picture(), headers=PNG, timeout=60)
+            answer = httpx.post(f"{running.at}/classify", content=picture(), headers=PNG, timeout=PATIENCE_S)
             assert answer.status_code == 200
         assert len(running.errors.read_text().splitlines()) < 10
     finally:
@@ -289,11 +294,11 @@ def test_what_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
     running = started(tmp_path)
     try:
         with httpx.stream(
-            "POST", f"{running.at}/classify", content=picture(), headers=PNG, timeout=60
+            "POST", f"{running.at}/classify", content=picture(), headers=PNG, timeout=PATIENCE_S
         ) as answer:
             running.process.send_signal(signal.SIGTERM)
             assert answer.read().count(b"event: ") == 2
-        assert running.process.wait(60) == 0
+        assert running.process.wait(PATIENCE_S) == 0
         with pytest.raises(httpx.ConnectError):
             running.health()
     finally:
@@ -307,7 +312,7 @@ def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
         assert process.stderr.readline() == "starting the devices of laptop\n"
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == "hddnn: stopped before it was ready\n"
+        assert process.communicate(timeout=PATIENCE_S)[1] == "hddnn: stopped before it was ready\n"
     assert process.returncode == 1
     assert not [child for child in children if child.is_running()]
 
@@ -315,7 +320,7 @@ def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
 def one_line(*words: str, folder: Path) -> str:
     """Run `hddnn serve` with what it cannot do; return what it says."""
     command = [sys.executable, "-m", "hddnn", "serve", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     return done.stderr
@@ -342,7 +347,7 @@ def test_wrong_options_are_said(tmp_path: Path) -> None:
 def test_without_its_extra_it_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['fastapi'] = None; from hddnn.cli.main import main; main(['serve'])"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 2
     assert done.stderr == "hddnn: serving needs fastapi: pip install 'hddnn[serve]'\n"
