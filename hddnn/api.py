@@ -274,7 +274,7 @@ def _attributes(setting: Setting) -> dict[str, Any]:
     return {
         "topology": topology.to_yaml(),
         "topology_name": topology.name,
-        "own_speed": int(any(device.network not in device.seconds_per_image for device in topology.devices)),
+        "own_speed": int(any(device.service_time is None for device in topology.devices)),
         "data_set": job.data.name,
         "data_digest": job.data.digest,
         "source_shape": list(job.data.images.shape[1:]),

@@ -46,7 +46,7 @@ def chosen_schemes(
     # Times measured when the networks were packaged are good enough to see whether there is a plan at all.
     from hddnn.privacy.sizes import plain_bytes
 
-    measured = {device.name: cards[device.network].seconds_per_image for device in topology.devices}
+    measured = {device.name: cards[device.network].service_time for device in topology.devices}
     costs = CostTable.of(topology, measured, plain_bytes(topology))
     kept: list[Scheme] = []
     for scheme in made:
@@ -118,7 +118,7 @@ def forgotten_links(topology: Topology, cards: Mapping[str, Card]) -> Iterator[s
 
     if not topology.unlinked:
         return
-    times = {device.name: cards[device.network].seconds_per_image for device in topology.devices}
+    times = {device.name: cards[device.network].service_time for device in topology.devices}
     costs = CostTable.of(topology, times, plain_bytes(topology))
     need: dict[tuple[Tier, Tier], list[str]] = {pair: [] for pair in topology.unlinked}
     bare = topology.model_copy(update={"links": ()})

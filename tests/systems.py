@@ -18,10 +18,22 @@ PAYLOAD = {"coarse-net": (3072, 3072), "edge-net": (3072, 65536), "cloud-net": (
 NETWORK = {"end": "coarse-net", "edge": "edge-net", "cloud": "cloud-net"}
 
 
-def device(name: str, tier: Any, seconds: float, *, trusted: bool = True, **encode_s: float) -> Device:
-    """Make a device; seconds: s an image; encode_s: network (with _ for -) -> s an image of its stem."""
+def device(
+    name: str, tier: Any, seconds: float, *, batch_s: float = 0.0, trusted: bool = True, **encode_s: float
+) -> Device:
+    """Make a device; seconds: s an image; encode_s: network (with _ for -) -> s an image of its stem.
+
+    batch_s: s a batch on top, for its network and for each stem.
+    """
     times = {NETWORK[tier]: seconds} | {f"{net.replace('_', '-')}:stem": s for net, s in encode_s.items()}
-    return Device(name=name, tier=tier, network=NETWORK[tier], trusted=trusted, seconds_per_image=times)
+    return Device(
+        name=name,
+        tier=tier,
+        network=NETWORK[tier],
+        trusted=trusted,
+        seconds_per_image=times,
+        seconds_per_batch=dict.fromkeys(times, batch_s) if batch_s else {},
+    )
 
 
 def system(*devices: Device, links: Sequence[Link] = (), n_map: int | None = None) -> Topology:
@@ -42,6 +54,8 @@ def costs_of(topology: Topology) -> CostTable:
 
 
 seconds = st.floats(0, 0.05, allow_subnormal=False)
+#: What a batch takes on top: nothing, as in the paper's system, or up to what its images take.
+batch_seconds = st.just(0.0) | st.floats(0, 2, allow_subnormal=False)
 
 
 @st.composite
@@ -58,14 +72,14 @@ def links_to(draw: st.DrawFn, target: Any) -> Link:
 @st.composite
 def systems(draw: st.DrawFn) -> Topology:
     """Draw a system of 1 to 4 end devices, 1 to 3 edge devices and 1 or 2 clouds with any times and links."""
-    devices = [
-        device(f"end-{i}", "end", draw(seconds), edge_net=draw(seconds), cloud_net=draw(seconds))
-        for i in range(draw(st.integers(1, 4)))
-    ]
-    for tier, most in (("edge", 3), ("cloud", 2)):
-        devices += [
-            device(f"{tier}-{i}", tier, draw(seconds), trusted=draw(st.booleans()), cloud_net=draw(seconds))
-            for i in range(draw(st.integers(1, most)))
-        ]
+    devices = []
+    for tier, most in (("end", 4), ("edge", 3), ("cloud", 2)):
+        for i in range(draw(st.integers(1, most))):
+            stems = {"cloud_net": draw(seconds)} | ({"edge_net": draw(seconds)} if tier == "end" else {})
+            trusted = tier == "end" or draw(st.booleans())
+            batch_s = draw(batch_seconds)
+            devices.append(
+                device(f"{tier}-{i}", tier, draw(seconds), batch_s=batch_s, trusted=trusted, **stems)
+            )
     above = draw(links_to("cloud")).model_copy(update={"source": "edge"})
     return system(*devices, links=[draw(links_to("edge")), draw(links_to("cloud")), above])

@@ -13,7 +13,7 @@ from hddnn.errors import BundleError
 from hddnn.results.records import Grader
 from hddnn.runtimes.openvino import OpenVINO
 from hddnn.zoo import Bundle, FeatureNoise, PartPrecision
-from hddnn.zoo.card import FILES, ONNX_ONLY
+from hddnn.zoo.card import FILES, ONNX_ONLY, TIMED_BATCH, time_facts
 from hddnn.zoo.noise import NoiseSource, check_times
 from hddnn.zoo.onnx_files import write_onnx
 from hddnn.zoo.store import folder_of, kept
@@ -68,7 +68,7 @@ def add_split(bundle: Bundle, depth: str, name: str, *, noise: float = 0.0, repl
         facts |= {
             "accuracy": {card.task: round(float(right.mean()), 4)},
             "agreement": {card.precision.body: same},
-            "seconds_per_image": round(OpenVINO(draft).warm_up(50), 7),
+            **time_facts(OpenVINO(draft).measure(TIMED_BATCH)),
         }
         Bundle.create(folder, **facts)
     return Bundle.open(folder_of(name))

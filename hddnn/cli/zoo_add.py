@@ -140,7 +140,7 @@ def _add(name: str, file: Path, data: str | None, data_root: Path | None, **opti
     if origin["ending"]:
         click.echo(f"logits: {origin['ending']}")
     click.echo(f"answers: as {origin['reference']} answers, run in {card.runtime}")
-    click.echo(f"time: {card.seconds_per_image * 1e3:.3f} ms an image, one thread")
+    click.echo(f"time: {card.service_time}, one thread")
     click.echo(f"kept in: {bundle.path}; use it in a topology as network: {name}")
 
 

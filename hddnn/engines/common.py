@@ -136,7 +136,7 @@ def card_costs(
     topology: Topology, cards: Mapping[str, Card], payload_bytes: Mapping[str, tuple[int, int]]
 ) -> CostTable:
     """Return modelled times; where the topology has none, those measured when the bundle was made."""
-    measured = {device.name: cards[device.network].seconds_per_image for device in topology.devices}
+    measured = {device.name: cards[device.network].service_time for device in topology.devices}
     return CostTable.of(topology, measured, payload_bytes)
 
 
@@ -161,8 +161,8 @@ def group_size(slowest_s: float, pending: int, *, goes_up: bool) -> int:
     longest_s = GROUP_S if goes_up else GROUP_ALONE_S
     if slowest_s * 2 > longest_s:
         return 1
-    fits = GROUP_BATCHES if slowest_s <= 0 else int(longest_s / slowest_s)
-    return max(1, min(fits, GROUP_BATCHES, pending))
+    fits = GROUP_BATCHES if slowest_s <= 0 else longest_s / slowest_s
+    return max(1, int(min(fits, GROUP_BATCHES, pending)))
 
 
 def make_work(plan: Plan, costs: CostTable, time_scale: float = 1.0, *, own_speed: int = 0) -> Work:

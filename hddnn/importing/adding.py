@@ -16,7 +16,7 @@ from hddnn.errors import BundleError, InputError
 from hddnn.importing.facts import IMAGENET_MEAN, IMAGENET_STD, Facts, Task, check_size, read_labels
 from hddnn.runtimes.known import known_answer
 from hddnn.zoo import Bundle
-from hddnn.zoo.card import ONNX_ONLY, Own
+from hddnn.zoo.card import ONNX_ONLY, Own, time_facts
 from hddnn.zoo.store import check_free, folder_of, kept
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _add(
         draft = Bundle.create(folder, **card, seconds_per_image=1.0)
         loaded, origin["reference"] = comparing.compare(draft, answers, trial)
         card["known_answer"] = known_answer(loaded)
-        card["seconds_per_image"] = round(checking.seconds_per_image(loaded), 7)
+        card |= time_facts(checking.service_time(loaded))
         if data is not None and grader is not None:
             card["accuracy"] = {facts.task: checking.accuracy(draft, data, grader, threads)}
         Bundle.create(folder, **card)

@@ -19,7 +19,9 @@ from hddnn.importing.reading import Network
 from hddnn.importing.references import OPENVINO, Reference, backend, bounded
 from hddnn.results.records import Grader
 from hddnn.runtimes import Runtime
+from hddnn.system.times import ServiceTime
 from hddnn.zoo import Bundle
+from hddnn.zoo.card import TIMED_BATCH
 
 _SIZES = (3, 1)  # of the first batches that are tried; the last one has what is left
 #: Of the answers' largest distance from their mean: far above the rounding of the network's type, far below what a
@@ -31,7 +33,6 @@ _ROUNDING = {np.float16: 5e-3, np.float32: 1e-5, np.float64: 1e-5}
 #: bits answer in no two programs alike: by several times what the reference itself does when pixels are nudged.
 _QUANTIZED = re.compile("Quantize|QLinear|Integer")
 _NUDGE, _TIMES, _MOST = 1e-3, 5, 0.25
-_TIMED_BATCH = 50
 _TIMED_S = 2.0  # longest time that the timing should take
 _NOISE = re.compile(
     r"Exception from|Check '|FrontEnd API|Summary:|Conversion is failed|To facilitate|Model wasn't"
@@ -231,12 +232,12 @@ def _allowed(answers: Answers, network: Network) -> float:
     return float(answers.tolerance * spread + _ROUNDING[network.dtype] * np.abs(answers.values).max())
 
 
-def seconds_per_image(runtime: Runtime) -> float:
-    """Return the median seconds that a bundle takes for an image, in batches of 50, or smaller ones where long."""
+def service_time(runtime: Runtime) -> ServiceTime:
+    """Return what a bundle takes, in batches of one image and of 50, or of fewer where that would be long."""
     alone_s = runtime.warm_up(1, runs=1)
-    runs = 5
-    batch = int(np.clip(_TIMED_S / (alone_s * (runs + 1)), 1, _TIMED_BATCH))
-    return runtime.warm_up(batch, runs)
+    rounds = 3
+    batch = int(np.clip(_TIMED_S / (alone_s * 2 * rounds), 1, TIMED_BATCH))  # each round does it twice
+    return runtime.measure(batch, rounds)
 
 
 def grader(data: Dataset, facts: Facts, name: str) -> Grader:
@@ -253,8 +254,8 @@ def grader(data: Dataset, facts: Facts, name: str) -> Grader:
 def accuracy(bundle: Bundle, data: Dataset, judge: Grader, threads: int) -> float:
     """Return a bundle's top-1 accuracy on a data set."""
     runtime = runtimes.load(bundle.card.runtime, bundle, threads=threads)
-    starts = range(0, len(data), _TIMED_BATCH)
-    answers = [runtime.run(data.images[i : i + _TIMED_BATCH]).argmax(axis=1) for i in starts]
+    starts = range(0, len(data), TIMED_BATCH)
+    answers = [runtime.run(data.images[i : i + TIMED_BATCH]).argmax(axis=1) for i in starts]
     return float(np.mean(judge.label_map[np.concatenate(answers)] == judge.truth))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import Plan
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import Topology
 
 
@@ -26,11 +27,11 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
     end, upper, encoding = (column.astype(np.int64) for column in (plan.end, plan.upper, plan.encoder))
     n_devices = len(plan.topology.devices)
     ways, route = np.unique(np.stack([end, upper, encoding]), axis=1, return_inverse=True)
-    rates = np.array([_rates(plan.topology, costs, *way) for way in ways.T.tolist()])  # (R, 9)
-    sizes = plan.sizes[:, None]
-    end_s, transfer_s, work_s, to_encoder_s, encode_s = (rates[route, :5] * sizes).T  # (N,) each
-    latency_s, encoder_latency_s = rates[route, 5], rates[route, 6]
-    serial, encoder_serial = rates[route, 7] > 0, rates[route, 8] > 0
+    rates = np.array([_rates(plan.topology, costs, *way) for way in ways.T.tolist()])  # (R, 14)
+    steps_s = rates[route, :5] * plan.sizes[:, None] + rates[route, 5:10]
+    end_s, transfer_s, work_s, to_encoder_s, encode_s = steps_s.T  # (N,) each
+    latency_s, encoder_latency_s = rates[route, 10], rates[route, 11]
+    serial, encoder_serial = rates[route, 12] > 0, rates[route, 13] > 0
     goes_up = upper >= 0
     way_s = to_encoder_s + encoder_latency_s + encode_s  # to the edge device that encodes, and through it
     last_s = np.where(goes_up, transfer_s + latency_s + work_s, 0.0)
@@ -83,33 +84,42 @@ def lower_bound_s(plan: Plan, costs: CostTable) -> float:
 def _rates(topology: Topology, costs: CostTable, end: int, upper: int, encoding: int) -> tuple[float, ...]:
     """Return what a way costs.
 
-    Seconds an image: on the end device, over the link up, on the upper device, over the link to the edge device
-    that encodes, and to encode there. Seconds: the latency of either link. 1 where either is serial.
+    Five steps: on the end device, over the link up, on the upper device, over the link to the edge device that
+    encodes, and to encode there. Of each the seconds an image, then of each the seconds a batch. Seconds: the
+    latency of either link. 1 where either is serial.
     """
-    devices = topology.devices
+    devices, nothing = topology.devices, ServiceTime(0.0)
     source = devices[end]
-    end_s = costs.service_s(source, 1)
+    end_time = costs.service_times[source.name]
     if upper < 0:
-        return end_s, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        return *_columns(end_time, nothing, nothing, nothing, nothing), 0.0, 0.0, 0.0, 0.0
     target = devices[upper]
-    work_s = costs.service_s(target, 1)
+    work = costs.service_times[target.name]
     if encoding < 0:
-        end_s += 0.0 if target.trusted else costs.encode_s(source, target.network, 1)
-        link, up_s = costs.link(source, target), costs.transfer_s(source, target, 1)
-        return end_s, up_s, work_s, 0.0, 0.0, link.latency_s, 0.0, float(link.mode == "serial"), 0.0
+        end_time += nothing if target.trusted else costs.encode_time(source, target.network)
+        link, sent = costs.link(source, target), ServiceTime(costs.transfer_s(source, target, 1))
+        steps = _columns(end_time, sent, work, nothing, nothing)
+        return *steps, link.latency_s, 0.0, float(link.mode == "serial"), 0.0
     encoder = devices[encoding]
     first, last = costs.link(source, encoder), costs.link(encoder, target)
     return (
-        end_s,
-        costs.transfer_s(encoder, target, 1),
-        work_s,
-        costs.transfer_s(source, encoder, 1),
-        costs.encode_s(encoder, target.network, 1),
+        *_columns(
+            end_time,
+            ServiceTime(costs.transfer_s(encoder, target, 1)),
+            work,
+            ServiceTime(costs.transfer_s(source, encoder, 1)),
+            costs.encode_time(encoder, target.network),
+        ),
         last.latency_s,
         first.latency_s,
         float(last.mode == "serial"),
         float(first.mode == "serial"),
     )
+
+
+def _columns(*steps: ServiceTime) -> tuple[float, ...]:
+    """Return the steps' seconds an image, then their seconds a batch."""
+    return *(step.seconds_per_image for step in steps), *(step.seconds_per_batch for step in steps)
 
 
 def _groups(group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

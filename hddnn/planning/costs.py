@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from hddnn.errors import PlanError
-from hddnn.system.topology import STEM_SUFFIX, TIERS, Device, Link, Tier, Topology
+from hddnn.system.times import ServiceTime
+from hddnn.system.topology import TIERS, Device, Link, Tier, Topology
 
 
 class JobShape(Protocol):
@@ -30,14 +31,16 @@ class JobShape(Protocol):
 
 @dataclass(frozen=True)
 class CostTable:
-    """The time and the bytes of each step, all proportional to the number of images (plus a link's latency).
+    """The time and the bytes of each step.
 
-    seconds_per_image: device name -> s an image of that device's network.
+    Bytes are proportional to the number of images, times affine: a batch of n takes a + b n.
+
+    service_times: device name -> what that device's network takes.
     links: (source tier, target tier) -> link.
     bytes_per_image: network name -> (raw, features), bytes an image as sent up.
     """
 
-    seconds_per_image: Mapping[str, float]
+    service_times: Mapping[str, ServiceTime]
     links: Mapping[tuple[Tier, Tier], Link]
     bytes_per_image: Mapping[str, tuple[int, int]]
 
@@ -45,18 +48,18 @@ class CostTable:
     def of(
         cls,
         topology: Topology,
-        measured: Mapping[str, float] | None = None,
+        measured: Mapping[str, ServiceTime] | None = None,
         payload_bytes: Mapping[str, tuple[int, int]] | None = None,
     ) -> CostTable:
         """Return the costs of a topology; a time that the topology models wins over a measured one.
 
-        measured: device name -> s an image; payload_bytes: network name -> (raw, features), bytes an image.
+        measured: by device name; payload_bytes: network name -> (raw, features), bytes an image.
         Raises PlanError naming the devices that have neither a modelled nor a measured time.
         """
         measured = measured or {}
-        times: dict[str, float] = {}
+        times: dict[str, ServiceTime] = {}
         for device in topology.devices:
-            modelled = device.seconds_per_image.get(device.network)
+            modelled = device.service_time
             time = measured.get(device.name) if modelled is None else modelled
             if time is not None:
                 times[device.name] = time
@@ -69,16 +72,20 @@ class CostTable:
         links = {(low, high): topology.link(low, high) for low, high in combinations(TIERS, 2)}
         return cls(times, links, dict(payload_bytes or {}))
 
-    def service_s(self, device: Device, n_images: int) -> float:
-        """Return the time in s that the device's own network takes for a batch of n_images."""
-        return self.seconds_per_image[device.name] * n_images
+    def service_s(self, device: Device, n_images: int, n_batches: int = 1) -> float:
+        """Return the time in s that the device's own network takes for n_images, in so many batches."""
+        return self.service_times[device.name].total_s(n_images, n_batches)
+
+    def encode_time(self, device: Device, network: str) -> ServiceTime:
+        """Return what the network's stem takes on a device.
+
+        0 unless the topology models it, as "NETWORK:stem" in the device's times.
+        """
+        return device.encode_time(network) or ServiceTime(0.0)
 
     def encode_s(self, device: Device, network: str, n_images: int) -> float:
-        """Return the time in s to pass n_images through the network's stem on a device.
-
-        0 unless the topology models it, as "NETWORK:stem" in the device's seconds_per_image.
-        """
-        return device.seconds_per_image.get(network + STEM_SUFFIX, 0.0) * n_images
+        """Return the time in s to pass a batch of n_images through the network's stem on a device."""
+        return self.encode_time(device, network).total_s(n_images)
 
     def link(self, source: Device, target: Device) -> Link:
         """Return the link over which the target receives from the source's tier."""

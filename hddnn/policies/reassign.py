@@ -147,15 +147,15 @@ class Reassign(Policy):
 
     def _expect(self, attempt: Attempt, now_s: float) -> float:
         """Return when an attempt's answers are late, given all that its devices were sent before."""
-        costs, devices = self.work.costs, self.devices
+        costs, devices, n = self.work.costs, self.devices, len(attempt.batches)
         images = int(sum(self.work.plan.sizes[batch] for batch in attempt.batches))
         end = devices[attempt.end]
-        done_s = max(now_s, self._free_s.get(attempt.end, 0.0)) + costs.service_s(end, images)
+        done_s = max(now_s, self._free_s.get(attempt.end, 0.0)) + costs.service_s(end, images, n)
         self._free_s[attempt.end] = done_s
         if attempt.upper != NO_DEVICE:
             upper = devices[attempt.upper]
             way_s = self._way_s(attempt.end, attempt.upper, images, attempt.encoder)
-            way_s = len(attempt.batches) * way_s + costs.service_s(upper, images)
+            way_s = n * way_s + costs.service_s(upper, images, n)
             done_s = max(done_s, self._free_s.get(attempt.upper, 0.0)) + way_s
             self._free_s[attempt.upper] = done_s
         return now_s + 2 * (done_s - now_s) + self.timeout_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
@@ -19,6 +19,7 @@ from hddnn.engines.dask.wire.connecting import close, connect
 from hddnn.engines.dask.wire.messages import PROBE, TIME, DeviceSpec
 from hddnn.engines.observer import Observer
 from hddnn.errors import ClusterError
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import STEM_SUFFIX, TIERS, Link, Tier, Topology
 
 #: Pairs of devices that stand for a pair of tiers, at the most.
@@ -55,11 +56,22 @@ class Spread:
 
 @dataclass(frozen=True)
 class NetworkTime:
-    """What a device takes for a network: its own, or one's stem with which it encodes, as NETWORK:stem."""
+    """What a device takes for a network: its own, or one's stem with which it encodes, as NETWORK:stem.
+
+    full_s: of full batches, s.
+    """
 
     device: str
     network: str
-    seconds_per_image: Spread
+    full_s: Spread
+    service_time: ServiceTime
+
+    @classmethod
+    def of(cls, device: str, network: str, taken: Iterable[tuple[int, Sequence[float]]]) -> Self:
+        """Return it from (images in a batch, seconds by round), of one size or more."""
+        spreads = {n: Spread.of(seconds) for n, seconds in taken}
+        fitted = ServiceTime.through({n: spread.median for n, spread in spreads.items()})
+        return cls(device, network, spreads[max(spreads)], fitted)
 
 
 @dataclass(frozen=True)
@@ -101,8 +113,8 @@ def devices(
 
     address: where they are; by default they are started on this machine, and nothing of them is emulated.
     """
-    own = [device.model_copy(update={"seconds_per_image": {}}) for device in topology.devices]
-    bare = Topology(**{**dict(topology), "devices": tuple(own), "links": ()})
+    own = tuple(device.at_own_speed() for device in topology.devices)
+    bare = Topology(**{**dict(topology), "devices": own, "links": ()})
     return DaskEngine(
         bare,
         job,
@@ -140,7 +152,7 @@ async def _measure(
     try:
         discovered = engine.discovered
         for name, found in discovered.items():
-            if found.seconds_per_image is None:
+            if found.service_time is None:
                 raise ClusterError(f"device {name} keeps to modelled times; start it without --emulate")
         batch_size = engine.job.batch_size
         networks = await _networks(client, topology, discovered, batch_size, engine.codec, rounds, observer)
@@ -162,24 +174,19 @@ async def _networks(
     observer: ProfileObserver,
 ) -> tuple[NetworkTime, ...]:
     held = {device.name: ("", *DeviceSpec.of(topology, device.name).stems) for device in topology.devices}
-    total, found = sum(map(len, held.values())), dict[tuple[str, str], Spread]()
+    total, found = sum(map(len, held.values())), dict[tuple[str, str], NetworkTime]()
 
     async def ask(machine: list[DiscoveredDevice]) -> None:
         for one in machine:  # one at a time: together they would slow each other down
             for stem in held[one.name]:
                 ask = getattr(client.rpc(one.address), TIME)
-                times = await ask(stem=stem, batch_size=batch_size, codec=codec, rounds=rounds)
-                found[one.name, stem] = Spread.of(times)
+                taken = await ask(stem=stem, batch_size=batch_size, codec=codec, rounds=rounds)
+                network = f"{stem}{STEM_SUFFIX}" if stem else topology.device(one.name).network
+                found[one.name, stem] = NetworkTime.of(one.name, network, taken)
                 observer.measured("networks", len(found), total)
 
     await asyncio.gather(*(ask(machine) for machine in by_machine(discovered.values())))
-    return tuple(
-        NetworkTime(
-            name, f"{stem}{STEM_SUFFIX}" if stem else topology.device(name).network, found[name, stem]
-        )
-        for name, stems in held.items()
-        for stem in stems
-    )
+    return tuple(found[name, stem] for name, stems in held.items() for stem in stems)
 
 
 async def _links(
@@ -230,11 +237,20 @@ def _some(pairs: list[Any]) -> list[Any]:
 
 def _with_numbers(topology: Topology, networks: Sequence[NetworkTime], links: Sequence[LinkTime]) -> Topology:
     """Return a topology with measured numbers in place of its own."""
-    times: dict[str, dict[str, float]] = {device.name: {} for device in topology.devices}
+    per_image, per_batch = (
+        {d.name: dict(getattr(d, key)) for d in topology.devices}
+        for key in ("seconds_per_image", "seconds_per_batch")
+    )
     for one in networks:
-        times[one.device][one.network] = _rounded(one.seconds_per_image.median)
+        per_image[one.device][one.network] = _rounded(one.service_time.seconds_per_image)
+        per_batch[one.device][one.network] = _rounded(one.service_time.seconds_per_batch)
     measured = [
-        device.model_copy(update={"seconds_per_image": {**device.seconds_per_image, **times[device.name]}})
+        device.model_copy(
+            update={
+                "seconds_per_image": per_image[device.name],
+                "seconds_per_batch": {key: s for key, s in per_batch[device.name].items() if s},
+            }
+        )
         for device in topology.devices
     ]
     known = {

@@ -14,9 +14,17 @@ from hddnn.results.fitting import Fitted
 from hddnn.results.tables import NONE, three_digits
 
 
-def network_cells(one: NetworkTime) -> tuple[str, str, str, str]:
-    """Return device, network, ms an image, and its quartiles."""
-    return one.device, one.network, *_cells(one.seconds_per_image, 1e3)
+def batches(measured: Measured) -> str:
+    """Say which batches were measured."""
+    sizes = f"of 1 and of {measured.batch_size} images in turn" if measured.batch_size > 1 else "of 1 image"
+    return f"batches {sizes}, {measured.rounds} rounds"
+
+
+def network_cells(one: NetworkTime) -> tuple[str, str, str, str, str, str]:
+    """Return device, network, ms of a full batch and their quartiles, ms a batch and an image."""
+    time = one.service_time
+    per_batch, per_image = (three_digits(1e3 * s) for s in (time.seconds_per_batch, time.seconds_per_image))
+    return one.device, one.network, *_cells(one.full_s, 1e3), per_batch, per_image
 
 
 def link_cells(link: LinkTime) -> tuple[str, str, str, str, str, str]:
@@ -27,11 +35,12 @@ def link_cells(link: LinkTime) -> tuple[str, str, str, str, str, str]:
 
 def measured_tables(measured: Measured) -> Group:
     """Return one row a device and network, and one a pair of tiers."""
-    networks = Fitted(("device", "network", "ms an\nimage", "quartiles"), left=(0, 1))
+    full = f"ms for\n{measured.batch_size}"
+    networks = Fitted(("device", "network", full, "quartiles", "ms a\nbatch", "+ ms an\nimage"), left=(0, 1))
     for one in measured.networks:
         networks.add_row(*network_cells(one))
     parts: list[RenderableType] = [
-        Text(f"Time an image: {measured.batch_size} a batch, {measured.rounds} rounds", style="bold"),
+        Text(f"Times: {batches(measured)}", style="bold"),
         networks,
         Text(f"NETWORK:stem: encoding for a device that may not see images, in {measured.codec}."),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from hddnn._util.paths import check_place, store
 from hddnn.errors import InputError
 from hddnn.profiling.measuring import Measured
-from hddnn.profiling.report import link_cells, network_cells
+from hddnn.profiling.report import batches, link_cells, network_cells
 from hddnn.system.devices import Device
 from hddnn.system.topology import Topology, packaged_topologies
 
@@ -57,19 +57,18 @@ def _relative(device: Device, folder: Path) -> Device:
         relative = os.path.relpath(network, folder)
         return relative if "/" in relative else f"./{relative}"
 
-    times = {place(network): seconds for network, seconds in device.seconds_per_image.items()}
-    return device.model_copy(update={"network": place(device.network), "seconds_per_image": times})
+    return device.placed(place)
 
 
 def _comment(measured: Measured) -> str:
     lines = [
-        f"Measured by `hddnn profile`: {measured.batch_size} images a batch, {measured.rounds} rounds; "
-        f"features in {measured.codec}.",
+        f"Measured by `hddnn profile`: {batches(measured)}; features in {measured.codec}.",
         "Medians, and the quartiles; of links the outermost quartiles of all pairs of devices.",
     ]
     for one in measured.networks:
-        device, network, ms, quartiles = network_cells(one)
-        lines.append(f"{device}, {network}: {ms} ms an image ({quartiles})")
+        device, network, ms, quartiles, batch_ms, image_ms = network_cells(one)
+        whole = f"{ms} ms for {measured.batch_size} ({quartiles})"
+        lines.append(f"{device}, {network}: {whole}; {batch_ms} ms a batch + {image_ms} ms an image")
     for link in measured.links:
         between, _, latency, latencies, rate, rates = link_cells(link)
         told = f"{rate} Mbit/s ({rates})" if link.bandwidth_bps else "bandwidth too high to tell"

@@ -71,7 +71,7 @@ def own_speed(cube: xr.Dataset) -> bool:
     """
     if "own_speed" in cube.attrs:
         return bool(cube.attrs["own_speed"])
-    return any(device.network not in device.seconds_per_image for device in topology_of(cube).devices)
+    return any(device.service_time is None for device in topology_of(cube).devices)
 
 
 def topology_of(cube: xr.Dataset) -> Topology:

@@ -16,6 +16,7 @@ from hddnn.results.spans import own_speed
 from hddnn.system.devices import entries_of
 from hddnn.system.topology import Topology
 from hddnn.zoo import Bundle
+from hddnn.zoo.card import TIMED_BATCH
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -92,13 +93,13 @@ def networks(bundles: Iterable[Bundle]) -> Group:
             number(card.temperature if card.calibration else nan),
             number(card.calibration.ece_after if card.calibration else nan, 3),
             three_digits(card.feature_bytes / 1e3),
-            number(card.seconds_per_image * 1e3, 3),
+            number(card.service_time.total_s(TIMED_BATCH) / TIMED_BATCH * 1e3, 3),
         )
     notes = [
         "T: temperature of the confidence, fitted on held-out images",
         "ECE: expected calibration error at that temperature, on test images",
         "stem: what an image becomes on its way to a device that may not see it",
-        "ms per image: one thread, batches of 50",
+        f"ms per image: one thread, batches of {TIMED_BATCH}",
         *_by_place("measured", {c.name: c.measured_on or "a machine that was not noted" for c in cards}),
         *_by_place("trained", {c.name: c.training["hardware"] for c in cards if "hardware" in c.training}),
     ]
@@ -142,10 +143,7 @@ def _facts(bundle: Bundle) -> Iterator[tuple[str, str]]:
     yield "precision", f"stem {card.precision.stem}, body {card.precision.body}"
     for precision, share in card.agreement.items():
         yield f"answers in {precision}", f"{share:.2%} as the torch network's"
-    yield (
-        "time",
-        f"{card.seconds_per_image * 1e3:.3f} ms an image on {card.measured_on or 'an unknown machine'}",
-    )
+    yield "time", f"{card.service_time} on {card.measured_on or 'an unknown machine'}"
     if card.calibration is None:
         yield "temperature", "1, never fitted: its confidence may be far off"
     else:
@@ -188,15 +186,18 @@ def topology(system: Topology) -> Group:
 
 
 def _devices(system: Topology) -> Group:
-    headings = ("device", "tier", "network", "threads", "trust", "modelled\nms/image")
-    table = Fitted(headings, left=(0, 1, 2, 4))
+    headings = ["device", "tier", "network", "threads", "trust", "modelled\nms/image"]
+    by_batch = any(device.seconds_per_batch for device in system.devices)
+    table = Fitted((*headings, "+\nms/batch") if by_batch else headings, left=(0, 1, 2, 4))
     for entry in entries_of(system.devices):
         name, first, count = entry["name"], entry.get("first", 1), entry.get("count")
         names = name if count is None else f"{name}-{first} to {name}-{first + count - 1}"
         one = system.device(name if count is None else f"{name}-{first}")
-        modelled = one.seconds_per_image.get(one.network)
-        time = "own speed" if modelled is None else f"{modelled * 1e3:g}"
-        table.add_row(names, one.tier, Path(one.network).name, str(one.threads), entry["trust"], time)
+        modelled = one.service_time
+        times = ["own speed" if modelled is None else f"{modelled.seconds_per_image * 1e3:g}"]
+        if by_batch:
+            times.append(NONE if modelled is None else f"{modelled.seconds_per_batch * 1e3:g}")
+        table.add_row(names, one.tier, Path(one.network).name, str(one.threads), entry["trust"], *times)
     return _titled(f"{system.name}: {len(system.devices)} devices", table, system.description)
 
 

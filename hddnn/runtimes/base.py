@@ -35,6 +35,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hddnn.errors import BundleError
+from hddnn.system.times import ServiceTime, in_turn
 from hddnn.zoo import Bundle, Card
 
 Part = Literal["whole", "stem", "body"]
@@ -232,6 +233,19 @@ class Runtime(ABC):
         }
         times = [seconds_per_image(*calls[part], runs) for part in self.parts]
         return times[0]
+
+    def measure(self, batch_size: int, rounds: int = 3) -> ServiceTime:
+        """Measure what the first part takes: for batches of one image, and for full ones.
+
+        Args:
+            batch_size: Images in a full batch; of 1, all of the time counts as that of an image.
+            rounds: How many of either are measured.
+
+        Returns:
+            The time on which the medians of both lie.
+        """
+        taken = in_turn(lambda n: n * self.warm_up(n, runs=1), batch_size, rounds)
+        return ServiceTime.through({n: float(np.median(seconds)) for n, seconds in taken.items()})
 
     @classmethod
     def missing(cls) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -19,12 +19,13 @@ from pydantic import (
 
 from hddnn._util.validation import StrictModel, first_problem, problem
 from hddnn.errors import TopologyError
+from hddnn.system.times import ServiceTime
 
 Tier = Literal["end", "edge", "cloud"]
 TIERS: tuple[Tier, ...] = ("end", "edge", "cloud")
 #: The simulator, which handles most, was made for so many: 100,000 take it five minutes and 3.4 GB.
 MOST_DEVICES = 1_000_000
-STEM_SUFFIX = ":stem"  # "resnet34:stem" in seconds_per_image: the time of that network's stem alone
+STEM_SUFFIX = ":stem"  # "resnet34:stem" in a device's times: that of the network's stem alone
 
 
 # Names become worker names, task keys and values of a results cube, so they are plain words.
@@ -63,6 +64,8 @@ class _DeviceFields(StrictModel):
     network: Text
     threads: Threads = 1
     runtime: Text | None = None
+    seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
+    seconds_per_batch: dict[str, Seconds] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod
@@ -84,6 +87,18 @@ class _DeviceFields(StrictModel):
         if runtime is not None and not runtime.strip():
             raise problem("is empty; give a runtime's name, or leave it out")
         return runtime if runtime is None else _shown(runtime)
+
+    @model_validator(mode="after")
+    def _whole_times(self) -> Self:
+        # Else nobody could tell whether the device keeps to a model, and a misspelled network went unseen.
+        for network in self.seconds_per_batch:
+            if network not in self.seconds_per_image:
+                raise problem(
+                    f"of {network} needs its seconds_per_image, too; give that (0 where only batches count), "
+                    "or leave this out",
+                    key="seconds_per_batch",
+                )
+        return self
 
 
 class _LinkFields(StrictModel):
@@ -124,9 +139,11 @@ class Device(CheckedModel, _DeviceFields):
         threads: What it computes with.
         runtime: What computes its network: a name or FILE.py:CLASS, with options ("torch:device=cuda"); None for
             what the network's card says. Whether it is there is seen when the networks' cards are read.
+        seconds_per_image: Modelled service time, s an image, by network name, or by "NETWORK:stem" for encoding
+            with that network's stem; a device without one runs at its own speed.
+        seconds_per_batch: What a batch takes on top, however many images it has, s; by the same names, of which
+            each needs its seconds_per_image. 0 where it is left out.
         trusted: May receive raw images; every end device of a topology is.
-        seconds_per_image: Modelled service time, s, by network name, or by "NETWORK:stem" for encoding with
-            that network's stem; a device without one runs at its own speed.
 
     Example:
         >>> Device(name="gateway", tier="edge", network="resnet34", trusted=False).threads
@@ -134,7 +151,43 @@ class Device(CheckedModel, _DeviceFields):
     """
 
     trusted: bool = True
-    seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
+
+    @property
+    def service_time(self) -> ServiceTime | None:
+        """Return what the device's own network is modelled to take; None where it runs at its own speed."""
+        return self._modelled(self.network)
+
+    def encode_time(self, network: str) -> ServiceTime | None:
+        """Return what encoding is modelled to take; None where the topology does not say.
+
+        Args:
+            network: The one whose stem encodes.
+        """
+        return self._modelled(network + STEM_SUFFIX)
+
+    def at_own_speed(self) -> Device:
+        """Return the device without any modelled time."""
+        return self.model_copy(update={"seconds_per_image": {}, "seconds_per_batch": {}})
+
+    def placed(self, place: Callable[[str], str]) -> Device:
+        """Return the device with its networks' places changed.
+
+        Args:
+            place: Called with a network's name or path, or such a one with ":stem" behind it.
+        """
+        return self.model_copy(
+            update={
+                "network": place(self.network),
+                "seconds_per_image": {place(key): s for key, s in self.seconds_per_image.items()},
+                "seconds_per_batch": {place(key): s for key, s in self.seconds_per_batch.items()},
+            }
+        )
+
+    def _modelled(self, key: str) -> ServiceTime | None:
+        per_image_s = self.seconds_per_image.get(key)
+        if per_image_s is None:
+            return None
+        return ServiceTime(per_image_s, self.seconds_per_batch.get(key, 0.0))
 
 
 class Link(CheckedModel, _LinkFields):
@@ -163,9 +216,8 @@ class DeviceEntry(_DeviceFields):
     trust: Literal["dependable", "undependable"] = "dependable"
     count: Count | None = None
     first: Annotated[int, Field(ge=0, le=10**9, strict=True)] | None = None
-    seconds_per_image: dict[str, Seconds] = Field(default_factory=dict)
 
-    @field_validator("seconds_per_image", mode="before")
+    @field_validator("seconds_per_image", "seconds_per_batch", mode="before")
     @classmethod
     def _by_network(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, Mapping):
@@ -185,7 +237,7 @@ class DeviceEntry(_DeviceFields):
         if self.count is not None:
             start = 1 if self.first is None else self.first
             names = [f"{self.name}-{number}" for number in range(start, start + self.count)]
-        settings = self.model_dump(include={"tier", "network", "threads", "runtime", "seconds_per_image"})
+        settings = self.model_dump(exclude={"name", "trust", "count", "first"})
         one = Device(name=self.name, trusted=self.trust == "dependable", **settings)
         return [one.model_copy(update={"name": name}) for name in names]
 
@@ -256,10 +308,8 @@ def entries_of(devices: Iterable[Device]) -> list[dict[str, Any]]:
         entry |= {} if one.threads == 1 else {"threads": one.threads}
         entry |= {} if one.runtime is None else {"runtime": one.runtime}
         entry["trust"] = "dependable" if one.trusted else "undependable"
-        if one.seconds_per_image:
-            own = list(one.seconds_per_image) == [one.network]
-            entry["seconds_per_image"] = (
-                one.seconds_per_image[one.network] if own else dict(one.seconds_per_image)
-            )
+        for key in ("seconds_per_image", "seconds_per_batch"):
+            if times := getattr(one, key):
+                entry[key] = times[one.network] if list(times) == [one.network] else dict(times)
         made.append(entry)
     return made

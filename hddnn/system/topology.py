@@ -303,8 +303,7 @@ def _placed(device: Device, folder: Path) -> Device:
     def place(network: str) -> str:
         return os.path.normpath(folder / network) if "/" in network else network
 
-    times = {place(network): seconds for network, seconds in device.seconds_per_image.items()}
-    return device.model_copy(update={"network": place(device.network), "seconds_per_image": times})
+    return device.placed(place)
 
 
 def _named_networks(device: Device) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ from hddnn import zoo
 from hddnn.engines.base import Engine, EngineOptions, Setting
 from hddnn.engines.registry import ENGINES
 from hddnn.errors import InputError, PlanError
-from hddnn.planning.plan import Plan
+from hddnn.planning.costs import CostTable
+from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import DEFAULT, POLICIES
 from hddnn.results.records import Record
 from hddnn.runtimes.prepared import prepared_answers
@@ -54,7 +55,7 @@ def check_engine(engine: EngineOptions | type[EngineOptions] | str, topology: To
     made = ENGINES.make(engine)
     _check_class(made)
     topology = topology or small_system(
-        2, 2, 1, seconds_per_image=1e-3, latency_s=0.02, edge_trust="undependable"
+        2, 2, 1, seconds_per_image=1e-3, seconds_per_batch=5e-3, latency_s=0.02, edge_trust="undependable"
     )
     for running in _running(made, topology):
         costs = running.costs()
@@ -68,6 +69,7 @@ def check_engine(engine: EngineOptions | type[EngineOptions] | str, topology: To
             record = running.execute(plan, lambda *answer, to=told: to.append(answer))
             for check in (_answered, _ordered, _sized, _transferred, _judged):
                 check(record, f"engine {made.name}, scheme {scheme}")
+            _check_service(record, costs, f"engine {made.name}, scheme {scheme}")
             _check_progress(plan, told, f"engine {made.name}, scheme {scheme}")
         _check_encoding_at_edges(running, f"engine {made.name}, encoding at edge devices")
 
@@ -103,6 +105,22 @@ def _check_class(engine: EngineOptions) -> None:
         raise AssertionError(
             f"engine {engine.name}: it needs options: {error}; give each a default"
         ) from error
+
+
+def _check_service(record: Record, costs: CostTable, what: str) -> None:
+    """A device with a modelled time takes that for a batch, at least: so much a batch, and so much an image."""
+    plan = record.plan
+    for at, devices in (("end", plan.end), ("upper", plan.upper)):
+        took_s = record.steps[f"{at}_done"] - record.steps[f"{at}_started"]
+        for batch, (index, size) in enumerate(zip(devices.tolist(), plan.sizes.tolist(), strict=True)):
+            device = plan.topology.devices[index]
+            if index == NO_DEVICE or device.service_time is None:
+                continue
+            modelled_s = costs.service_s(device, size)
+            assert took_s[batch] > modelled_s * (1 - 1e-6) - 1e-6, (
+                f"{what}: {device.name} takes {took_s[batch]:g} s for batch {batch}, and not the {modelled_s:g} s "
+                f"that costs say for its {size} images"
+            )
 
 
 def _answered(record: Record, what: str) -> None:

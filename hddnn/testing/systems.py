@@ -44,6 +44,7 @@ def small_system(
     n_cloud: int = 1,
     *,
     seconds_per_image: float | None = None,
+    seconds_per_batch: float = 0.0,
     latency_s: float = 0.0,
     edge_trust: str = "dependable",
 ) -> Topology:
@@ -55,6 +56,7 @@ def small_system(
         entry = {
             "name": tier, "tier": tier, "count": count, "network": PACKAGED[tier], "trust": trust[tier],
             **({} if seconds_per_image is None else {"seconds_per_image": seconds_per_image}),
+            **({"seconds_per_batch": seconds_per_batch} if seconds_per_batch else {}),
         }  # fmt: skip
         if count:
             devices.append(entry)

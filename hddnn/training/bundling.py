@@ -17,7 +17,7 @@ from hddnn.runtimes.openvino import OpenVINO, can_compute
 from hddnn.tasks.calibration import calibrate
 from hddnn.training.images import Images
 from hddnn.zoo import Bundle, PartPrecision
-from hddnn.zoo.card import Precision
+from hddnn.zoo.card import TIMED_BATCH, Precision, time_facts
 from hddnn.zoo.export import export
 from hddnn.zoo.networks import Network
 
@@ -102,7 +102,7 @@ def _write(
         known_answer=known_answer(final),
         agreement=agreement,
         accuracy=accuracies(logits[body], data, task),
-        seconds_per_image=round(final.warm_up(50), 7),
+        **time_facts(final.measure(TIMED_BATCH)),
         training=training,
     )
 

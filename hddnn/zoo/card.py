@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +14,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -23,10 +22,13 @@ from pydantic import (
 from hddnn._util import given
 from hddnn._util.host import processor
 from hddnn.errors import BundleError
+from hddnn.system.times import ServiceTime
 
 FILES = {"stem": "stem.onnx", "body": "body.onnx"}
 ONNX_ONLY = "onnx"  # the architecture of a network that is defined by its ONNX files alone
 Precision = Literal["default", "f32", "bf16"]
+#: Images in the full batches that cards are timed with.
+TIMED_BATCH = 50
 #: What an own network can be made for; a packaged one runs in every runtime.
 Own = Literal["openvino", "onnxruntime"]
 
@@ -90,7 +92,8 @@ class Card(BaseModel):
         stem_shape: The features of one image, (channels, height, width), float32.
         parameters: Weights, the stem's included.
         stem_parameters: Weights of the stem.
-        seconds_per_image: Time of this bundle, s: one thread, batch 50.
+        seconds_per_image: Time of this bundle, s: one thread, batches of up to 50.
+        seconds_per_batch: What a batch takes on top, however many images it has, s; 0 where nobody measured it.
         runtime: What devices run it in unless their topology says otherwise: it was found to answer right
             there.
         precision: What reproduces the network well enough on a CPU.
@@ -121,7 +124,8 @@ class Card(BaseModel):
     stem_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     parameters: PositiveInt
     stem_parameters: PositiveInt
-    seconds_per_image: PositiveFloat
+    seconds_per_image: float = Field(ge=0, allow_inf_nan=False)
+    seconds_per_batch: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     runtime: Own = "openvino"
     precision: PartPrecision = PartPrecision()
     agreement: dict[str, float] = {}
@@ -148,6 +152,11 @@ class Card(BaseModel):
                 f"noise has {len(self.noise.deviations)} deviations; there are {self.stem_shape[0]} channels"
             )
         return self
+
+    @property
+    def service_time(self) -> ServiceTime:
+        """Return what this bundle took, one thread, on the machine of `measured_on`."""
+        return ServiceTime(self.seconds_per_image, self.seconds_per_batch)
 
     @property
     def raw_bytes(self) -> int:
@@ -255,6 +264,11 @@ class Bundle:
         text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (path / "card.json").write_text(text + "\n", encoding="utf-8")
         return cls(path, card)
+
+
+def time_facts(time: ServiceTime) -> dict[str, float]:
+    """Return a card's facts of what was measured, to a tenth of a microsecond."""
+    return {key: round(seconds, 7) for key, seconds in asdict(time).items()}
 
 
 def _read_card(file: Path) -> Card:

@@ -114,6 +114,10 @@ def all_right(record: Record) -> None:
     record.correct["coarse"][:] = record.plan.sizes
 
 
+def quick(record: Record) -> None:
+    record.steps["upper_started"][:] = record.steps["upper_done"]
+
+
 def unseen(record: Record) -> Record:
     return replace(record, transfers=record.transfers[:-1])
 
@@ -126,6 +130,7 @@ def unseen(record: Record) -> Record:
         (wrong(twice), "attempts is not as planned: first in batch 4"),
         (wrong(small), r"batch \d sent \d+ bytes up; its payload has \d+"),
         (wrong(all_right), "1.00 of the coarse answers are right"),
+        (wrong(quick), "cloud-1 takes 0 s for batch 0, and not the 0.025 s that costs say for its 20 images"),
         (wrong(unseen), "the transfers differ in"),
         (Mute, "progress is not told of each answer once"),
         (Loose, "it is no dataclass"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from simulating import MANY, ONE, assert_same, plan_of, simulate
 from systems import costs_of, device, packaged_system, system, systems
 
-from hddnn.data.datasets import Dataset, Job
+from hddnn.data.datasets import Dataset, Job, load_dataset
+from hddnn.engines.closed import ClosedEngine
 from hddnn.engines.sim import SimEngine
 from hddnn.errors import FaultError, InputError
 from hddnn.planning.bounds import lower_bound_s
@@ -20,6 +21,10 @@ from hddnn.policies import FALLBACKS, POLICIES
 from hddnn.schemes import ENCODERS, SCHEMES, make_plan
 from hddnn.system.faults import KINDS, Fault, FaultSchedule
 from hddnn.system.topology import Link, Topology
+
+IMAGES = load_dataset()
+#: What a simulated client needs for itself.
+CLIENT_S = 1e-3
 
 # ---- without faults
 
@@ -52,6 +57,47 @@ def test_it_is_never_quicker_than_the_lower_bound(
     record = simulate(plan, policy=POLICIES.make(policy, deadline_s=1e6))
     assert record.complete
     assert record.makespan_s >= lower_bound_s(plan, costs_of(topology)) * (1 - 1e-9)
+
+
+@settings(max_examples=10)  # each makes four engines
+@given(st.floats(0, 0.01), st.floats(0, 0.5), st.integers(1, 40), st.integers(1, 12))
+def test_where_nothing_waits_for_anything_it_takes_what_the_equations_say(
+    per_image_s: float, per_batch_s: float, size: int, n_batches: int
+) -> None:
+    topology = packaged_system(1, 1, 0, seconds_per_image=per_image_s, seconds_per_batch=per_batch_s)
+    job, first = (Job(IMAGES, images=size * n, batch_size=size) for n in (n_batches, 1))
+    for made in (SimEngine, ClosedEngine):
+        with made(topology, job, codec="float32") as engine:
+            plan = make_plan("end", topology, job, engine.costs())
+            end_s = engine.execute(plan).makespan_s
+            assert end_s == pytest.approx(lower_bound_s(plan, engine.costs()), abs=CLIENT_S)
+        assert end_s == pytest.approx(n_batches * per_batch_s + job.images * per_image_s, abs=CLIENT_S)
+        with made(topology, first, codec="float32") as engine:
+            record = engine.execute(make_plan("end-edge", topology, first, engine.costs()))
+        assert record.makespan_s == pytest.approx(2 * (per_batch_s + size * per_image_s), abs=CLIENT_S)
+
+
+def test_a_slow_device_takes_longer_for_a_batch_and_for_its_images() -> None:
+    plan = plan_of("end", 4, system(device("end-0", "end", 0.001, batch_s=0.05)))
+    record = simulate(plan, "slow:end-0x3@0s")
+    assert record.steps["coarse"] == pytest.approx([0.3, 0.6, 0.9, 1.2], abs=CLIENT_S)
+
+
+def test_encoding_takes_so_much_a_batch_too() -> None:
+    end = device("end-0", "end", 0.001, batch_s=0.05, cloud_net=0.002)
+    plan = plan_of("end-cloud", 2, system(end, device("cloud-0", "cloud", 0.001, batch_s=0.1, trusted=False)))
+    record = simulate(plan)
+    assert record.steps["coarse"] == pytest.approx([0.1, 0.35], abs=1e-3)  # 0.1 s to answer, 0.15 to encode
+    assert record.encode_s == pytest.approx([0.15, 0.15])
+    assert record.steps["fine"] == pytest.approx([0.25 + 0.15, 0.5 + 0.15], abs=1e-3)
+
+
+def test_a_device_that_owes_many_small_batches_is_given_the_time_for_each() -> None:
+    # Tasks of several batches, each of which takes 20 ms whatever is in it; 10 ms after twice that they are late.
+    plan = plan_of("end", 40, system(device("end-0", "end", 0.0, batch_s=0.02)))
+    record = simulate(plan, policy=POLICIES.make("reassign", timeout_s=0.01))
+    assert record.complete
+    assert (record.attempts == 1).all()
 
 
 def test_jitter_is_the_seeds() -> None:

@@ -113,7 +113,7 @@ def test_the_card_says_what_was_done(tmp_path: Path) -> None:
     assert card.stem_parameters == 8 * 27 + 8
     assert card.parameters == 8 * 27 + 8 + 16 * 72 + 160
     assert card.feature_bytes == 4 * 8 * 11 * 11
-    assert 0 < card.seconds_per_image < 1
+    assert 0 < card.service_time.total_s(1) < 1
     assert (card.precision.stem, card.precision.body, card.accuracy) == ("f32", "f32", {})
     assert card.origin["source"] == "own.onnx"
     assert card.origin["input_size"] == [24, 24]

@@ -20,6 +20,7 @@ from hddnn.planning.plan import NO_DEVICE, Plan, make_routes
 from hddnn.schemes import ENCODERS, SCHEMES, Scheme, make_plan
 from hddnn.schemes.fixed import EndEdge
 from hddnn.schemes.mapping import Mapping
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import Device, Link, Topology
 
 PAPER = Topology.load("paper")
@@ -73,21 +74,21 @@ def finish_s(plan: Plan, costs: CostTable, order: np.ndarray | None = None) -> f
 
 def test_modelled_time_wins_over_measured() -> None:
     topology = system(device("a", "end", 0.002), Device(name="b", tier="end", network="coarse-net"))
-    costs = CostTable.of(topology, {"a": 0.5, "b": 0.003})
+    costs = CostTable.of(topology, {"a": ServiceTime(0.5), "b": ServiceTime(0.003, 0.01)})
     a, b = topology.devices
     assert costs.service_s(a, 50) == pytest.approx(0.1)
-    assert costs.service_s(b, 50) == pytest.approx(0.15)
+    assert costs.service_s(b, 50) == pytest.approx(0.16)
 
 
 def test_zero_is_a_modelled_time() -> None:
     topology = system(device("a", "end", 0.0))
-    assert CostTable.of(topology, {"a": 0.5}).service_s(topology.devices[0], 50) == 0.0
+    assert CostTable.of(topology, {"a": ServiceTime(0.5)}).service_s(topology.devices[0], 50) == 0.0
 
 
 def test_names_the_devices_without_a_time() -> None:
     ends = [Device(name=f"e{i}", tier="end", network="coarse-net") for i in range(3)]
     with pytest.raises(PlanError, match="no service time for e0, e2: "):
-        CostTable.of(system(*ends), {"e1": 0.1})
+        CostTable.of(system(*ends), {"e1": ServiceTime(0.1)})
 
 
 def test_encoding_time_is_zero_unless_modelled() -> None:
@@ -97,6 +98,38 @@ def test_encoding_time_is_zero_unless_modelled() -> None:
     assert costs.encode_s(a, "edge-net", 50) == pytest.approx(0.02)
     assert costs.encode_s(a, "cloud-net", 50) == 0.0
     assert costs.encode_s(b, "edge-net", 50) == 0.0
+
+
+def test_a_batch_costs_something_however_small_it_is() -> None:
+    topology = system(device("a", "end", 0.001, batch_s=0.03, edge_net=0.0004))
+    costs, (a,) = costs_of(topology), topology.devices
+    assert [costs.service_s(a, n) for n in (1, 50)] == pytest.approx([0.031, 0.08])
+    assert costs.service_s(a, 50, n_batches=10) == pytest.approx(0.35)
+    assert [costs.encode_s(a, "edge-net", n) for n in (1, 50)] == pytest.approx([0.0304, 0.05])
+    assert costs.encode_s(a, "cloud-net", 50) == 0.0
+    assert tier_means_s(topology, "end", costs, 50) == pytest.approx((0.0, 0.08))
+
+
+def test_the_same_images_in_more_batches_take_longer_by_what_each_batch_takes() -> None:
+    topology = system(
+        device("end", "end", 0.001, batch_s=0.1), device("edge", "edge", 0.001, batch_s=0.2, trusted=False)
+    )
+    costs = costs_of(topology)
+    bounds_s = [
+        lower_bound_s(make_plan("end-edge", topology, Shape.of(100 // size, size), costs), costs)
+        for size in (50, 10)
+    ]
+    # The edge device limits: the first batch's end device and its stem, then 0.2 s each and 0.1 s for all images.
+    assert bounds_s == pytest.approx([0.15 + 2 * 0.2 + 0.1, 0.11 + 10 * 0.2 + 0.1])
+
+
+def test_equation_7_goes_by_whole_batches() -> None:
+    job, half = Shape.of(10), Shape.of(10, 25)
+    topology = system(device("end", "end", 0.004), device("edge", "edge", 0.004, batch_s=0.1))
+    costs = costs_of(topology)
+    assert Mapping().resolved(topology, job, costs) == 2  # 0.3 / 0.2
+    assert Mapping().resolved(topology, half, costs) == 2  # 0.2 / 0.1
+    assert Mapping().resolved(topology, Shape.of(10, 5), costs) == 6  # 0.12 / 0.02
 
 
 def test_payload_and_delay_go_by_trust() -> None:

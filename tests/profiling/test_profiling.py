@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,23 @@ from systems import Shape, costs_of, device, packaged_system, system
 from hddnn import profiling, zoo
 from hddnn.data.datasets import Job
 from hddnn.engines.dask.cluster.processes import LocalProcesses
+from hddnn.engines.dask.device.probing import _timed
 from hddnn.engines.dask.wire.certificates import issue
 from hddnn.engines.dask.wire.connecting import close, connect
 from hddnn.engines.dask.wire.messages import PROBE, DeviceSpec
 from hddnn.errors import ClusterError
 from hddnn.privacy.codec import DEFAULT
 from hddnn.profiling.comparing import Comparison, cores_s
-from hddnn.profiling.measuring import Measured, ProfileObserver, Spread, bandwidth
+from hddnn.profiling.measuring import (
+    Measured,
+    NetworkTime,
+    ProfileObserver,
+    Spread,
+    _with_numbers,
+    bandwidth,
+)
 from hddnn.schemes import make_plan
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import Topology
 
 SYSTEM = packaged_system(1, 1, 1)
@@ -132,7 +142,43 @@ def test_devices_that_keep_to_modelled_times_are_not_measured(small_job: Job) ->
         asyncio.run(refused())
 
 
+def test_what_a_batch_takes_is_told_from_what_its_images_take() -> None:
+    # 2 ms a batch and 0.5 ms an image, but for one round in which the machine was busy.
+    taken = [(1, [0.0025, 0.0025, 0.09]), (10, [0.007, 0.0068, 0.1])]
+    found = NetworkTime.of("camera", "mobilenet", taken)
+    assert found.full_s.median == 0.007
+    assert found.service_time.seconds_per_batch == pytest.approx(0.002)
+    assert found.service_time.seconds_per_image == pytest.approx(0.0005)
+    alone = NetworkTime.of("camera", "mobilenet", taken[:1])
+    assert alone.service_time == ServiceTime(0.0025)
+
+
+def test_a_device_is_timed_with_batches_of_both_sizes_in_turn() -> None:
+    done: list[int] = []
+    taken = _timed({n: partial(done.append, n) for n in (1, 7)}, 3)
+    assert done[:2] == [1, 7]  # these do not count
+    assert done[2:] == [1, 7, 7, 1, 1, 7]
+    assert [(n, len(seconds)) for n, seconds in taken] == [(1, 3), (7, 3)]
+
+
 # ---- the file
+
+
+def test_measured_times_stand_in_place_of_those_in_the_file(tmp_path: Path) -> None:
+    system = packaged_system(1, 1, 0, seconds_per_image=5.0, seconds_per_batch=9.0)
+    times = (
+        NetworkTime.of("end-1", "mobilenet", [(1, [0.0025]), (10, [0.007])]),
+        NetworkTime.of("edge-1", "resnet34", [(1, [0.001]), (10, [0.01])]),
+    )
+    topology = _with_numbers(system, times, ())
+    profiling.write(Measured(topology, times, (), 10, 1, DEFAULT), tmp_path / "new.yaml")
+    new = Topology.load(tmp_path / "new.yaml")
+    assert new.device("end-1").service_time == ServiceTime(0.0005, 0.002)
+    assert new.device("edge-1").service_time == ServiceTime(0.001)
+    assert new.device("edge-1").seconds_per_batch == {}
+    text = (tmp_path / "new.yaml").read_text()
+    assert "# end-1, mobilenet: 7.00 ms for 10 (7.00 to 7.00); 2.00 ms a batch + 0.500 ms an image" in text
+    assert "batches of 1 and of 10 images in turn, 1 rounds" in text
 
 
 def test_networks_by_their_place_are_found_from_the_new_file(tmp_path: Path) -> None:

@@ -21,7 +21,10 @@ NETWORKS = ("mobilenet", "resnet34", "wrn16_4")
 END = "{name: a, tier: end, network: mobilenet}"
 UPWARDS = "allowed: end to edge, end to cloud, edge to cloud"
 LINK_KEYS = "allowed: from, to, latency_s, bandwidth_bps, jitter_s, mode"
-DEVICE_KEYS = "allowed: name, tier, network, threads, runtime, trust, count, first, seconds_per_image"
+DEVICE_KEYS = (
+    "allowed: name, tier, network, threads, runtime, seconds_per_image, seconds_per_batch, "
+    "trust, count, first"
+)
 
 
 def small(*, devices: str = END, links: str = "", rest: str = "") -> str:
@@ -266,6 +269,28 @@ def test_every_packaged_file_loads_without_its_comments_too() -> None:
             "devices[0].seconds_per_image: 'fast' is not allowed; it must be a number of seconds, "
             "or network: seconds",
             id="time-is-text",
+        ),
+        pytest.param(
+            small(devices="{name: a, tier: end, network: mobilenet, seconds_per_batch: 0.01}"),
+            "devices[0].seconds_per_batch: of mobilenet needs its seconds_per_image, too; give that (0 where only "
+            "batches count), or leave this out",
+            id="batch-time-alone",
+        ),
+        pytest.param(
+            small(
+                devices="{name: a, tier: end, network: mobilenet, seconds_per_image: 1, "
+                "seconds_per_batch: {mobilnet: 1}}"
+            ),
+            "devices[0].seconds_per_batch: of mobilnet needs its seconds_per_image, too",
+            id="batch-time-of-another-network",
+        ),
+        pytest.param(
+            small(
+                devices="{name: a, tier: end, network: mobilenet, seconds_per_image: 1, seconds_per_batch: fast}"
+            ),
+            "devices[0].seconds_per_batch: 'fast' is not allowed; it must be a number of seconds, "
+            "or network: seconds",
+            id="batch-time-is-text",
         ),
         pytest.param(
             small(devices="end"),
@@ -540,6 +565,8 @@ def topologies(draw: st.DrawFn) -> Topology:
     devices = []
     for i, name in enumerate(draw(st.lists(names, min_size=1, max_size=8, unique=True))):
         tier = draw(st.sampled_from(TIERS)) if i else "end"
+        times = draw(st.dictionaries(networks | networks.map("{}:stem".format), seconds, max_size=2))
+        by_batch = draw(st.sets(st.sampled_from(sorted(times)))) if times else set()
         devices.append(
             Device(
                 name=name,
@@ -548,9 +575,8 @@ def topologies(draw: st.DrawFn) -> Topology:
                 threads=draw(st.integers(1, 2)),
                 runtime=draw(st.sampled_from(["openvino", "torch"])),
                 trusted=tier == "end" or draw(st.booleans()),
-                seconds_per_image=draw(
-                    st.dictionaries(networks | networks.map("{}:stem".format), seconds, max_size=2)
-                ),
+                seconds_per_image=times,
+                seconds_per_batch={network: draw(seconds) for network in sorted(by_batch)},
             )
         )
     pairs = draw(st.lists(st.sampled_from([(0, 1), (0, 2), (1, 2)]), unique=True))

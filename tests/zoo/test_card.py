@@ -13,7 +13,9 @@ from hddnn import zoo
 from hddnn._util.host import processor
 from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
+from hddnn.system.times import ServiceTime
 from hddnn.zoo import Bundle, Calibration
+from hddnn.zoo.card import time_facts
 
 
 @pytest.fixture
@@ -76,6 +78,20 @@ def test_a_card_without_a_temperature_was_never_calibrated(copy: Path) -> None:
     (copy / "card.json").write_text(json.dumps(card))
     assert Bundle.open(copy).card == before.card
     assert (before.card.temperature, before.card.calibration) == (1.0, None)
+
+
+def test_a_card_of_before_batches_were_told_apart_has_no_time_of_a_batch(copy: Path) -> None:
+    card = json.loads((copy / "card.json").read_text())
+    card.pop("seconds_per_batch", None)
+    (copy / "card.json").write_text(json.dumps(card))
+    time = Bundle.open(copy).card.service_time
+    assert (time.seconds_per_batch, time.seconds_per_image) == (0.0, card["seconds_per_image"])
+
+
+def test_a_cards_time_goes_there_and_back(copy: Path) -> None:
+    facts = Bundle.open(copy).card.model_dump(exclude={"files", "seconds_per_image", "seconds_per_batch"})
+    Bundle.create(copy, **facts, **time_facts(ServiceTime(0.00012345678, 0.002)))
+    assert Bundle.open(copy).card.service_time == ServiceTime(0.0001235, 0.002)
 
 
 def test_a_card_says_where_it_was_measured(copy: Path) -> None:

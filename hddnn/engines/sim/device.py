@@ -19,7 +19,8 @@ from hddnn.engines.sim.state import Client, Flight, Payload, Step, Task
 from hddnn.planning.costs import CostTable
 from hddnn.results.transfers import Kind
 from hddnn.system.faults import dropped
-from hddnn.system.topology import STEM_SUFFIX, Device, Tier
+from hddnn.system.times import ServiceTime
+from hddnn.system.topology import Device, Tier
 
 
 class SimDevice:
@@ -34,11 +35,11 @@ class SimDevice:
         self.cut_s = NEVER_S  # since when nothing passes
         self._event_queue, self._client = event_queue, client
         self._costs = costs
-        self._work_s = costs.seconds_per_image[spec.name]
+        self._service_time = costs.service_times[spec.name]
         self._seed = [seed, *spec.name.encode()]
         self._rng: np.random.Generator | None = None
         self._links: dict[Tier, LinkClock] = {}
-        self._stem_s: dict[str, float] = {}  # s an image, by network
+        self._encode_times: dict[str, ServiceTime] = {}  # by network
         self._queue: deque[Task] = deque()
         self._task: Task | None = None
         self._step: Step | None = None
@@ -183,9 +184,9 @@ class SimDevice:
             )
             received_s, link_s = arrival.arrived_s, arrival.arrived_s - arrival.start_s
         if place == flight.encoder:
-            encode_s = self._encode_s(flight.stem) * size
+            encode_s = self._encode_time(flight.stem).total_s(size)
         if flight.attempt.coarse if place == 0 else place == len(flight.way) - 1:
-            work_s = self._work_s * size
+            work_s = self._service_time.total_s(size)
         self._step = Step(payload, received_s, self._clock.begin(received_s), work_s, encode_s, link_s)
         self._plan(self._step)
 
@@ -245,7 +246,7 @@ class SimDevice:
             self._links[tier] = LinkClock(self._costs.links[tier, self.spec.tier], 1.0, self._rng)
         return self._links[tier]
 
-    def _encode_s(self, network: str) -> float:
-        if network not in self._stem_s:
-            self._stem_s[network] = self.spec.seconds_per_image.get(network + STEM_SUFFIX, 0.0)
-        return self._stem_s[network]
+    def _encode_time(self, network: str) -> ServiceTime:
+        if network not in self._encode_times:
+            self._encode_times[network] = self._costs.encode_time(self.spec, network)
+        return self._encode_times[network]

@@ -32,6 +32,7 @@ from hddnn.errors import ClusterError, InputError
 from hddnn.policies import Monitor
 from hddnn.schemes import make_plan
 from hddnn.serving import Session
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import Topology
 
 EMULATED = packaged_system(1, 1, 0, seconds_per_image=1e-3, latency_s=0.25)
@@ -105,6 +106,10 @@ def site() -> Iterator[Site]:
             changed(EMULATED, 0, seconds_per_image={"mobilenet": 0.5}),
             "end-1 has 0.001 s an image of mobilenet, here 0.5;",
         ),
+        (
+            changed(EMULATED, 0, seconds_per_batch={"mobilenet": 0.5}),
+            "end-1 has 0 s a batch of mobilenet, here 0.5;",
+        ),
         (linked(EMULATED, latency_s=0.5), "the link end > edge has latency_s 0.25, here 0.5;"),
         (linked(EMULATED, bandwidth_bps=1e6), "the link end > edge has bandwidth_bps unlimited, here 1e+06;"),
         (linked(EMULATED, mode="serial"), "the link end > edge has mode overlapped, here serial;"),
@@ -145,10 +150,10 @@ def test_the_same_topology_joins_and_so_does_one_with_modelled_times_of_real_dev
     emulated: str, site: Site, small_job: Job
 ) -> None:
     with DaskEngine(EMULATED, small_job, address=emulated) as engine:
-        assert set(engine.costs().seconds_per_image.values()) == {1e-3}
+        assert set(engine.costs().service_times.values()) == {ServiceTime(1e-3)}
     modelled = packaged_system(2, 1, 1, seconds_per_image=5.0, latency_s=1.0)
     with DaskEngine(modelled, small_job, address=site.address) as engine:
-        assert max(engine.costs().seconds_per_image.values()) < 1  # their own speed
+        assert max(time.total_s(1) for time in engine.costs().service_times.values()) < 1  # their own speed
 
 
 def test_one_of_two_cameras_is_off_at_the_start(site: Site, small_job: Job) -> None:
@@ -167,7 +172,7 @@ def test_one_of_two_cameras_is_off_at_the_start(site: Site, small_job: Job) -> N
             assert notes == [NOTE]
             costs = engine.costs()
             # It is expected to be as quick as the other one.
-            assert costs.seconds_per_image["end-2"] == costs.seconds_per_image["end-1"]
+            assert costs.service_times["end-2"] == costs.service_times["end-1"]
             plan = make_plan("end-edge", WHOLE, small_job, costs)
             assert set(plan.end.tolist()) == {0, 1}
             record = engine.execute(plan)
@@ -177,9 +182,9 @@ def test_one_of_two_cameras_is_off_at_the_start(site: Site, small_job: Job) -> N
             site.put_back("end-2")
             wait_until(lambda: not engine.gone, "end-2")
             with_it = engine.execute(plan)
-            measured_s = engine.costs().seconds_per_image
-            assert measured_s["end-2"] != costs.seconds_per_image["end-2"]
-            assert measured_s["end-1"] == costs.seconds_per_image["end-1"]
+            measured = engine.costs().service_times
+            assert measured["end-2"] != costs.service_times["end-2"]
+            assert measured["end-1"] == costs.service_times["end-1"]
     assert with_it.complete
     assert set(with_it.end.tolist()) == {0, 1}
     assert np.isnan(with_it.left_s).all()
@@ -248,7 +253,7 @@ def test_a_missing_device_of_a_network_of_its_own_is_expected_to_be_as_its_card_
             WHOLE, small_job, address=site.address, allow_missing=True, policy=Monitor(patience_s=0.2)
         ) as engine,
     ):
-        assert engine.costs().seconds_per_image["cloud-1"] == zoo.bundle("wrn16_4").card.seconds_per_image
+        assert engine.costs().service_times["cloud-1"] == zoo.bundle("wrn16_4").card.service_time
         record = engine.execute(make_plan("end-cloud", WHOLE, small_job, engine.costs()))
     assert set(record.outcome.tolist()) == {"coarse-only"}
 

@@ -89,6 +89,7 @@ def test_the_graph_holds_no_images() -> None:
         (GROUP_S, 1000, 1),
         (1.0, 1000, 1),
         (0.001, 1, 1),
+        (5e-324, 1000, GROUP_BATCHES),  # what is nearly nothing
     ],
 )
 def test_batches_share_a_task_only_while_that_task_is_short(

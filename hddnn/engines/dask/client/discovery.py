@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from distributed import Client
@@ -24,6 +23,7 @@ from hddnn.engines.dask.wire.messages import HELLO, MEASURE, Compute, DeviceSpec
 from hddnn.engines.dask.wire.tls import CONNECT_TIMEOUT_S, connected
 from hddnn.engines.liveness import HEARTBEAT_S
 from hddnn.errors import ClusterError, first_line
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import Device, Link, Topology
 from hddnn.zoo import Bundle
 
@@ -40,14 +40,14 @@ class DiscoveredDevice:
 
     address: empty for one that was not there yet. clock_offset_s: the device's clock minus the client's; 0 where
     both are the same clock.
-    seconds_per_image: measured by a device that runs at its own speed; None for one that keeps to a model.
+    service_time: measured by a device that runs at its own speed; None for one that keeps to a model.
     heartbeat_s: wall seconds between two of its heartbeats. machine: equal for devices on the same machine.
     """
 
     name: str
     address: str
     clock_offset_s: float
-    seconds_per_image: float | None
+    service_time: ServiceTime | None
     tier: str
     heartbeat_s: float
     machine: str
@@ -75,8 +75,8 @@ async def discover(
 ) -> Discovery:
     """Return what was found of every device of the topology.
 
-    allow_missing: some may be missing, or not answer, as long as an end device is there; of those the time for an
-    image is what others with their network measured, or else what its card says.
+    allow_missing: some may be missing, or not answer, as long as an end device is there; of those the time for a
+    batch is what others with their network measured, or else what its card says.
 
     Raises ClusterError naming the devices that are missing, and those that run another tier, network, temperature,
     version, compute mode or time scale than asked for.
@@ -122,8 +122,7 @@ async def discover(
     measured = await _measured(client, [one for one in found.values() if hellos[one.name][0]["own_speed"]])
     for device in topology.devices:
         if device.name in found:
-            time_s = measured.get(device.name)
-            found[device.name] = replace(found[device.name], seconds_per_image=time_s)
+            found[device.name] = replace(found[device.name], service_time=measured.get(device.name))
         else:
             found[device.name] = _absent(topology, device, measured, bundles[device.network])
     ordered = {device.name: found[device.name] for device in topology.devices}
@@ -150,37 +149,37 @@ def _not_there(topology: Topology, missing: Sequence[str], addresses: Mapping[st
     return line
 
 
-async def _measured(client: Client, found: Iterable[DiscoveredDevice]) -> dict[str, float]:
-    """Have devices measure what they take for an image; return seconds by name."""
-    measured: dict[str, float] = {}
+async def _measured(client: Client, found: Iterable[DiscoveredDevice]) -> dict[str, ServiceTime]:
+    """Have devices measure what they take for a batch; return wall seconds by name."""
+    measured: dict[str, ServiceTime] = {}
 
     async def measure(devices: list[DiscoveredDevice]) -> None:
         for one in devices:  # one at a time: together they would slow each other down
-            measured[one.name] = await measured_s(client, one)
+            measured[one.name] = await measured_time(client, one)
 
     await asyncio.gather(*(measure(devices) for devices in by_machine(found)))
     return measured
 
 
-async def measured_s(client: Client, found: DiscoveredDevice) -> float:
-    """Have a device measure what it takes for an image, wall seconds."""
+async def measured_time(client: Client, found: DiscoveredDevice) -> ServiceTime:
+    """Have a device measure what it takes for a batch, wall seconds."""
     call = getattr(client.rpc(found.address), MEASURE)()
-    return float(await answered(call, f"device {found.name}", MEASURE_TIMEOUT_S))
+    return ServiceTime(*await answered(call, f"device {found.name}", MEASURE_TIMEOUT_S))
 
 
 def _absent(
-    topology: Topology, device: Device, measured: Mapping[str, float], bundle: Bundle
+    topology: Topology, device: Device, measured: Mapping[str, ServiceTime], bundle: Bundle
 ) -> DiscoveredDevice:
     """Return a device that is not there, with the time that it can be expected to take."""
-    time_s = None
-    if device.network not in device.seconds_per_image:
+    time = None
+    if device.service_time is None:
         alike = [
             measured[other.name]
             for other in topology.devices
             if other.name in measured and (other.network, other.threads) == (device.network, device.threads)
         ]
-        time_s = fmean(alike) if alike else bundle.card.seconds_per_image
-    return DiscoveredDevice(device.name, "", 0.0, time_s, device.tier, HEARTBEAT_S, "")
+        time = ServiceTime.mean(alike) if alike else bundle.card.service_time
+    return DiscoveredDevice(device.name, "", 0.0, time, device.tier, HEARTBEAT_S, "")
 
 
 def by_machine(discovered: Iterable[DiscoveredDevice]) -> list[list[DiscoveredDevice]]:
@@ -243,12 +242,18 @@ def _other_device(
 def _other_model(topology: Topology, device: Device, hello: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a device emulates otherwise than the topology says; what it does not emulate is real."""
     # By their last name: an own bundle may lie elsewhere on the device.
-    own_s = {Path(network).name: time_s for network, time_s in device.seconds_per_image.items()}
-    for network, theirs_s in hello["seconds_per_image"].items():
-        ours_s = own_s.get(network)
-        if theirs_s != ours_s:
-            ours = "none" if ours_s is None else f"{ours_s:g}"
-            yield f"{device.name} has {theirs_s:g} s an image of {network}, here {ours}"
+    own = {Path(network).name: network for network in device.seconds_per_image}
+    for network, per_image_s in hello["seconds_per_image"].items():
+        if network not in own:
+            yield f"{device.name} has {per_image_s:g} s an image of {network}, here none"
+            continue
+        per_batch_s = hello["seconds_per_batch"].get(network, 0.0)
+        for what, theirs_s, ours_s in (
+            ("an image", per_image_s, device.seconds_per_image[own[network]]),
+            ("a batch", per_batch_s, device.seconds_per_batch.get(own[network], 0.0)),
+        ):
+            if theirs_s != ours_s:
+                yield f"{device.name} has {theirs_s:g} s {what} of {network}, here {ours_s:g}"
     for fields in hello["links"]:
         theirs = Link(**fields)
         ours_link = topology.link(theirs.source, theirs.target)

@@ -136,13 +136,13 @@ class DaskEngine:
         if self._membership.differing:
             raise ClusterError(another_topology(self._membership.differing))
         measured = {
-            name: found.seconds_per_image / self.time_scale
+            name: found.service_time * (1 / self.time_scale)
             for name, found in self.discovered.items()
-            if found.seconds_per_image is not None
+            if found.service_time is not None
         }
         table = CostTable.of(self.topology, measured, self._payload_bytes())
         # A real device may have a modelled time in the topology, and does not keep to it.
-        return replace(table, seconds_per_image={**table.seconds_per_image, **measured})
+        return replace(table, service_times={**table.service_times, **measured})
 
     def _payload_bytes(self) -> dict[str, tuple[int, int]]:
         if self.codec not in self._sizes:  # it reads and hashes the networks' files

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from distributed import Client
 
 from hddnn import zoo
-from hddnn.engines.dask.client.discovery import DiscoveredDevice, discover, measured_s, meet
+from hddnn.engines.dask.client.discovery import DiscoveredDevice, discover, measured_time, meet
 from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.connecting import answered, scheduler_of
 from hddnn.engines.dask.wire.heartbeat import DEVICES, keep_list
@@ -102,7 +102,7 @@ class Membership:
     @property
     def own_speed(self) -> int:
         """Return how many devices run at their own speed."""
-        return sum(found.seconds_per_image is not None for found in self.discovered.values())
+        return sum(found.service_time is not None for found in self.discovered.values())
 
     @property
     def there(self) -> list[DiscoveredDevice]:
@@ -207,10 +207,10 @@ class Membership:
                 compute=self._compute,
                 time_scale=self._time_scale,
             )
-            time_s, why = known.seconds_per_image, "it was started anew"
+            time, why = known.service_time, "it was started anew"
             if name in self._unseen:
                 why = "it was missing at the start"
-                time_s = await measured_s(self._client, found) if hello["own_speed"] else None
+                time = await measured_time(self._client, found) if hello["own_speed"] else None
                 self._unseen.discard(name)
-            self._put(replace(found, seconds_per_image=time_s))
+            self._put(replace(found, service_time=time))
             self._joined(name, why)

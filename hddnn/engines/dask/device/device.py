@@ -125,14 +125,16 @@ class Device(WorkerPlugin):
             "temperature": self._network.bundle.card.temperature,
             "compute": spec.compute,
             "time_scale": spec.time_scale,
-            "own_speed": spec.device.network not in spec.device.seconds_per_image,
+            "own_speed": spec.device.service_time is None,
             "seconds_per_image": {Path(name).name: s for name, s in spec.device.seconds_per_image.items()},
+            "seconds_per_batch": {Path(name).name: s for name, s in spec.device.seconds_per_batch.items()},
             "links": [link.model_dump() for link in spec.links.values()],
             "boot_id": boot_id(),
             "heartbeat_s": spec.heartbeat_s,
             "clock_s": time.monotonic(),
         }
 
-    async def measure(self) -> float:
-        """Return the seconds that this device takes for an image now."""
-        return await asyncio.to_thread(self._network.warm_up, self.spec.batch_size)
+    async def measure(self) -> tuple[float, float]:
+        """Return the seconds that this device takes now for an image, and for a batch on top."""
+        time = await asyncio.to_thread(self._network.measure, self.spec.batch_size)
+        return time.seconds_per_image, time.seconds_per_batch

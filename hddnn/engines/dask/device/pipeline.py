@@ -40,7 +40,7 @@ from hddnn.engines.dask.wire.messages import (
 )
 from hddnn.privacy.payload import unseal
 from hddnn.runtimes import Runtime
-from hddnn.system.topology import STEM_SUFFIX, TIERS, Link
+from hddnn.system.topology import TIERS, Link
 from hddnn.tasks.calibration import top1
 
 #: Name under which a worker holds its device.
@@ -101,7 +101,7 @@ class Pipeline:
         self._clock = DeviceClock(spec.time_scale)
         self._wall = wall or WallTime()
         # At its own speed a device takes as long as it takes: its work cannot begin before its inputs are there.
-        self._work = work or (InTurn() if self._modelled_s() is None else Ahead())
+        self._work = work or (InTurn() if spec.device.service_time is None else Ahead())
         own = spec.device
         rng = np.random.default_rng([spec.seed, *own.name.encode()])
         self._links = {
@@ -149,12 +149,12 @@ class Pipeline:
         """Answer each batch of an upload, tell the client at once, and return the payloads that go up."""
         with self._task(order, []) as received_s:
             del self.uploads[order.upload]
-            encode_s = self._modelled_encode_s(order.stem)
-            modelled_s = self._modelled_s() if order.coarse else 0.0
             packed: list[tuple[int, int, Packed, float]] = []
             for batch, size in zip(order.batches, order.sizes, strict=True):
                 if self._loses(order, batch):
                     continue
+                encode_s = self._modelled_encode_s(order.stem, size)
+                modelled_s = self._modelled_s(size) if order.coarse else 0.0
                 start_s = self._clock.begin(received_s)
                 answer = self._done(order, batch, "answer") if order.coarse else None
                 if answer is not None and modelled_s is None:
@@ -163,12 +163,12 @@ class Pipeline:
                     )
                 payload = self._done(order, batch, "pack") if order.target else None
                 # A modelled time covers both: the true run of network and stem has to fit into it.
-                total_s = None if modelled_s is None else size * (modelled_s + encode_s)
+                total_s = None if modelled_s is None else modelled_s + encode_s
                 finished_s = max((one.finished_s for one in (answer, payload) if one), default=start_s)
                 finish = self._clock.finish(start_s, total_s, finished_s)
                 done_s = finish.done_s
                 if answer is not None and modelled_s is not None:
-                    due_s = max(answer.finished_s, start_s + size * modelled_s * self._spec.time_scale)
+                    due_s = max(answer.finished_s, start_s + modelled_s * self._spec.time_scale)
                     told_s = self._wall.wait_until(due_s)
                     done_s += told_s - due_s
                     self._notify_coarse(order, batch, answer, received_s, start_s, told_s, finish.overrun_s)
@@ -180,14 +180,14 @@ class Pipeline:
     def encode(self, order: EncodeOrder, payloads: list[Payload]) -> list[Payload]:
         """Receive each payload of images over the emulated link, and return the features that go up instead."""
         with self._task(order, payloads) as in_hand_s:
-            encode_s = self._modelled_encode_s(order.stem)
             packed = []
             for payload in payloads:
                 if self._loses(order, payload.batch):
                     continue
                 start_s = self._clock.begin(self._receive(payload, in_hand_s)[1])
                 encoded = self._done(order, payload.batch, "pack")
-                finish = self._clock.finish(start_s, payload.size * encode_s, encoded.finished_s)
+                encode_s = self._modelled_encode_s(order.stem, payload.size)
+                finish = self._clock.finish(start_s, encode_s, encoded.finished_s)
                 packed.append((payload.batch, payload.size, encoded.value, self._until(finish.done_s)))
             return self._release(order, packed) if packed else []
 
@@ -200,9 +200,8 @@ class Pipeline:
                 arrival, arrived_s, real_s = self._receive(payload, in_hand_s)
                 start_s = self._clock.begin(arrived_s)
                 # As it is now: a fault may have made the device slow while the payload was on its way.
-                modelled_s = self._modelled_s()
+                total_s = self._modelled_s(payload.size)
                 answer = self._done(order, payload.batch, "answer")
-                total_s = None if modelled_s is None else payload.size * modelled_s
                 finish = self._clock.finish(start_s, total_s, answer.finished_s)
                 done_s = self._until(finish.done_s)
                 message = answer_message(
@@ -256,7 +255,7 @@ class Pipeline:
         """Return top-1 answers and their confidence; slower than that, where the device is to be slow."""
         begun_s = self._wall.now_s()
         answer = top1(network(array), self._network.bundle.card.temperature)
-        if self._modelled_s() is None:
+        if self._spec.device.service_time is None:
             self._wall.wait_until(begun_s + self._faults.slowed_s(self._wall.now_s() - begun_s))
         return answer
 
@@ -304,8 +303,10 @@ class Pipeline:
             )
             for batch, size, one, sent_s in packed
         ]
-        modelled_s = self._modelled_encode_s(order.stem) * self._spec.time_scale
-        encode_s = [max(one.encode_s, size * modelled_s) for _, size, one, _ in packed]
+        scale = self._spec.time_scale
+        encode_s = [
+            max(one.encode_s, self._modelled_encode_s(order.stem, size) * scale) for _, size, one, _ in packed
+        ]
         codec = order.codec if order.stem else ""
         self._notify(order.topic, released_message(order.job, payloads, codec, encode_s))
         return payloads
@@ -325,14 +326,15 @@ class Pipeline:
         arrival = link.receive(sent_s, payload.n_bytes, self._clock.free_s, in_hand_s)
         return arrival, self._wall.wait_until(arrival.arrived_s), max(0.0, in_hand_s - sent_s)
 
-    def _modelled_encode_s(self, network: str | None) -> float:
-        """Return what encoding should take for an image, 0 where the topology does not say."""
-        return self._faults.slowed_s(self._spec.device.seconds_per_image.get(f"{network}{STEM_SUFFIX}", 0.0))
+    def _modelled_encode_s(self, network: str | None, size: int) -> float:
+        """Return what encoding a batch should take, 0 where there is none or the topology does not say."""
+        time = None if network is None else self._spec.device.encode_time(network)
+        return 0.0 if time is None else self._faults.slowed_s(time.total_s(size))
 
-    def _modelled_s(self) -> float | None:
-        """Return what the device's network should take for an image, None when it runs at its own speed."""
-        modelled_s = self._spec.device.seconds_per_image.get(self._spec.device.network)
-        return None if modelled_s is None else self._faults.slowed_s(modelled_s)
+    def _modelled_s(self, size: int) -> float | None:
+        """Return what the device's network should take for a batch, None when it runs at its own speed."""
+        time = self._spec.device.service_time
+        return None if time is None else self._faults.slowed_s(time.total_s(size))
 
     def _until(self, done_s: float) -> float:
         """Wait until a step's end, hold the device until then, and return when that was over."""

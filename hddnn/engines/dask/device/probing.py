@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from hddnn.engines.dask.wire.tls import connected
 from hddnn.errors import ClusterError, first_line
 from hddnn.privacy.payload import IMAGES, Header, seal, unseal
 from hddnn.runtimes import Runtime
+from hddnn.system.times import in_turn
 from hddnn.tasks.calibration import top1
 
 #: Payloads, bytes, sent one size after another until one takes ENOUGH_S more than an empty one: larger ones
@@ -40,13 +41,18 @@ class Prober:
         """Return what the client and other devices may call, by name."""
         return {TIME: self.time, PROBE: self.probe, TAKE: self.take}
 
-    async def time(self, stem: str, batch_size: int, codec: str, rounds: int) -> list[float]:
-        """Return the seconds an image of some rounds, of all that the device does for a batch at its own speed.
+    async def time(
+        self, stem: str, batch_size: int, codec: str, rounds: int
+    ) -> list[tuple[int, list[float]]]:
+        """Return how long batches took, of all that the device does for one at its own speed.
 
+        Batches of one image and full ones in turn: (images, seconds by round).
         stem: of which network it encodes the images, "" to answer them. Features are written in the codec.
         """
-        serve = self._encoding(stem, batch_size, codec) if stem else self._answering(batch_size, codec)
-        return await asyncio.to_thread(_timed, serve, batch_size, rounds)
+        serve = {
+            n: self._encoding(stem, n, codec) if stem else self._answering(n, codec) for n in (1, batch_size)
+        }
+        return await asyncio.to_thread(_timed, serve, rounds)
 
     async def probe(self, name: str, address: str, rounds: int) -> list[tuple[int, list[float]]]:
         """Return how long payloads and the answer to each took: (bytes, seconds by round); first an empty one.
@@ -99,11 +105,17 @@ class Prober:
         return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def _timed(serve: Callable[[], object], n_images: int, rounds: int) -> list[float]:
-    """Return the seconds an image of some rounds; a first one, which prepares buffers, does not count."""
-    times = []
-    for _ in range(rounds + 1):
+def _timed(serve: Mapping[int, Callable[[], object]], rounds: int) -> list[tuple[int, list[float]]]:
+    """Return how long batches took: (images, seconds by round).
+
+    serve: by the images in a batch; a first one of each, which prepares buffers, does not count.
+    """
+
+    def taken_s(n: int) -> float:
         begun_s = time.perf_counter()
-        serve()
-        times.append((time.perf_counter() - begun_s) / n_images)
-    return times[1:]
+        serve[n]()
+        return time.perf_counter() - begun_s
+
+    for n in serve:
+        taken_s(n)
+    return list(in_turn(taken_s, max(serve), rounds).items())

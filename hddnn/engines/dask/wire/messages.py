@@ -60,7 +60,7 @@ class DeviceSpec:
             below = TIERS[: TIERS.index(device.tier)]
             links = {tier: topology.link(tier, device.tier) for tier in below}
         else:
-            device = device.model_copy(update={"seconds_per_image": {}})
+            device = device.at_own_speed()
         trusts = tuple(d.name for d in topology.devices if d.tier != "end" and d.trusted)
         stems = _encoders(topology, device)
         return cls(device, stems, trusts, links, compute, time_scale, batch_size, seed, heartbeat_s)
