@@ -48,3 +48,15 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:  # not Linux: the client then estimates the offset
         return ""
+
+
+def starved_s() -> float:
+    """Return for how many seconds this thread was ready to run and had no processor, since it began.
+
+    It grows with what else the machine does; not while the process is stopped, or waits for something. 0 where the
+    system does not tell.
+    """
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):  # not Linux, or a sandbox that leaves it out
+        return 0.0

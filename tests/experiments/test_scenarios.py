@@ -55,6 +55,7 @@ SCENARIOS: dict[str, tuple[set[str], dict[str, dict[str, object]]]] = {
         {"latency_s", "bandwidth", "encode_at", "codec", "repeat"},
         {"paper_overhead": NOWHERE},  # which knows four latencies
     ),
+    "false_alarms": ({"system"}, {}),
     "fault_tolerance": ({"policy", "failures", "repeat"}, {"detected_s": {"failures": slice(1, None)}}),
     "heartbeat_interval": ({"interval_s", "repeat", "trial"}, {}),
     "hedging": ({"policy", "repeat"}, {}),

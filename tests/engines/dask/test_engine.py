@@ -196,7 +196,7 @@ def test_a_device_that_died_is_started_anew_for_the_next_plan(small_job: Job) ->
         old = engine.pids
         os.kill(old["edge-1"], signal.SIGKILL)
         os.kill(old["end-2"], signal.SIGSTOP)
-        time.sleep(2)  # their heartbeats are missed
+        wait_until(lambda: engine.gone == {"edge-1", "end-2"}, "two devices to be missed")
         plan = make_plan("end-edge", system, small_job, engine.costs())
         record = engine.execute(plan)
         assert {name for name, pid in engine.pids.items() if pid != old[name]} == {"edge-1", "end-2"}

@@ -14,6 +14,7 @@ from hddnn.engines.dask.wire.heartbeat import BEAT, DEVICES, HeartbeatMonitor
 
 INTERVAL_S = 0.05
 ADDRESS = "tcp://127.0.0.1:1"
+MACHINE = "the boot id"
 
 
 class Scheduler:
@@ -35,6 +36,7 @@ class Scheduler:
 
 def beat(watch: HeartbeatMonitor, **more: Any) -> None:
     facts = {"worker": ADDRESS, "interval_s": INTERVAL_S, "queue": 2, "done": 7, "memory_bytes": 10**8}
+    facts |= {"machine": MACHINE, "starved_s": 0.0}
     watch.log_event(BEAT, {**facts, **more})
 
 
@@ -58,7 +60,7 @@ def test_a_device_joins_with_its_first_heartbeat_and_is_on_the_list() -> None:
         assert entry.pop("seen_s") == pytest.approx(time.monotonic(), abs=0.5)
         assert entry == {
             "name": "end-1", "address": ADDRESS, "interval_s": INTERVAL_S, "live": True, "queue": 2, "done": 7,
-            "memory_bytes": 10**8,
+            "memory_bytes": 10**8, "machine": MACHINE,
         }  # fmt: skip
 
     assert watched(course).told == ["joined"]
@@ -116,5 +118,16 @@ def test_a_scheduler_that_was_stopped_does_not_take_its_own_absence_for_silence(
         await asyncio.sleep(INTERVAL_S)  # looks, and finds no new one
         beat(watch)
         await asyncio.sleep(INTERVAL_S)
+
+    assert watched(course).told == ["joined"]
+
+
+def test_a_machine_whose_senders_are_starved_of_a_processor_is_waited_for_longer() -> None:
+    async def course(watch: HeartbeatMonitor, scheduler: Scheduler) -> None:
+        for _ in range(4):
+            beat(watch, starved_s=20 * INTERVAL_S)
+            await asyncio.sleep(INTERVAL_S)
+        await asyncio.sleep(6 * INTERVAL_S)  # above 3.25, far below what is allowed now
+        beat(watch)
 
     assert watched(course).told == ["joined"]

@@ -1,8 +1,9 @@
 """Heartbeats: each device tells that it is alive, and a scheduler plugin keeps the list of those that are.
 
 A device sends from its worker's own event loop, so that a process that is stopped, or cut off, falls silent, and
-one that merely computes does not. The scheduler notes when it last heard of each, and publishes who leaves and
-who joins as events of the topic DEVICES; whoever comes later asks for the list by the handler DEVICES.
+one that merely computes does not. The scheduler notes when it last heard of each, and how late that was, and
+publishes who leaves and who joins as events of the topic DEVICES; whoever comes later asks for the list by the
+handler DEVICES. How long a silence has to be for that: see hddnn.engines.liveness.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from distributed import Client, Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from tornado.ioloop import PeriodicCallback
 
-from hddnn.engines.liveness import CHECKS, HEARTBEAT_S, PATIENCE
+from hddnn._util.host import boot_id, starved_s
+from hddnn.engines.liveness import CHECKS, HEARTBEAT_S, FailureDetector
 from hddnn.errors import ClusterError
 
 DEVICES = "hddnn-devices"
@@ -37,7 +39,7 @@ class HeartbeatSender(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Begin to beat; the first one goes out when the worker is registered."""
-        self._worker, self._process = worker, psutil.Process()
+        self._worker, self._process, self._starved_s = worker, psutil.Process(), starved_s()
         self._timer = PeriodicCallback(self._beat, self.interval_s * 1000)
         self._timer.start()
 
@@ -53,6 +55,7 @@ class HeartbeatSender(WorkerPlugin):
         stream = self._worker.batched_stream
         if stream is None or stream.comm is None or stream.comm.closed():
             return  # not registered yet, or no longer
+        before_s, self._starved_s = self._starved_s, starved_s()
         waiting = self._worker.state.ready, self._worker.state.constrained
         # As an event, which a scheduler that does not (yet) keep the list takes, too.
         self._worker.log_event(
@@ -62,22 +65,20 @@ class HeartbeatSender(WorkerPlugin):
                 "queue": sum(map(len, waiting)) + len(self._worker.state.executing),
                 "done": self._done,
                 "memory_bytes": self._process.memory_info().rss,
+                "machine": boot_id(),
+                "starved_s": self._starved_s - before_s,
             },
         )
 
 
-@dataclass
-class Seen:
-    """What the scheduler knows of a device: seen_s on its own monotonic clock, the rest as the device said."""
+@dataclass(frozen=True)
+class DeviceReport:
+    """What a device last told of itself."""
 
     name: str
-    address: str
-    interval_s: float
-    seen_s: float
-    live: bool
-    queue: int
-    done: int
-    memory_bytes: int
+    queue: int = 0
+    done: int = 0
+    memory_bytes: int = 0
 
 
 class HeartbeatMonitor(SchedulerPlugin):
@@ -87,15 +88,15 @@ class HeartbeatMonitor(SchedulerPlugin):
     idempotent = True
 
     def __init__(self) -> None:
-        self._seen: dict[str, Seen] = {}  # by address
+        self._reports: dict[str, DeviceReport] = {}  # by address
         self._timer: PeriodicCallback | None = None
 
     async def start(self, scheduler: Scheduler) -> None:
         """Listen for heartbeats, and look at the list from time to time."""
         self._scheduler = scheduler
+        self._detector = FailureDetector(time.monotonic())
         scheduler.handlers[DEVICES] = self.devices
-        self._looked_s = time.monotonic()
-        self._schedule(HEARTBEAT_S)
+        self._schedule()
 
     async def close(self) -> None:
         """Stop looking."""
@@ -103,63 +104,60 @@ class HeartbeatMonitor(SchedulerPlugin):
             self._timer.stop()
 
     def devices(self, expected: dict[str, float] | None = None) -> list[dict[str, Any]]:
-        """Return all that is known of each device, live or not.
+        """Return all that is known of each device, live or not; seen_s: on the scheduler's monotonic clock.
 
         expected: address -> seconds between its heartbeats, of devices that a client knows to be alive: one that
         falls silent before its first heartbeat is missed as well.
         """
         for address, interval_s in (expected or {}).items():
             state = self._scheduler.workers.get(address)
-            if state is not None and address not in self._seen:
-                self._note(Seen(str(state.name), address, interval_s, time.monotonic(), True, 0, 0, 0))
-        return [asdict(seen) for seen in self._seen.values()]
+            if state is not None and address not in self._reports:
+                self._reports[address] = DeviceReport(str(state.name))
+                self._detector.expect(address, interval_s, time.monotonic())
+                self._schedule()
+        return [
+            {"address": address, **asdict(report), **asdict(self._detector.listed[address])}
+            for address, report in self._reports.items()
+        ]
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Publish that a device's connection has ended: quicker than any silence."""
-        seen = self._seen.pop(worker, None)
-        if seen is not None and seen.live:
-            self._publish("left", seen, "its process ended")
-
-    def _schedule(self, interval_s: float) -> None:
-        if self._timer is not None:
-            self._timer.stop()
-        self._interval_s = interval_s
-        self._timer = PeriodicCallback(self._look, interval_s / CHECKS * 1000)
-        self._timer.start()
+        if self._detector.forget(worker):
+            self._publish("left", worker, "its process ended")
+        self._reports.pop(worker, None)
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Take note of a heartbeat."""
         if topic == BEAT:
             self._beat(**msg)
 
-    def _beat(self, worker: str, interval_s: float, queue: int, done: int, memory_bytes: int) -> None:
+    def _beat(self, worker: str, interval_s: float, machine: str, starved_s: float, **told: int) -> None:
         state = self._scheduler.workers.get(worker)
         if state is None:
             return
-        known = self._seen.get(worker)
-        seen = Seen(str(state.name), worker, interval_s, time.monotonic(), True, queue, done, memory_bytes)
-        self._note(seen)
-        if known is None or not known.live:
-            self._publish("joined", seen, "it answers")
+        self._reports[worker] = DeviceReport(str(state.name), **told)
+        # Where the system does not say which machine it is, each device is by itself.
+        now_s = time.monotonic()
+        if self._detector.beat(worker, machine or worker, interval_s, now_s, starved_s=starved_s):
+            self._publish("joined", worker, "it answers")
+        self._schedule()
 
-    def _note(self, seen: Seen) -> None:
-        self._seen[seen.address] = seen
-        if seen.interval_s < self._interval_s or len(self._seen) == 1:
-            self._schedule(seen.interval_s)
+    def _schedule(self) -> None:
+        """Look as often as the shortest interval between heartbeats asks for."""
+        every_ms = self._detector.interval_s / CHECKS * 1000
+        if self._timer is not None and self._timer.callback_time == every_ms:
+            return
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = PeriodicCallback(self._look, every_ms)
+        self._timer.start()
 
     def _look(self) -> None:
-        now_s = time.monotonic()
-        # What the scheduler was late by itself is no device's silence: its messages wait to be read.
-        late_s = max(0.0, now_s - self._looked_s - self._interval_s / CHECKS)
-        self._looked_s = now_s
-        for seen in self._seen.values():
-            seen.seen_s += late_s
-            if seen.live and now_s - seen.seen_s > PATIENCE * seen.interval_s:
-                seen.live = False
-                self._publish("left", seen, "it does not answer")
+        for address in self._detector.look(time.monotonic()):
+            self._publish("left", address, "it does not answer")
 
-    def _publish(self, event: str, seen: Seen, why: str) -> None:
-        message = {"event": event, "device": seen.name, "address": seen.address, "why": why}
+    def _publish(self, event: str, address: str, why: str) -> None:
+        message = {"event": event, "device": self._reports[address].name, "address": address, "why": why}
         self._scheduler.log_event(DEVICES, message)
 
 
