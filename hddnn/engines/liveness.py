@@ -149,5 +149,7 @@ class FailureDetector:
             self.interval_s = known.interval_s
 
     def _absent_s(self, now_s: float) -> float:
-        """Return how late this look is: no device's silence, for what they sent meanwhile waits to be read."""
-        return max(0.0, now_s - self._looked_s - self.interval_s / CHECKS)
+        """Return for how long nobody looked who should have: what devices sent meanwhile waits to be read."""
+        look_s = self.interval_s / CHECKS
+        late_s = now_s - self._looked_s - look_s
+        return late_s if late_s >= look_s else 0.0  # less is a timer's jitter, which would add up

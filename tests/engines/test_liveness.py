@@ -182,6 +182,25 @@ def test_one_that_was_starved_and_taken_for_gone_is_waited_for_longer_the_next_t
     assert detector.allowed_s("d") == EVERY_S + MARGIN * 1.7
 
 
+def test_who_keeps_the_list_does_not_take_its_own_absence_for_silence() -> None:
+    detector = FailureDetector(0.0)
+    for _ in range(2):
+        detector.beat("d", "pc", EVERY_S, 0.0)
+    assert detector.look(20.0) == []  # what was sent meanwhile waits to be read
+    looks_s = 20.0 + np.arange(1, 14) * EVERY_S / CHECKS
+    assert [bool(detector.look(look_s)) for look_s in looks_s] == [False] * 12 + [True]
+
+
+def test_looks_that_come_a_little_late_do_not_add_up_to_an_absence() -> None:
+    detector, rng, now_s = FailureDetector(0.0), np.random.default_rng(0), 0.0
+    detector.beat("d", "pc", EVERY_S, 0.0)
+    for look in range(1, 40):
+        now_s = (look + rng.uniform(0, 0.9)) * EVERY_S / CHECKS
+        if detector.look(now_s):
+            break
+    assert FLOOR_S < now_s < FLOOR_S + 2 * EVERY_S / CHECKS
+
+
 def test_who_leaves_takes_what_was_known_of_its_machine_along_with_the_last_device_there() -> None:
     detector = FailureDetector(0.0)
     for at_s in (0.25, 0.5, 0.75):
