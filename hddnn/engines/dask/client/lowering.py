@@ -50,18 +50,21 @@ def lower(
     """Return the graph of some groups and, in their order, the key of each one's last task.
 
     Every task is pinned to its device's address and asks for its tier's resource, so a worker that is not of
-    that tier never runs it. Keys are named by stage and network: Dask averages durations by that prefix; then come
-    the job and the group's number.
+    that tier never runs it. A device's tasks go in the order of their groups, as in the simulation; Dask's own
+    order of a graph is another one. Keys are named by stage and network: Dask averages durations by that prefix;
+    then come the job and the group's number.
     """
     graph: dict[tuple[Any, ...], Task] = {}
     workers: dict[tuple[Any, ...], list[str]] = {}
     resources: dict[tuple[Any, ...], dict[str, int]] = {}
+    priority: dict[tuple[Any, ...], int] = {}
     last = []
 
     def add(device: Device, function: Callable[..., Any], order: Any, below: list[Any]) -> list[Any]:
         key = order.key
         graph[key] = Task(key, function, order, *below)
         workers[key], resources[key] = [addresses[device.name]], {device.tier: 1}
+        priority[key] = -order.key[-1]  # the highest goes first
         return [TaskRef(key)]
 
     for group in groups:
@@ -92,6 +95,6 @@ def lower(
             order = UpperOrder(job, topic, (f"{upper.tier}-{upper.network}", job, group.number))
             add(upper, run_upper, order, below)
         last.append(order.key)
-    annotations = {"workers": workers.get, "resources": resources.get}
+    annotations = {"workers": workers.get, "resources": resources.get, "priority": priority.get}
     layer = MaterializedLayer(graph, annotations=annotations)
     return HighLevelGraph({"hddnn": layer}, {"hddnn": set()}), last
