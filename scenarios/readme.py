@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 SCENARIOS = (
     "pipelining", "overhead", "throughput", "start_up", "client_memory",
     "fault_tolerance", "hedging", "soak", "heartbeat_interval", "detection",
-    "codec", "encryption_overhead", "privacy", "response", "serve",
+    "false_alarms", "codec", "encryption_overhead", "privacy", "response", "serve",
 )  # fmt: skip
 #: Blocks that a command of hddnn's own fills, told where to put cube and picture.
 COMMANDS = {

@@ -16,14 +16,16 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from hddnn.dashboard.series import Flow, Histogram, Progress
 from hddnn.engines.dask.client.telemetry import TELEMETRY
 from hddnn.engines.dask.wire.heartbeat import DEVICES
+from hddnn.engines.liveness import PATIENCE
 from hddnn.system.topology import TIERS
 
 State = Literal["live", "busy", "suspect", "dead"]
 What = Literal["fault", "left", "joined", "resent"]
 
 STAGES = ("coarse", "fine")
-#: Silence, in intervals between heartbeats, from which on a device is suspect; PATIENCE makes it dead.
-DOUBT = 1.5
+#: Silence, as a share of what is allowed to a device now, from which on it is suspect: half an interval's delay,
+#: where heartbeats come in time.
+DOUBT = 1.5 / PATIENCE
 MOST_HAPPENINGS = 1000
 MOST_PROGRESS = 1200
 LEAST_WINDOW_S = 30.0
@@ -151,7 +153,7 @@ class Meter(SchedulerPlugin):
         if entry is not None and entry["live"]:
             silent_s = max(0.0, now_s - entry["seen_s"])
             at_ease: State = "busy" if entry["queue"] else "live"
-            state = "suspect" if silent_s > DOUBT * entry["interval_s"] else at_ease
+            state = "suspect" if silent_s > DOUBT * entry["allowed_s"] else at_ease
         numbers = {key: entry[key] if entry else 0 for key in ("queue", "done", "memory_bytes")}
         if state == "dead":
             numbers["queue"] = 0

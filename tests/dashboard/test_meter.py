@@ -16,6 +16,7 @@ from hddnn.dashboard.system import link_text
 from hddnn.dashboard.timeline import in_words
 from hddnn.engines.dask.client.telemetry import TELEMETRY, system_message
 from hddnn.engines.dask.wire.heartbeat import DEVICES
+from hddnn.engines.liveness import PATIENCE
 
 SYSTEM = packaged_system(2, 1, 1)
 BEAT_S = 0.25
@@ -31,11 +32,20 @@ class World:
         scheduler = SimpleNamespace(handlers={DEVICES: lambda: self.listed}, workers=self.workers)
         asyncio.run(self.meter.start(scheduler))
 
-    def see(self, name: str, *, silent_s: float = 0.0, live: bool = True, queue: int = 0) -> None:
+    def see(
+        self,
+        name: str,
+        *,
+        silent_s: float = 0.0,
+        live: bool = True,
+        queue: int = 0,
+        allowed_s: float = PATIENCE * BEAT_S,
+    ) -> None:
         self.listed.append(
             {
                 "name": name, "address": "tcp://other", "interval_s": BEAT_S, "live": live, "queue": queue,
                 "seen_s": time.monotonic() - silent_s, "done": 3, "memory_bytes": 10**8,
+                "allowed_s": allowed_s,
             }
         )  # fmt: skip
 
@@ -69,6 +79,12 @@ def test_devices_are_live_busy_suspect_or_dead(world: World) -> None:
     world.see("cloud-1", silent_s=9.0, live=False, queue=4)
     assert world.states == {"end-1": "live", "end-2": "busy", "edge-1": "suspect", "cloud-1": "dead"}
     assert {view.name: view.queue for view in world.meter.devices()}["cloud-1"] == 0
+
+
+def test_a_device_is_suspect_later_where_heartbeats_are_late_anyway(world: World) -> None:
+    world.see("end-1", silent_s=2 * BEAT_S, allowed_s=8 * BEAT_S)
+    world.see("end-2", silent_s=5 * BEAT_S, allowed_s=8 * BEAT_S)
+    assert (world.states["end-1"], world.states["end-2"]) == ("live", "suspect")
 
 
 def test_a_device_that_is_on_no_list_is_dead(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hddnn.engines.dask.wire.heartbeat import BEAT, DEVICES, HeartbeatMonitor
-from hddnn.engines.liveness import CHECKS
+from hddnn.engines.liveness import CHECKS, PATIENCE
 
 INTERVAL_S = 0.05
 ADDRESS = "tcp://127.0.0.1:1"
@@ -68,7 +68,7 @@ def test_a_device_joins_with_its_first_heartbeat_and_is_on_the_list() -> None:
         assert entry.pop("seen_s") == pytest.approx(time.monotonic(), abs=0.5)
         assert entry == {
             "name": "end-1", "address": ADDRESS, "interval_s": INTERVAL_S, "live": True, "queue": 2, "done": 7,
-            "memory_bytes": 10**8, "machine": MACHINE,
+            "memory_bytes": 10**8, "machine": MACHINE, "allowed_s": PATIENCE * INTERVAL_S,
         }  # fmt: skip
 
     assert watched(course).told == ["joined"]

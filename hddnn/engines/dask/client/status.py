@@ -16,9 +16,11 @@ from hddnn.engines.dask.wire.connecting import answered, close, connect, schedul
 from hddnn.engines.dask.wire.heartbeat import DEVICES, keep_list
 from hddnn.engines.dask.wire.messages import HELLO
 from hddnn.engines.dask.wire.tls import connected
+from hddnn.engines.liveness import LONGEST_S
 from hddnn.errors import ClusterError
 from hddnn.system.topology import TIERS, Topology
 
+#: What an answer takes at most, unless the scheduler's list says that the device is live.
 ANSWER_TIMEOUT_S = 1.0
 ROUND_TRIPS = 3
 #: How often to look again while devices are waited for.
@@ -109,14 +111,12 @@ async def _ask(client: Client, info: Mapping[str, Any], address: str) -> DeviceS
     """
     name, tier = str(info["name"]), next((tier for tier in TIERS if tier in info["resources"]), None)
     status = DeviceStatus(name, SILENT, tier, address=address)
-    quickest_s = float("inf")
+    asking = asyncio.create_task(_asked(client, name, address))
+    if not await _in_time(client, address, asking):
+        return status
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S), connected(client, name, address) as comm:
-            for _ in range(ROUND_TRIPS):
-                asked_s = time.monotonic()
-                hello = await send_recv(comm, op=HELLO)
-                quickest_s = min(quickest_s, time.monotonic() - asked_s)
-    except (OSError, TimeoutError):
+        hello, quickest_s = asking.result()
+    except OSError:  # TimeoutError, too
         return status
     except (AttributeError, ValueError, ClusterError):  # no such handler, or another's certificate
         return replace(status, state=NO_DEVICE)
@@ -130,12 +130,44 @@ async def _ask(client: Client, info: Mapping[str, Any], address: str) -> DeviceS
     )
 
 
+async def _asked(client: Client, name: str, address: str) -> tuple[dict[str, Any], float]:
+    """Return what a device says of itself, and the s that its quickest answer took."""
+    quickest_s = float("inf")
+    async with connected(client, name, address) as comm:
+        for _ in range(ROUND_TRIPS):
+            asked_s = time.monotonic()
+            hello = await send_recv(comm, op=HELLO)
+            quickest_s = min(quickest_s, time.monotonic() - asked_s)
+    return hello, quickest_s
+
+
+async def _in_time(client: Client, address: str, asking: asyncio.Task[Any]) -> bool:
+    """Wait for what a device is asked, and return whether it answered; else it is asked no longer.
+
+    One that is on the list of live devices is slow to answer, and not silent: its machine is loaded.
+    """
+    deadline_s = time.monotonic() + LONGEST_S
+    try:
+        while not (await asyncio.wait({asking}, timeout=ANSWER_TIMEOUT_S))[0]:
+            if time.monotonic() > deadline_s or address not in await _listed(client, live=True):
+                return False
+        return True
+    finally:
+        asking.cancel()
+        await asyncio.wait({asking})
+
+
+async def _listed(client: Client, *, live: bool = False) -> dict[str, dict[str, Any]]:
+    """Return the scheduler's list of devices by address; live: of those alone that are."""
+    listed = await answered(getattr(client.scheduler, DEVICES)(), scheduler_of(client))
+    return {entry["address"]: entry for entry in listed if entry["live"] or not live}
+
+
 async def _seen(client: Client, live: list[DeviceStatus]) -> dict[str, dict[str, Any]]:
     """Return what the devices' last heartbeats said, by address; a list begun just now has to hear one of each."""
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     while True:
-        listed = await answered(getattr(client.scheduler, DEVICES)(), scheduler_of(client))
-        seen = {entry["address"]: entry for entry in listed}
+        seen = await _listed(client)
         if all(one.address in seen for one in live) or time.monotonic() > deadline_s:
             return seen
         await asyncio.sleep(0.05)

@@ -104,7 +104,9 @@ class HeartbeatMonitor(SchedulerPlugin):
             self._timer.stop()
 
     def devices(self, expected: dict[str, float] | None = None) -> list[dict[str, Any]]:
-        """Return all that is known of each device, live or not; seen_s: on the scheduler's monotonic clock.
+        """Return all that is known of each device, live or not.
+
+        seen_s: on the scheduler's monotonic clock; allowed_s: for how long it may be silent now.
 
         expected: address -> seconds between its heartbeats, of devices that a client knows to be alive: one that
         falls silent before its first heartbeat is missed as well.
@@ -115,8 +117,14 @@ class HeartbeatMonitor(SchedulerPlugin):
                 self._reports[address] = DeviceReport(str(state.name))
                 self._detector.expect(address, interval_s, time.monotonic())
                 self._schedule()
+        detector = self._detector
         return [
-            {"address": address, **asdict(report), **asdict(self._detector.listed[address])}
+            {
+                "address": address,
+                "allowed_s": detector.allowed_s(address),
+                **asdict(report),
+                **asdict(detector.listed[address]),
+            }
             for address, report in self._reports.items()
         ]
 
