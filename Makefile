@@ -9,6 +9,7 @@ WORKERS ?= 2
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 METADATA := setup.cfg pyproject.toml
+SAY := printf 'hddnn: %s\n'
 SLOWLY := $(if $(SLOW),$(VENV)/bin/python tests/slowly.py $(SLOW) )
 
 .PHONY: run paper docs test lint clean
@@ -31,16 +32,19 @@ lint: $(VENV)/test
 	$(VENV)/bin/mypy
 
 $(VENV)/base: $(METADATA) | $(VENV)/bin/python
-	$(PIP) install -q -e .
-	touch $@
+	@$(SAY) "installing what a device needs into $(VENV): once, a minute or so"
+	@$(PIP) install -q -e .
+	@touch $@
 
 $(VENV)/docs: $(METADATA) | $(VENV)/bin/python
-	$(PIP) install -q -e ".[docs]"
-	touch $@ $(VENV)/base
+	@$(SAY) "installing what the site needs into $(VENV): once, a minute or so"
+	@$(PIP) install -q -e ".[docs]"
+	@touch $@ $(VENV)/base
 
 $(VENV)/test: $(METADATA) | $(VENV)/bin/python
-	$(PIP) install -q -e ".[test,torch]"
-	touch $@ $(VENV)/base $(VENV)/docs
+	@$(SAY) "installing what tests need, torch too, into $(VENV): once, some minutes"
+	@$(PIP) install -q -e ".[test,torch]"
+	@touch $@ $(VENV)/base $(VENV)/docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("hddnn needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

@@ -107,6 +107,7 @@ def run(
             schemes = preflight.made_schemes(schemes)
             own += schemes
         wanted = preflight.chosen_schemes(topology, job, schemes, codec, encode_at, observer.noted)
+        observer.chosen([scheme.label for scheme in wanted])
         return _executed(_Run(setting, chosen, wanted, encode_at), journal)
 
 

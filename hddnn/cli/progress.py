@@ -24,17 +24,21 @@ class TerminalProgress(Bars, Observer):
     def __init__(self, console: Console) -> None:
         super().__init__(
             console,
-            TextColumn("{task.description:<22}", markup=False),
+            TextColumn("{task.description:<26}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", markup=False),
         )
         self._bars: dict[str, TaskID] = {}
+        self._schemes: list[str] = []
         self._began_s: dict[str, float] = {}
         self._coarse: dict[str, int] = {}
         self._ended: dict[str, int] = {}
         self._failed: dict[str, int] = {}
+
+    def chosen(self, schemes: Sequence[str]) -> None:
+        self._schemes = list(schemes)
 
     def preparing(self, network: str, done: int, total: int) -> None:
         name = f"answers of {network}"
@@ -44,7 +48,7 @@ class TerminalProgress(Bars, Observer):
             self._end(name, f"{total} images")
 
     def starting(self, n_devices: int) -> None:
-        self._bar("devices", n_devices)
+        self._bar("devices", n_devices, shown="starting devices")
 
     def noted(self, text: str) -> None:
         # Who shows no bars wants to know of this all the same.
@@ -58,19 +62,25 @@ class TerminalProgress(Bars, Observer):
         self.say(f"devices: {note}")
 
     def device_ready(self, name: str) -> None:
-        self._progress.advance(self._bars["devices"])
+        bar = self._bars["devices"]
+        self._progress.advance(bar)
+        if self._progress.tasks[bar].finished:
+            self._progress.update(bar, note="trying their links")
 
     def started(self, engine: Engine) -> None:
         n_devices = len(engine.topology.devices)
         ready = n_devices - len(getattr(engine, "gone", ()))
-        self._progress.update(self._bars["devices"], completed=ready, note="ready")
+        self._progress.update(self._bars["devices"], description="devices", completed=ready, note="ready")
         self._end("devices", f"{ready} ready" if ready == n_devices else f"{ready} of {n_devices} ready")
         link = getattr(engine, "dashboard_link", None)
         if link:
             self._console.print(f"dashboard: {link}", soft_wrap=True)
 
     def scheme_started(self, scheme: str, n_batches: int) -> None:
-        self._bar(scheme, n_batches)
+        of = self._schemes  # empty in a profile, which compares a single one
+        self._bar(
+            scheme, n_batches, shown=f"{scheme} ({of.index(scheme) + 1} of {len(of)})" if of else scheme
+        )
         self._coarse[scheme] = self._ended[scheme] = self._failed[scheme] = 0
 
     def resumed(self, scheme: str, n_batches: int) -> None:
@@ -92,9 +102,9 @@ class TerminalProgress(Bars, Observer):
         if done == total:
             self._end(scheme, f"{done - failed} of {total} batches")
 
-    def _bar(self, name: str, total: int) -> None:
+    def _bar(self, name: str, total: int, *, shown: str = "") -> None:
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=total, note="")
+            self._bars[name] = self._progress.add_task(shown or name, total=total, note="")
             self._began_s[name] = monotonic()
 
     def _end(self, name: str, text: str) -> None:

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 class Observer:
     """Hear of a run's course; every method does nothing unless overridden. Called from other threads, too.
 
-    Order: (preparing | noted)*, starting, awaiting*, device_ready*, noted?, started, then for each scheme:
-    scheme_started, resumed?, (answered | device_changed)*. Schemes that a journal holds whole come before that.
+    Order: noted*, chosen, (preparing | noted)*, starting, awaiting*, device_ready*, noted?, started, then for each
+    scheme: scheme_started, resumed?, (answered | device_changed)*. Schemes that a journal holds whole come before
+    that.
     """
+
+    def chosen(self, schemes: Sequence[str]) -> None:
+        """The run has these schemes.
+
+        Args:
+            schemes: Their labels, in the order in which they run.
+        """
 
     def preparing(self, network: str, done: int, total: int) -> None:
         """Stored answers of a network are being computed.
