@@ -1,7 +1,8 @@
-"""Start-up: the seconds of `import hddnn`, and the seconds and memory until a whole system is ready.
+"""Start-up: the seconds of `import hddnn`, and the time and memory until a whole system is ready.
 
-Topology `paper`, real networks. Memory is that of the scheduler and the devices, each page shared among n of them
-counted 1/n (PSS). For comparison, each network loaded by one process alone.
+Topology `paper`, real networks. Processor time is that of client, launcher, scheduler and devices, of all cores
+together: on a machine that does other work, too, it says more than the seconds. Memory is that of scheduler and
+devices, each page shared among n of them counted 1/n (PSS). For comparison, one process that loads each network.
 
     python scenarios/start_up.py --out results/start_up.nc
 """
@@ -49,12 +50,21 @@ def pss_bytes(pids: list[int]) -> int:
     return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
 
 
-def ready(topology: Topology, job: Job) -> tuple[float, float]:
-    """Return the seconds until all devices are ready, and the memory in bytes that they then take."""
-    start_s = time.perf_counter()
+def processor_s(processes: list[psutil.Process]) -> float:
+    """Return the processor time of some processes so far, of all their threads together."""
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+
+def ready(topology: Topology, job: Job) -> tuple[float, float, float]:
+    """Return the seconds until all devices are ready, their processor time, and the bytes that they then take."""
+    start_s, client_s = time.perf_counter(), time.process_time()
     with DaskEngine(topology, job) as engine:
-        taken_s = time.perf_counter() - start_s
-        return taken_s, pss_bytes(list(engine.pids.values()))
+        taken_s, client_s = time.perf_counter() - start_s, time.process_time() - client_s
+        pids = list(engine.pids.values())
+        forked = [psutil.Process(pid) for pid in pids]
+        launcher = forked[0].parent()
+        assert launcher is not None
+        return taken_s, client_s + processor_s([launcher, *forked]), pss_bytes(pids)
 
 
 @click.option("--imports", default=7, help="Fresh processes that import hddnn.")
@@ -67,11 +77,12 @@ def main(settings: Settings, imports: int, starts: int, topology_name: str) -> N
     job = Job(load_dataset(), images=BATCH, batch_size=BATCH)
     import_times = [import_s() for _ in range(imports)]
     load_times = [[load_s(network) for _ in range(starts)] for network in topology.networks]
-    ready_s, memory = zip(*(ready(topology, job) for _ in range(starts)), strict=True)
+    ready_s, used_s, memory = zip(*(ready(topology, job) for _ in range(starts)), strict=True)
     rows = {
         "import_s": ("import", import_times, "s", "import hddnn in a fresh process"),
         "load_s": (("network", "start"), load_times, "s", "one process loads and warms up one network"),
         "ready_s": ("start", list(ready_s), "s", "until every device of the system is ready"),
+        "processor_s": ("start", list(used_s), "s", "processor time until then, of all processes"),
         "memory": ("start", list(memory), "byte", "scheduler and devices together (PSS)"),
     }
     cube = xr.Dataset(
@@ -84,6 +95,7 @@ def main(settings: Settings, imports: int, starts: int, topology_name: str) -> N
     for network in topology.networks:
         print(f"load {network:14} {spread(cube.load_s.sel(network=network))} s, one process alone")
     print(f"{len(topology.devices)} devices ready    {spread(cube.ready_s)} s")
+    print(f"processor time      {spread(cube.processor_s)} s")
     print(f"their memory        {spread(cube.memory / 1e9)} GB")
 
 

@@ -14,7 +14,8 @@ from hddnn.zoo import Bundle, Card
 from hddnn.zoo.card import Own
 
 __all__ = [
-    "DEFAULT", "PARTS", "RUNTIMES", "Part", "Runtime", "check", "chosen", "load", "missing", "preload", "read",
+    "DEFAULT", "PARTS", "RUNTIMES", "Part", "Runtime", "check", "chosen", "load", "missing", "outlives_fork",
+    "preload", "read",
 ]  # fmt: skip
 
 #: hddnn's own runtimes, those of installed packages (entry points `hddnn.runtimes`), and those in files.
@@ -155,6 +156,17 @@ def load(
         return kind(bundle, threads=threads, parts=parts, **given, **options)
     except ImportError as error:  # of a class that does not tell which libraries it imports
         raise InputError(f"runtime {name} cannot be loaded: {error}") from error
+
+
+def outlives_fork(runtime: str, threads: int) -> bool:
+    """Say whether a network that is loaded here answers in processes that are forked off this one, too.
+
+    Args:
+        runtime: As `read` takes it. Of one that is not hddnn's own, nothing is loaded, and the answer is no.
+        threads: How many threads it computes with.
+    """
+    name = split_options(runtime)[0]
+    return name in RUNTIMES.own and RUNTIMES.find(name).outlives_fork(threads)
 
 
 def preload() -> None:

@@ -30,7 +30,7 @@ import importlib.util
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -132,6 +132,29 @@ class Runtime(ABC):
         return None
 
     @classmethod
+    def outlives_fork(cls, threads: int) -> bool:
+        """Say whether an object made in one process answers in those that are forked off it, too.
+
+        Where it does, a network is loaded once for all devices that are started together. It must need nothing
+        that a fork leaves behind: no thread, no connection. Asked of hddnn's own runtimes alone.
+
+        Args:
+            threads: How many threads the object computes with.
+        """
+        return False
+
+    def narrowed(self, part: Part) -> Self | None:
+        """Return an object with one part of this one, for which nothing is loaded anew.
+
+        Args:
+            part: The part.
+
+        Returns:
+            The object, which may be called while this one is; None where it has to be loaded.
+        """
+        return None
+
+    @classmethod
     def agreement(cls, card: Card, **options: Any) -> float:
         """Return the share of images answered as the network's definition answers them, as its card says.
 
@@ -219,10 +242,10 @@ class Runtime(ABC):
 
         Args:
             batch_size: Images in the batch.
-            runs: How many times are measured.
+            runs: How many times are measured; 0 to have only the first run behind you.
 
         Returns:
-            The first part's median seconds an image.
+            The first part's median seconds an image; NaN where nothing was measured.
         """
         dtype, shape = self.feature_format
         images = np.zeros((batch_size, *self.bundle.card.input_shape), np.uint8)
@@ -315,4 +338,4 @@ def seconds_per_image(call: Callable[[np.ndarray], object], batch: np.ndarray, r
         start = time.perf_counter()
         call(batch)
         times.append(time.perf_counter() - start)
-    return float(np.median(times)) / len(batch)
+    return float(np.median(times)) / len(batch) if times else float("nan")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Collection
 from functools import cache
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
 from hddnn.errors import BundleError
-from hddnn.runtimes.base import Runtime
+from hddnn.runtimes.base import Part, Runtime
 from hddnn.zoo import Bundle, Card, PartPrecision
 from hddnn.zoo.card import Precision
 
@@ -119,6 +120,22 @@ class OpenVINO(Runtime):
     def preload(cls) -> None:
         """Import the library, silent."""
         library()
+
+    @classmethod
+    def outlives_fork(cls, threads: int) -> bool:
+        """Say so of a single thread: it is the caller's own. More are made at the first call, for good."""
+        return threads == 1
+
+    def narrowed(self, part: Part) -> Self | None:
+        """Return the stem or body of a network that was not compiled as one graph."""
+        if part == "whole" or self._whole is not None or not self.loads(part):
+            return None
+        other = copy.copy(self)
+        other.parts = (part,)
+        # Requests of its own: both may be called at once.
+        other._stem = self._stem and self._stem.get_compiled_model().create_infer_request()
+        other._body = self._body and self._body.get_compiled_model().create_infer_request()
+        return other
 
     @classmethod
     def agreement(cls, card: Card, **options: Any) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,7 @@ from hddnn._util.host import processor
 from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
 from hddnn.system.times import ServiceTime
-from hddnn.zoo import Bundle, Calibration
+from hddnn.zoo import Bundle, Calibration, card
 from hddnn.zoo.card import time_facts
 
 
@@ -174,3 +178,32 @@ def test_create_needs_both_files(copy: Path) -> None:
     (copy / "stem.onnx").unlink()
     with pytest.raises(BundleError, match=r"copy is incomplete: cannot read stem\.onnx"):
         Bundle.create(copy, **facts)
+
+
+def test_a_file_is_hashed_once_and_again_when_it_is_another(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def noted(stream: BufferedReader, name: str) -> Any:
+        hashed.append(name)
+        return digest(stream, name)
+
+    digest = hashlib.file_digest
+    monkeypatch.setattr(card.hashlib, "file_digest", noted)
+    # What was written just now may be written again without a trace.
+    monkeypatch.setattr(card, "_SETTLED_NS", 3600 * 10**9)
+    Bundle.open(copy)
+    Bundle.open(copy)
+    assert len(hashed) == 4
+    monkeypatch.setattr(card, "_SETTLED_NS", -1)
+    Bundle.open(copy)
+    Bundle.open(copy)
+    assert len(hashed) == 6
+    before = (copy / "body.onnx").stat()
+    content = bytearray((copy / "body.onnx").read_bytes())
+    content[-1] ^= 1
+    (copy / "body.onnx").write_bytes(content)
+    os.utime(copy / "body.onnx", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(BundleError, match=r"body\.onnx is damaged"):
+        Bundle.open(copy)

@@ -1,7 +1,8 @@
 """A small process that forks the devices of an emulated system, and ends them all when its parent is gone.
 
-It imports what every device needs once and then forks: 13 devices start in the time of two or three, and share
-the memory of those imports. It speaks JSON lines: commands on standard input, reports on standard output.
+It imports what every device needs, loads what several need (see hddnn.engines.dask.device.loading), and then
+forks: 13 devices start in the time of two or three, and share the memory of all that. It speaks JSON lines:
+commands on standard input, reports on standard output.
 
     {"start": NAME, "role": "scheduler"|"device", "payload": base64 pickle}    start one process
     {"name": NAME, "event": "ready"|"failed"|"exited", "pid": N, ...}          a report
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
+import importlib
 import json
 import os
 import pickle
@@ -23,11 +26,17 @@ import shutil
 import signal
 import sys
 import traceback
+import warnings
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hddnn.errors import HddnnError
+
+if TYPE_CHECKING:
+    from hddnn.engines.dask.device.loading import Need, Networks
 
 #: With TLS the plain HTTP server that Dask starts in every process tells nobody anything.
 SILENT: dict[str, Any] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
@@ -47,7 +56,7 @@ class SchedulerSpec:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a device's process needs to know; spec is a DeviceSpec."""
+    """What a device's process needs to know; spec is a DeviceSpec. shared: what the launcher loads for it."""
 
     config: dict[str, Any]
     scheduler: str
@@ -56,16 +65,16 @@ class WorkerSpec:
     log: str
     tls: Path | None = None
     host: str = "127.0.0.1"
+    shared: Collection[Need] = ()
 
 
 def main() -> None:
     """Serve commands until standard input ends."""
-    import distributed  # noqa: F401  (imported here so that every fork has it)
-
-    import hddnn.engines.dask.device.device  # noqa: F401
-    from hddnn import runtimes
-
-    runtimes.preload()
+    # What is there is shared by all that are forked: the collector would write to each page of it.
+    gc.disable()
+    # The threads that OpenVINO keeps wait, and hold no lock: what it loaded answers without them in a fork.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    networks = _preload()
 
     # Children inherit the write end and close it: they see the end of the file when the launcher dies.
     lifeline_read, lifeline_write = os.pipe()
@@ -89,10 +98,14 @@ def main() -> None:
                 *lines, buffer = (buffer + chunk).split(b"\n")
                 for line in lines:
                     command = json.loads(line)
+                    spec = pickle.loads(base64.b64decode(command["payload"]))
+                    if command["role"] == "device":
+                        networks.prepare(spec.spec, spec.shared)
+                    gc.freeze()
                     pid = os.fork()
                     if pid == 0:
                         os.close(lifeline_write)
-                        _child(command, lifeline_read)
+                        _child(command, spec, networks, lifeline_read)
                     children[pid] = command["start"]
     finally:
         for pid in children:
@@ -100,6 +113,24 @@ def main() -> None:
         for pid in children:
             os.waitpid(pid, 0)
         shutil.rmtree(sys.argv[1], ignore_errors=True)
+
+
+def _preload() -> Networks:
+    """Import and look up what every device will need, so that each fork has it; return where networks are kept."""
+    import dask
+    import numpy.random  # noqa: F401
+    from distributed.versions import get_versions
+
+    import hddnn.engines.dask.device.device  # noqa: F401
+    from hddnn import runtimes
+    from hddnn.engines.dask.device.loading import Networks
+
+    runtimes.preload()
+    get_versions()  # which a worker tells as it registers: it reads the metadata of packages, and runs `uname`
+    for module in dask.config.get("distributed.worker.http.routes"):
+        with suppress(ImportError):  # as Dask does where it serves them
+            importlib.import_module(module)
+    return Networks()
 
 
 def _reap(children: dict[int, str]) -> None:
@@ -115,19 +146,22 @@ def _report(**fields: Any) -> None:
     os.write(1, json.dumps(fields).encode() + b"\n")
 
 
-def _child(command: dict[str, Any], lifeline: int) -> NoReturn:
+def _child(command: dict[str, Any], spec: Any, networks: Networks, lifeline: int) -> NoReturn:
     """Be one scheduler or device until told otherwise; never return to the launcher's loop."""
     name, code = command["start"], 0
     try:
+        gc.enable()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        spec = pickle.loads(base64.b64decode(command["payload"]))
         log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 2)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
-        serve = _serve_scheduler if command["role"] == "scheduler" else _serve_device
-        asyncio.run(_until_orphaned(serve(name, spec), lifeline))
+        if command["role"] == "scheduler":
+            serving = _serve_scheduler(name, spec)
+        else:
+            serving = _serve_device(name, spec, networks)
+        asyncio.run(_until_orphaned(serving, lifeline))
     except HddnnError as error:
         _report(name=name, event="failed", pid=os.getpid(), error=str(error))
         code = 1
@@ -172,7 +206,7 @@ async def _serve_scheduler(name: str, spec: SchedulerSpec) -> None:
         await server.finished()
 
 
-async def _serve_device(name: str, spec: WorkerSpec) -> None:
+async def _serve_device(name: str, spec: WorkerSpec, networks: Networks) -> None:
     import dask
     from distributed import Worker
 
@@ -182,7 +216,7 @@ async def _serve_device(name: str, spec: WorkerSpec) -> None:
 
     dask.config.set({**spec.config, **(SILENT if spec.tls else {})})
     device = Device(spec.spec)
-    device.load()
+    device.load(networks)
     device.faults.guard()
     Path(spec.directory).mkdir(parents=True, exist_ok=True)
     async with Worker(

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from hddnn._util import children
 from hddnn.engines.dask.cluster.launcher import SchedulerSpec, WorkerSpec
+from hddnn.engines.dask.device.loading import shared
 from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.errors import ClusterError
 
@@ -61,6 +62,7 @@ class LocalProcesses:
     ) -> None:
         self._host, self._port = host, port
         self._specs = {spec.device.name: spec for spec in specs}
+        self._shared = shared(specs)
         self._dashboard, self._tls, self._on_ready = dashboard, tls, on_ready
         self._listener: asyncio.Task[None] | None = None
         self._starting: dict[str, asyncio.Future[None]] = {}
@@ -131,7 +133,7 @@ class LocalProcesses:
     def _start_device(self, name: str) -> None:
         folder = self._folder / name
         spec, log = self._specs[name], f"{folder}.log"
-        worker = WorkerSpec(CONFIG, self.address, spec, str(folder), log, self._tls, self._host)
+        worker = WorkerSpec(CONFIG, self.address, spec, str(folder), log, self._tls, self._host, self._shared)
         self._command(name, "device", worker)
 
     def kill(self, name: str) -> None:

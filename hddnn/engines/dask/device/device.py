@@ -15,19 +15,15 @@ from dask._task_spec import Task
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from hddnn import runtimes, zoo
 from hddnn._util.host import boot_id
 from hddnn._version import __version__
 from hddnn.engines.dask.device.faults import DeviceFaults
 from hddnn.engines.dask.device.guard import Guard
-from hddnn.engines.dask.device.memory import check_memory, free_bytes, needed_bytes
+from hddnn.engines.dask.device.loading import Networks
 from hddnn.engines.dask.device.packing import Packer
 from hddnn.engines.dask.device.pipeline import PLUGIN, Order, Pipeline
 from hddnn.engines.dask.device.probing import Prober
 from hddnn.engines.dask.wire.messages import FORGET, HELLO, MEASURE, PUSH, SET_FAULT, DeviceSpec
-from hddnn.runtimes import Runtime
-from hddnn.runtimes.known import check_known_answer, known_image
-from hddnn.zoo import Bundle
 
 
 class Device(WorkerPlugin):
@@ -42,41 +38,14 @@ class Device(WorkerPlugin):
         self.spec = spec
         self.faults = DeviceFaults(spec.device.name)
 
-    def load(self) -> None:
-        """Load, check and warm up the networks.
+    def load(self, networks: Networks | None = None) -> None:
+        """Load, check and warm up the networks; networks: those that this process has already.
 
         Raises BundleError for a damaged or unfitting network, or one that does not give its known answer here,
         ClusterError when there is too little memory for them.
         """
-        spec = self.spec
-        own = spec.device
-        runtime = own.runtime if spec.compute == "real" else spec.compute
-        # An undependable upper device is never sent raw images, so it holds the body alone.
-        part = "whole" if own.trusted else "body"
-        bundle, stems = zoo.bundle(own.network), {name: zoo.bundle(name) for name in spec.stems}
-        if spec.compute == "real":
-            check_memory(own.name, needed_bytes(bundle, stems.values(), spec.batch_size), free_bytes())
-        self._network = self._load(runtime, bundle, part)
-        if spec.compute == "real":
-            self._check_answer(runtime, part)
-        self._network.warm_up(spec.batch_size, runs=1)
-        self._stems = {name: self._load(runtime, stem, "stem") for name, stem in stems.items()}
-        for stem in self._stems.values():
-            stem.warm_up(spec.batch_size, runs=1)
-
-    def _load(self, runtime: str | None, bundle: Bundle, part: str) -> Runtime:
-        chosen = runtimes.chosen(runtime, bundle.card)
-        return runtimes.load(chosen, bundle, threads=self.spec.device.threads, parts=(part,))
-
-    def _check_answer(self, runtime: str | None, part: str) -> None:
-        """Raise BundleError unless the network answers as it did when its bundle was made."""
-        bundle = self._network.bundle
-        image = known_image(bundle.card)
-        if part == "whole":
-            logits = self._network.run(image)
-        else:  # without the part that makes features of images, which only the check needs
-            logits = self._network.body(self._load(runtime, bundle, "stem").stem(image))
-        check_known_answer(bundle, logits)
+        loaded = (networks or Networks()).load(self.spec)
+        self._network, self._stems = loaded.own, loaded.stems
 
     # ---- called by the worker
 

@@ -18,13 +18,16 @@ BYTES_PER_PARAMETER = 8
 FEATURES_IN_WORK = {"bf16": 10, "f32": 16}
 
 
-def needed_bytes(network: Bundle, stems: Iterable[Bundle], batch_size: int) -> float:
-    """Return about what a network and the stems of others take, besides the process that they are loaded in."""
+def needed_bytes(network: Bundle, stems: Iterable[Bundle], batch_size: int, *, loaded: bool = False) -> float:
+    """Return about what a network and the stems of others take, besides the process that they are loaded in.
+
+    loaded: the network is there already, shared with other processes: what it computes with is still to come.
+    """
     precision = network.card.precision.body
     if precision == "default":
         precision = default_precision()
     in_work = FEATURES_IN_WORK.get(precision, FEATURES_IN_WORK["f32"])
-    total = RUNTIME_BYTES + BYTES_PER_PARAMETER * network.card.parameters
+    total = 0.0 if loaded else RUNTIME_BYTES + BYTES_PER_PARAMETER * network.card.parameters
     for card in (network.card, *(stem.card for stem in stems)):
         total += in_work * batch_size * max(card.feature_bytes, 4 * card.raw_bytes)
     return total
