@@ -15,7 +15,8 @@ from waiting import wait_until
 
 from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
 from hddnn.engines.dask.device.device import Device
-from hddnn.engines.dask.device.pipeline import Order
+from hddnn.engines.dask.device.packing import Packer
+from hddnn.engines.dask.device.pipeline import Order, Pipeline
 from hddnn.engines.dask.device.true_work import Ahead, InTurn, TrueWork
 from hddnn.engines.dask.wire.messages import DeviceSpec, EndOrder, Payload
 
@@ -87,6 +88,40 @@ def test_a_task_that_was_taken_back_leaves_nothing() -> None:
     assert log.done == [("b", 0)]
 
 
+@pytest.mark.parametrize("kind", [InTurn, Ahead])
+def test_who_wants_what_is_not_known_does_not_wait_for_ever(kind: Callable[[], TrueWork]) -> None:
+    work = kind()
+    with pytest.raises(KeyError):
+        work.take("nobody's", (0, "answer"))
+    work.begin("a", {(0, "answer"): lambda: 1})
+    assert work.take("a", (0, "answer")).value == 1
+    with pytest.raises(KeyError):
+        work.take("a", (1, "answer"))
+
+
+def test_a_task_that_is_taken_back_while_it_runs_has_its_work_still() -> None:
+    topology = packaged_system(1, 1, 0, seconds_per_image=0.05)
+    own = Device(DeviceSpec.of(topology, "end-1", compute="nothing", batch_size=2))
+    own.load()
+    told: list[Any] = []
+    gate, work = threading.Event(), Ahead()
+    pipeline = Pipeline(
+        own.spec, own._network, Packer("end-1", {}, ()), own.faults, lambda *one: told.append(one), work=work
+    )
+    pipeline.push("client/job/0.", np.zeros((2, 32, 32, 3), np.uint8))
+    order = EndOrder("job", "topic", ("end", "job", 0), "client/job/0.", (0,), (2,), None, None, "float32")
+    work.begin("busy", {(0, "answer"): gate.wait})
+    pipeline.in_hand(order, [])
+    task = threading.Thread(target=pipeline.answer_end, args=(order,))
+    task.start()
+    wait_until(lambda: not pipeline.uploads, "the task's beginning")
+    pipeline.released(order.key)
+    gate.set()
+    task.join()
+    assert [message["batch"] for _, message in told] == [0]
+    assert not work._known.keys() - {"busy"}
+
+
 def test_a_worker_begins_as_soon_as_the_inputs_of_a_task_are_there() -> None:
     """Of the tasks behind the one that runs, too: that one takes its modelled time."""
     topology = packaged_system(1, 1, 0, seconds_per_image=0.05)
@@ -139,3 +174,37 @@ def test_a_worker_begins_as_soon_as_the_inputs_of_a_task_are_there() -> None:
     assert [before for _, _, before in ends] == [0] * batches  # all of them before the first answer
     uppers = [payloads for order, payloads, _ in seen if not isinstance(order, EndOrder)]
     assert sorted([payload.batch for payload in payloads] for payloads in uppers) == [[0], [1], [2], [3]]
+
+
+def test_pieces_that_come_later_join_those_of_their_task() -> None:
+    work, log = Ahead(), Log()
+    work.begin("a", log.works("a", 1))
+    work.begin("a", log.works("a", 3))
+    assert [work.take("a", (number, "answer")).value for number in range(3)] == ["a0", "a1", "a2"]
+    assert log.done == [("a", 0), ("a", 1), ("a", 2)]
+
+
+def test_images_that_are_forgotten_are_not_answered() -> None:
+    topology = packaged_system(1, 1, 0, seconds_per_image=0.05)
+    own = Device(DeviceSpec.of(topology, "end-1", compute="nothing", batch_size=2))
+    own.load()
+    work, log = Ahead(), Log()
+    pipeline = Pipeline(
+        own.spec, own._network, Packer("end-1", {}, ()), own.faults, lambda *told: None, work=work
+    )
+    gate = threading.Event()
+    work.begin("busy", {(0, "answer"): gate.wait})
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    pipeline.push("client/job/0.", images, [(0, 2), (1, 2)])
+    pipeline.push("client/job/1.", images, [(2, 4)])
+    assert list(work._waiting) == [("client/job/0.", (0, "answer")), ("client/job/0.", (1, "answer")),
+                                   ("client/job/1.", (2, "answer"))]  # fmt: skip
+    pipeline.forget("client/job/0.")
+    assert list(work._waiting) == [("client/job/1.", (2, "answer"))]
+    pipeline.push(
+        "client/later/0.", images, [(0, 4)]
+    )  # of another job: what the one before left is forgotten
+    assert list(work._waiting) == [("client/later/0.", (0, "answer"))]
+    gate.set()
+    work.begin("b", log.works("b", 1))
+    assert work.take("b", (0, "answer")).value == "b0"

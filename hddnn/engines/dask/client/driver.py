@@ -34,6 +34,8 @@ Event = Callable[[float], list[Action]]
 
 #: How often to look whether the scheduler is still there, wall seconds.
 LOOK_S = 0.5
+#: How long the first images of a job may take to their end devices before its time begins all the same, wall s.
+LAY_OUT_S = 5.0
 
 
 class JobRun:
@@ -42,7 +44,8 @@ class JobRun:
     topic: of the events that devices log; the engine passes those of this run's name to `on_message`.
     discovered: the devices, by name; kept right by the engine as they are started anew. on_start: called as the
     job begins. features: how they are written down. begin_s: where the job's time goes on from, s, when an
-    earlier run of it has answers already.
+    earlier run of it has answers already. laid_out: whether that time begins once the first images are on their
+    end devices, as in the model, where a batch lies there at 0, instead of as they leave the client.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class JobRun:
         time_scale: float,
         features: Features,
         begin_s: float = 0.0,
+        laid_out: bool = False,
     ) -> None:
         self._client, self._plan, self._job = client, plan, job
         self._policy, self._recorder, self._time_scale = policy, recorder, time_scale
@@ -77,23 +81,30 @@ class JobRun:
             listener=self,
             timeout_s=policy.timeout_s * time_scale if policy.send_timeout else None,
         )
-        self._begin_s = begin_s
-        self._start_s = time.monotonic() - begin_s * time_scale
+        self._begin_s, self._laid_out = begin_s, laid_out
+        self._start_s: float | None = None  # not begun yet
 
     async def run(self) -> None:
         """Execute the plan; on cancellation take back what was sent."""
-        self._start_s = time.monotonic() - self._begin_s * self._time_scale
         try:
-            self.on_start()
+            if not self._laid_out:
+                self._begin()
             while not self._events.empty():  # devices that are gone already
                 self._carry_out(self._events.get_nowait()(self._begin_s))
             self._carry_out(self._policy.start(self._begin_s))
+            if self._laid_out:
+                await self._sender.pushed(LAY_OUT_S)
+                self._begin()
             while self._policy.open:
                 await self._next_events()
         except SystemExit as error:  # of a policy of the user's own; it would end the loop, and nothing else
             raise RuntimeError("it calls sys.exit") from error
         finally:
             await self._take_back()
+
+    def _begin(self) -> None:
+        self._start_s = time.monotonic() - self._begin_s * self._time_scale
+        self.on_start()
 
     # ---- told from outside
 
@@ -104,7 +115,7 @@ class JobRun:
     @property
     def now_s(self) -> float:
         """Return the model time since the job began, s."""
-        return (time.monotonic() - self._start_s) / self._time_scale
+        return self._begin_s if self._start_s is None else self._since_start_s(time.monotonic())
 
     def left(self, device: str) -> None:
         """Note that a device left the list of live ones."""
@@ -217,7 +228,11 @@ class JobRun:
 
     def _as_model_s(self, device: str, clock_s: float) -> float:
         """Return a time on a device's clock as model time, s from the job's start."""
-        return (clock_s - self._discovered[device].clock_offset_s - self._start_s) / self._time_scale
+        return self._since_start_s(clock_s - self._discovered[device].clock_offset_s)
+
+    def _since_start_s(self, wall_s: float) -> float:
+        assert self._start_s is not None  # devices tell nothing of a job before it has begun
+        return (wall_s - self._start_s) / self._time_scale
 
     def _enter_released(self, message: dict[str, Any]) -> None:
         device = message["device"]

@@ -191,6 +191,8 @@ class DaskEngine:
             time_scale=self.time_scale,
             features=Features(self.codec, {name: size for name, (_, size) in self._payload_bytes().items()}),
             begin_s=0.0 if journal is None else journal.begun_s,
+            # A device that takes its own time does so with its images, too.
+            laid_out=self._membership.own_speed == 0,
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(self._membership.followed_by(run))

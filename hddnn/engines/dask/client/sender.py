@@ -81,6 +81,11 @@ class Sender:
         self._sent[group.number] = group
         self._pushes[group.number] = asyncio.create_task(self._push(group))
 
+    async def pushed(self, timeout_s: float) -> None:
+        """Return when the images of all groups are on their end devices, or after so many wall seconds."""
+        if self._pushes:
+            await asyncio.wait(self._pushes.values(), timeout=timeout_s)
+
     def submit(self) -> None:
         """Send the tasks of the groups whose images are there, as one graph."""
         if not self._pushed:
@@ -149,7 +154,11 @@ class Sender:
             ):
                 # Told as it is begun: whatever becomes of it, it has left the client.
                 self._listener.leaving(group, images[0].nbytes)
-                await send_recv(comm, op=PUSH, upload=group.upload(self._name), images=to_serialize(images))
+                answering = list(zip(group.batches, group.sizes, strict=True)) if group.coarse else []
+                upload = group.upload(self._name)
+                await send_recv(
+                    comm, op=PUSH, upload=upload, images=to_serialize(images), answering=answering
+                )
         # Whatever it is, of the connection, certificate or device: it did not take the images.
         except Exception:
             self._sent.pop(number, None)

@@ -13,7 +13,7 @@ away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -73,6 +73,19 @@ def _here() -> Pipeline:
 Order = EndOrder | EncodeOrder | UpperOrder
 
 
+def _work_of(order: Order) -> Hashable:
+    """Return the name of a task's true work: that of an end device begins with its upload."""
+    return order.upload if isinstance(order, EndOrder) else order.key
+
+
+def _divided(images: np.ndarray, batches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the batches of an upload, each with its images; batches: (number, images)."""
+    first = 0
+    for batch, size in batches:
+        yield batch, images[first : first + size]
+        first += size
+
+
 class Pipeline:
     """Serve one device's batches. notify(topic, message): how the client hears of it.
 
@@ -96,6 +109,7 @@ class Pipeline:
         self._faults, self._notify = faults, notify
         self.uploads: dict[str, np.ndarray] = {}
         self.in_hand_s: dict[Any, float] = {}
+        self._begun: dict[Any, Hashable] = {}  # by task key: its true work's name
         self._latest: dict[str, str] = {}  # by client: its job
         self._topics: dict[str, str] = {}  # by job: where its client listens
         self._clock = DeviceClock(spec.time_scale)
@@ -112,19 +126,24 @@ class Pipeline:
 
     # ---- on the worker's event loop
 
-    def push(self, upload: str, images: np.ndarray) -> None:
-        """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler."""
+    def push(self, upload: str, images: np.ndarray, answering: Sequence[tuple[int, int]] = ()) -> None:
+        """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler.
+
+        answering: their batches and how many images are in each, where they will be answered here.
+        """
         client, job, _ = upload.split("/")
         if self._latest.get(client) != job:
             self._latest[client] = job
             self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
         self.uploads[upload] = images
+        self._work.begin(upload, self._answers(images, answering))
 
     def forget(self, uploads: str) -> None:
         """Forget the images whose upload's name begins so."""
         for name in list(self.uploads):  # tasks take theirs meanwhile, in another thread
             if name.startswith(uploads):
                 self.uploads.pop(name, None)
+                self._work.forget(name)
 
     def refused(self, key: Any, who: str) -> None:
         """Tell the client of a job that somebody asked for images of it; key: the task's that made them."""
@@ -136,12 +155,14 @@ class Pipeline:
     def in_hand(self, order: Order, payloads: Sequence[Payload]) -> None:
         """Note that a task's inputs are in hand: its true work may begin. payloads: of the tasks before it."""
         self.in_hand_s[order.key] = self._wall.now_s()
-        self._work.begin(order.key, self._works(order, payloads))
+        self._begun[order.key] = _work_of(order)
+        self._work.begin(_work_of(order), self._works(order, payloads))
 
     def released(self, key: Any) -> None:
-        """Forget a task that is over, or was taken back."""
+        """Forget a task that is over, or was taken back before it ran."""
         self.in_hand_s.pop(key, None)
-        self._work.forget(key)
+        if key in self._begun:
+            self._work.forget(self._begun.pop(key))
 
     # ---- in the worker's task thread
 
@@ -226,14 +247,14 @@ class Pipeline:
         if isinstance(order, EndOrder):
             if order.upload not in self.uploads:  # forgotten meanwhile: the task will fail
                 return works
-            upload, first = self.uploads[order.upload], 0
-            for batch, size in zip(order.batches, order.sizes, strict=True):
-                images = upload[first : first + size]
-                first += size
-                if order.coarse:
-                    works[batch, "answer"] = partial(self._run, self._network.run, images)
-                if order.target:
-                    works[batch, "pack"] = partial(self._packer.pack, images, order.target, order)
+            images, batches = self.uploads[order.upload], list(zip(order.batches, order.sizes, strict=True))
+            if order.coarse:
+                works |= self._answers(images, batches)
+            if order.target:
+                works |= {
+                    (batch, "pack"): partial(self._packer.pack, some, order.target, order)
+                    for batch, some in _divided(images, batches)
+                }
             return works
         for payload in payloads:
             if isinstance(order, EncodeOrder):
@@ -242,9 +263,17 @@ class Pipeline:
                 works[payload.batch, "answer"] = partial(self._answer_payload, payload)
         return works
 
+    def _answers(
+        self, images: np.ndarray, batches: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, str], Callable[[], Any]]:
+        return {
+            (batch, "answer"): partial(self._run, self._network.run, some)
+            for batch, some in _divided(images, batches)
+        }
+
     def _done(self, order: Order, batch: int, what: str) -> Done:
         """Return what a piece of a task's work came to; raises what that raised."""
-        done = self._work.take(order.key, (batch, what))
+        done = self._work.take(_work_of(order), (batch, what))
         if done.error is not None:
             raise done.error
         return done
@@ -277,10 +306,11 @@ class Pipeline:
         self._topics = {order.job: order.topic}
         if order.key not in self.in_hand_s:  # it was called without a worker
             self.in_hand(order, payloads)
+        del self._begun[order.key]  # from here on it needs its work, even if it is taken back
         try:
             yield self.in_hand_s.pop(order.key)
         finally:
-            self._work.forget(order.key)
+            self._work.forget(_work_of(order))
 
     def _release(
         self, order: EndOrder | EncodeOrder, packed: list[tuple[int, int, Packed, float]]

@@ -41,11 +41,11 @@ class TrueWork(Protocol):
     """Do the work of a device's tasks, each piece once."""
 
     def begin(self, task: Hashable, works: Mapping[Name, Callable[[], Any]]) -> None:
-        """Take the pieces of a task's work, in order, its inputs being in hand; a task that is known stays."""
+        """Take pieces of a task's work, in order, their inputs being in hand; pieces that are known stay."""
         ...
 
     def take(self, task: Hashable, name: Name) -> Done:
-        """Return a piece's result when it is there, and forget it."""
+        """Return a piece's result when it is there, and forget it. Raises KeyError for one that is not known."""
         ...
 
     def forget(self, task: Hashable) -> None:
@@ -57,11 +57,12 @@ class InTurn:
     """Do each piece when it is wanted, in the thread that wants it, as a device does at its own speed."""
 
     def __init__(self) -> None:
-        self._works: dict[Hashable, Mapping[Name, Callable[[], Any]]] = {}
+        self._works: dict[Hashable, dict[Name, Callable[[], Any]]] = {}
 
     def begin(self, task: Hashable, works: Mapping[Name, Callable[[], Any]]) -> None:
-        """Take the pieces of a task's work."""
-        self._works.setdefault(task, works)
+        """Take pieces of a task's work."""
+        known = self._works.setdefault(task, {})
+        known.update({name: call for name, call in works.items() if name not in known})
 
     def take(self, task: Hashable, name: Name) -> Done:
         """Do a piece."""
@@ -82,7 +83,7 @@ class Ahead:
 
     def __init__(self, most_ready: int = MOST_READY) -> None:
         self._most_ready = most_ready
-        self._known: set[Hashable] = set()
+        self._known: dict[Hashable, set[Name]] = {}
         self._waiting: dict[tuple[Hashable, Name], Callable[[], Any]] = {}  # not begun, in order
         self._ready: dict[tuple[Hashable, Name], Done] = {}  # not taken
         self._wanted: tuple[Hashable, Name] | None = None
@@ -91,12 +92,12 @@ class Ahead:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hddnn-ahead")
 
     def begin(self, task: Hashable, works: Mapping[Name, Callable[[], Any]]) -> None:
-        """Take the pieces of a task's work, and begin."""
+        """Take pieces of a task's work, and begin."""
         with self._change:
-            if task not in self._known:
-                self._known.add(task)
-                self._waiting.update({(task, name): call for name, call in works.items()})
-                self._go_on()
+            known = self._known.setdefault(task, set())
+            self._waiting.update({(task, name): call for name, call in works.items() if name not in known})
+            known.update(works)
+            self._go_on()
 
     def take(self, task: Hashable, name: Name) -> Done:
         """Return a piece's result when it is there."""
@@ -104,7 +105,7 @@ class Ahead:
         with self._change:
             self._wanted = place
             self._go_on()
-            self._change.wait_for(lambda: place in self._ready)
+            self._change.wait_for(lambda: place in self._ready or name not in self._known.get(task, ()))
             self._wanted = None
             done = self._ready.pop(place)
             self._go_on()
@@ -113,10 +114,11 @@ class Ahead:
     def forget(self, task: Hashable) -> None:
         """Forget a task; a piece of it that is being done has no result."""
         with self._change:
-            self._known.discard(task)
+            self._known.pop(task, None)
             for places in (self._waiting, self._ready):
                 for place in [place for place in places if place[0] == task]:
                     del places[place]
+            self._change.notify_all()
             self._go_on()
 
     def _go_on(self) -> None:
