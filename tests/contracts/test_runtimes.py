@@ -158,3 +158,9 @@ def test_it_keeps_to_the_contract_with_options(text: str) -> None:
 
 def test_warm_up_measures(runtime: Runtime) -> None:
     assert 0 < runtime.warm_up(4) < 1
+
+
+def test_it_measures_what_batches_of_any_size_take(runtime: Runtime) -> None:
+    time = runtime.measure(4)
+    assert min(time.seconds_per_image, time.seconds_per_batch) >= 0
+    assert 0 < time.total_s(1) <= time.total_s(4) < 1

@@ -230,6 +230,27 @@ def test_a_topology_without_links_or_times() -> None:
     assert "Options of schemes" not in text
 
 
+def test_what_a_batch_takes_has_a_column_where_some_device_has_it() -> None:
+    assert "ms/batch" not in text_of(tables.topology(packaged_system(1, 1, 0, seconds_per_image=0.002)))
+    timed = {"name": "b", "tier": "edge", "network": "resnet34", "seconds_per_image": 0.002}
+    system = Topology.from_dict(
+        {
+            "name": "mixed",
+            "devices": [
+                {"name": "a", "tier": "end", "network": "mobilenet"},
+                timed | {"seconds_per_batch": 0.03},
+                timed | {"name": "c"},
+            ],
+        }
+    )
+    text = text_of(tables.topology(system))
+    assert "ms/batch" in text
+    found = {
+        line.split()[0]: line.split()[-2:] for line in text.splitlines() if line[:2] in ("a ", "b ", "c ")
+    }
+    assert found == {"a": ["speed", "-"], "b": ["2", "30"], "c": ["2", "0"]}
+
+
 def test_many_devices_fit() -> None:
     text_of(tables.topology(packaged_system(1000, 100, 10)))
 

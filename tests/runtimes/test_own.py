@@ -272,3 +272,20 @@ def test_a_device_whose_machine_lacks_the_file_says_so(place: Path) -> None:
         Device(DeviceSpec.of(system, "end")).load()
     whole = system.devices[0].model_copy(update={"runtime": f"{system.devices[0].runtime}:scale=1"})
     Device(DeviceSpec.of(Topology(name="whole", devices=(whole,)), "end")).load()
+
+
+def test_what_it_takes_is_measured_with_single_images_and_full_batches() -> None:
+    done: list[int] = []
+
+    class Timed(OpenVINO):
+        """2 ms a batch, and half a one an image; a third more in one round of three."""
+
+        def warm_up(self, batch_size: int, runs: int = 5) -> float:
+            done.append(batch_size)
+            return (0.002 + 0.0005 * batch_size) * (4 / 3 if len(done) > 4 else 1) / batch_size
+
+    time = Timed(zoo.bundle("mobilenet")).measure(20, rounds=3)
+    assert sorted(done) == [1] * 3 + [20] * 3
+    assert time.seconds_per_batch == pytest.approx(0.002)
+    assert time.seconds_per_image == pytest.approx(0.0005)
+    assert Timed(zoo.bundle("mobilenet")).measure(1).seconds_per_batch == 0
