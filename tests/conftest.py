@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import slowly
+import warm
 from hypothesis import settings
 
 from hddnn.data.datasets import Dataset, Job, load_dataset
@@ -31,6 +32,10 @@ def pytest_configure() -> None:
     os.environ["HDDNN_NETWORKS"] = os.devnull
     # A shell starts what runs in its background deaf to Ctrl-C, and all that this starts would be so, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish() -> None:
+    warm.end()
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +71,8 @@ def own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def nothing_left_behind(own_places: Path) -> Iterator[None]:
     """Fail a test file that leaves a process or a device's folder."""
     yield
-    left = [child for child in psutil.Process(os.getpid()).children(recursive=True) if not _ends_alone(child)]
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    left = [child for child in children if child.pid not in warm.ready_pids() and not _ends_alone(child)]
     assert not left, f"processes left: {left}"
     assert not list(own_places.glob("hddnn-*")), "device folders left"
 

@@ -7,21 +7,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+from waiting import PATIENCE_S
+from warm import ready
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 
 def hddnn(*words: str, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line; path: a folder whose modules and packages are installed."""
-    return python("-m", "hddnn", *words, cwd=cwd, path=path)
+    return _done(ready().words("hddnn", *words), cwd, path)
 
 
 def python(*words: str, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run Python in a folder; path: as for hddnn."""
+    return _done([sys.executable, *words], cwd, path)
+
+
+def _done(words: list[str], cwd: Path, path: Path | None) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"COLUMNS": "200"} | ({} if path is None else {"PYTHONPATH": str(path)})
-    return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=cwd, env=env, timeout=100
-    )
+    return subprocess.run(words, capture_output=True, text=True, cwd=cwd, env=env, timeout=PATIENCE_S)
 
 
 def installed(folder: Path, code: str, group: str, **named: str) -> Path:

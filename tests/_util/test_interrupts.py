@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import xarray as xr
 from systems import packaged_system
 from waiting import PATIENCE_S
+from warm import ready
 
 from hddnn._util.interrupts import SIGNALS, held, let_through
 from hddnn.results.records import Stage
@@ -101,10 +101,10 @@ class Run:
         folder.mkdir()
         (folder / "two.yaml").write_text(packaged_system(2, 1, 0, seconds_per_image=4e-3).to_yaml())
         self._process = subprocess.Popen(
-            [
-                sys.executable, "-m", "hddnn", "run", "--topology", "two.yaml", "--schemes", "end,end-edge",
-                "--images", "1000", "--compute", "replay", "--journal", "told", "--out", "run.nc",
-            ],
+            ready().words(
+                "hddnn", "run", "--topology", "two.yaml", "--schemes", "end,end-edge", "--images", "1000",
+                "--compute", "replay", "--journal", "told", "--out", "run.nc",
+            ),
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

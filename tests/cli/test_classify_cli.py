@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from waiting import PATIENCE_S
+from warm import ready
 
 from hddnn._util import given
 from hddnn.cli import classify
@@ -42,7 +42,7 @@ def files(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
 
 
 def test_twenty_files_are_answered_twice(files: list[Path], sample: Dataset) -> None:
-    command = [sys.executable, "-m", "hddnn", "classify", "--json", *map(str, files)]
+    command = ready().words("hddnn", "classify", "--json", *map(str, files))
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     replies = [json.loads(line) for line in done.stdout.splitlines()]
@@ -58,17 +58,8 @@ def test_twenty_files_are_answered_twice(files: list[Path], sample: Dataset) -> 
 
 
 def test_without_json_there_is_a_line_for_each_answer(files: list[Path]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "hddnn",
-        "classify",
-        "--scheme",
-        "end",
-        "--deadline",
-        "60",
-        *map(str, files[:2]),
-    ]
+    words = ("classify", "--scheme", "end", "--deadline", "60", *map(str, files[:2]))
+    command = ready().words("hddnn", *words)
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     lines = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [[str(path), "coarse"] for path in files[:2]]
@@ -96,7 +87,7 @@ def folder(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_folder_s_pictures_become_a_table(folder: Path, sample: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "answers.csv"
-    command = [sys.executable, "-m", "hddnn", "classify", str(folder), "--out", str(out)]
+    command = ready().words("hddnn", "classify", str(folder), "--out", str(out))
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout == f"answers: {out}   images: 21\n"
     assert (

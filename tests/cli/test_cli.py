@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from systems import packaged_system
 from waiting import PATIENCE_S, wait_until
+from warm import ready
 
 from hddnn import zoo
 from hddnn.cli.main import main
@@ -399,7 +400,7 @@ def test_a_real_run_as_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("HDDNN_CACHE", str(tmp_path / "cache"))  # nothing is stored there yet
     words = ["run", "--topology", str(written(packaged_system(1, 1, 0))), "--schemes", "end,end-edge"]
     words += ["--images", "120", "--compute", "replay", "--time-scale", "0.5"]
-    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(ready().words("hddnn", *words), capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].startswith("answers of mobilenet: 120 images")
@@ -423,7 +424,7 @@ def test_a_device_that_hangs_costs_answers_only_without_a_policy(
     words = ["run", "--topology", str(written(packaged_system(2, 0, 0, seconds_per_image=5e-3)))]
     words += ["--schemes", "end", "--faults", "hang:end-2@3", "--policy", policy, "--images", "200"]
     words += ["--batch", "10", "--deadline", "4"]
-    done = subprocess.run([*HDDNN, *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    done = subprocess.run(ready().words("hddnn", *words), capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
     assert "end-2 left: it does not answer" in lines

@@ -1,7 +1,8 @@
 """Every shell and Python block of README and docs runs as a reader runs it, or says why it does not.
 
 A page's blocks run in order, in a folder of the page's own, with hddnn on the PATH: `sh` blocks in a shell each,
-`python` blocks in one process. A block with title="FILE" becomes that file instead. Not run is what has
+`python` blocks in one process. So that hundreds of imports are not waited for, these processes are forks of one
+(see warm.py). A block with title="FILE" becomes that file instead. Not run is what has
 `<!-- not run: REASON -->` on the line before; commands there must still exist. A block in any other language is
 shown, and must not look like a command.
 """
@@ -12,7 +13,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 import pytest
 from waiting import PATIENCE_S
+from warm import ready
 
 from hddnn.cli.main import main
 
@@ -117,7 +118,11 @@ def problems(text: str) -> list[str]:
 
 #: Reads blocks and runs them one after another: what a reader does with a page.
 READER = """
-import json, pathlib, subprocess, sys
+import atexit, json, os, pathlib, signal, subprocess, sys
+@atexit.register
+def end():  # what a block has left in the background goes, too
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
 names = {"__name__": "__main__"}
 for block in json.load(sys.stdin):
     where = f"{block['page']}:{block['line']}"
@@ -151,27 +156,22 @@ def read(page: str, text: str, folder: Path) -> str:
         (folder / name).symlink_to(ROOT / name)
     env = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(
+            (str(ready().commands), str(Path(sys.executable).parent), os.environ["PATH"])
+        ),
         "HDDNN_NETWORKS": str(folder / "networks"),
         "COLUMNS": "110",
     }
     with (folder / "output.txt").open("w+") as output:
-        with subprocess.Popen(
-            [sys.executable, "-c", READER],
+        reader = subprocess.Popen(
+            ready().words("-c", READER),
             stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, text=True, cwd=folder, env=env,
-            start_new_session=True,
-        ) as reader:  # fmt: skip
-            try:
-                reader.communicate(json.dumps(todo), timeout=TIMEOUT_S)
-            finally:
-                # What a block has left in the background goes, too.
-                for number in (
-                    (signal.SIGTERM, signal.SIGKILL) if reader.poll() is None else (signal.SIGTERM,)
-                ):
-                    try:
-                        os.killpg(reader.pid, number)
-                    except ProcessLookupError:
-                        break
+        )  # fmt: skip
+        try:
+            reader.communicate(json.dumps(todo), timeout=TIMEOUT_S)
+        finally:
+            reader.kill()  # and with it, all that it has begun
+            reader.wait()
         output.seek(0)
         told = output.read()
     assert reader.returncode == 0, f"{page}: a block fails\n{told}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from waiting import PATIENCE_S
+from warm import ready
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -29,14 +30,14 @@ def test_each_example_has_its_output_stored() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_example_prints_what_is_stored(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(FOLDER / f"{name}.py")]
+    command = ready().words(str(FOLDER / f"{name}.py"))
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout == golden(name)
 
 
 def test_the_sweep_leaves_a_cube_and_a_figure(tmp_path: Path) -> None:
-    command = [sys.executable, str(FOLDER / "sweep.py"), "cameras.nc"]
+    command = ready().words(str(FOLDER / "sweep.py"), "cameras.nc")
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=PATIENCE_S)
     assert (tmp_path / "cameras.png").stat().st_size > 10_000
     assert (tmp_path / "cameras.nc").is_file()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+from waiting import PATIENCE_S
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def stripping(prefix: str, port: int) -> Iterator[str]:
             kept = {name: self.headers[name] for name in ("accept", "content-type") if name in self.headers}
             path = self.path.removeprefix(prefix) or "/"
             answer = httpx.request(
-                self.command, f"http://127.0.0.1:{port}{path}", content=body, headers=kept, timeout=60
+                self.command, f"http://127.0.0.1:{port}{path}", content=body, headers=kept, timeout=PATIENCE_S
             )
             self.send_response(answer.status_code)
             self.send_header("Content-Type", answer.headers["content-type"])
