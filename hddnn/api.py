@@ -21,6 +21,7 @@ from hddnn.engines.common import make_recorder, network_cards
 from hddnn.engines.observer import Observer
 from hddnn.engines.registry import DEFAULT as DEFAULT_ENGINE
 from hddnn.engines.registry import ENGINES
+from hddnn.engines.shared_cores import under_load
 from hddnn.errors import ExtensionError, HddnnError, InputError, JobInterrupted, JobLost, first_line
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
@@ -236,6 +237,7 @@ class _Run:
         planned = None if log is None else log.planned(topology, job)
         if planned is None:
             plan = make_plan(scheme, topology, job, costs, encode_at=self.encode_at)
+            costs = under_load(plan, costs)
             closed_form_s = scheme.predicted_s(topology, job, costs)
             if not isinstance(closed_form_s, int | float) or math.isinf(closed_form_s):
                 raise ExtensionError(

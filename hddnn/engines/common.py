@@ -5,7 +5,6 @@ The networks' cards, a recorder that knows the right labels, what is sent at onc
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -165,12 +164,11 @@ def group_size(slowest_s: float, pending: int, *, goes_up: bool) -> int:
     return max(1, int(min(fits, GROUP_BATCHES, pending)))
 
 
-def make_work(plan: Plan, costs: CostTable, time_scale: float = 1.0, *, own_speed: int = 0) -> Work:
+def make_work(plan: Plan, costs: CostTable, time_scale: float = 1.0) -> Work:
     """Return a job as a policy sees it: what is sent at once, and how much may be under way.
 
     An end device's window holds at least two groups, so that the next is there when one is done, and two batches
-    for each upper device that it feeds, so that none of them waits for the window. own_speed: devices without a
-    modelled time; the predicted time takes them to share this machine's cores.
+    for each upper device that it feeds, so that none of them waits for the window.
     """
     devices, size = plan.topology.devices, int(plan.sizes[0])
     groups: dict[tuple[int, int], int] = {}
@@ -189,7 +187,6 @@ def make_work(plan: Plan, costs: CostTable, time_scale: float = 1.0, *, own_spee
         largest[end] = max(largest.get(end, 1), count)
     ends = [index for index, device in enumerate(devices) if device.tier == "end"]
     windows = {end: max(WINDOW, 2 * largest.get(end, 1), 2 * fed.get(end, 0)) for end in ends}
-    sharing = max(1.0, own_speed / (os.cpu_count() or 1))
-    predicted_s = max(lower_bound_s(plan, costs) * sharing, LEAST_S / time_scale if time_scale else LEAST_S)
+    predicted_s = max(lower_bound_s(plan, costs), LEAST_S / time_scale if time_scale else LEAST_S)
     slack_s = SLACK_S / time_scale if time_scale else 0.0
     return Work(plan, costs, groups, windows, predicted_s, slack_s)

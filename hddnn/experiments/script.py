@@ -35,6 +35,7 @@ from hddnn.cli.extensions import NamingOption
 from hddnn.engines.base import Engine, EngineOptions, Setting
 from hddnn.engines.registry import DEFAULT as DEFAULT_ENGINE
 from hddnn.engines.registry import ENGINES
+from hddnn.engines.shared_cores import under_load
 from hddnn.errors import InputError
 from hddnn.experiments import sweep
 from hddnn.planning.bounds import lower_bound_s
@@ -330,7 +331,7 @@ class Testbed:
         engine, chosen = self.engine(topology, job), SCHEMES.make(scheme)
         costs = engine.costs()
         plan = make_plan(chosen, topology, job, costs, encode_at=encode_at)
-        record = engine.execute(plan)
+        costs, record = under_load(plan, costs), engine.execute(plan)
         if record.interrupted:
             raise KeyboardInterrupt
         return RunResult(record, chosen.predicted_s(topology, job, costs), lower_bound_s(plan, costs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import fmean
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from hddnn.errors import PlanError
+from hddnn.planning.hosts import Host
 from hddnn.system.times import ServiceTime
 from hddnn.system.topology import TIERS, Device, Link, Tier, Topology
 
@@ -38,11 +39,15 @@ class CostTable:
     service_times: device name -> what that device's network takes.
     links: (source tier, target tier) -> link.
     bytes_per_image: network name -> (raw, features), bytes an image as sent up.
+    encode_times: (device name, network) -> what encoding with that network's stem takes, where it was measured.
+    hosts: that some of the devices share, where that was measured, too.
     """
 
     service_times: Mapping[str, ServiceTime]
     links: Mapping[tuple[Tier, Tier], Link]
     bytes_per_image: Mapping[str, tuple[int, int]]
+    encode_times: Mapping[tuple[str, str], ServiceTime] = field(default_factory=dict)
+    hosts: tuple[Host, ...] = ()
 
     @classmethod
     def of(
@@ -79,9 +84,10 @@ class CostTable:
     def encode_time(self, device: Device, network: str) -> ServiceTime:
         """Return what the network's stem takes on a device.
 
-        0 unless the topology models it, as "NETWORK:stem" in the device's times.
+        What was measured, or else what the topology models as "NETWORK:stem" in the device's times, or else 0.
         """
-        return device.encode_time(network) or ServiceTime(0.0)
+        measured = self.encode_times.get((device.name, network))
+        return measured or device.encode_time(network) or ServiceTime(0.0)
 
     def encode_s(self, device: Device, network: str, n_images: int) -> float:
         """Return the time in s to pass a batch of n_images through the network's stem on a device."""

@@ -21,12 +21,15 @@ from hddnn.engines.dask.client.loop_thread import LoopThread
 from hddnn.engines.dask.client.lowering import Features
 from hddnn.engines.dask.client.system import open_system
 from hddnn.engines.dask.client.telemetry import MeteredRecorder, Telemetry
+from hddnn.engines.dask.client.together import measured_together
 from hddnn.engines.dask.cluster.processes import LocalProcesses
 from hddnn.engines.dask.wire.certificates import CLIENT, SCHEDULER, identity
 from hddnn.engines.dask.wire.messages import Compute, DeviceSpec
 from hddnn.engines.liveness import HEARTBEAT_S
+from hddnn.engines.shared_cores import cannot_keep, under_load
 from hddnn.errors import ClusterError
 from hddnn.planning.costs import CostTable
+from hddnn.planning.hosts import Host
 from hddnn.planning.plan import Plan
 from hddnn.policies import DEFAULT as DEFAULT_POLICY
 from hddnn.policies import POLICIES, Policy
@@ -35,6 +38,7 @@ from hddnn.privacy.sizes import payload_bytes
 from hddnn.results.journal import Journal
 from hddnn.results.records import Progress, Record, Recorder
 from hddnn.system.faults import FaultSchedule
+from hddnn.system.times import ServiceTime
 from hddnn.system.topology import Topology
 
 
@@ -102,6 +106,7 @@ class DaskEngine:
         self._sizes: dict[str, dict[str, tuple[int, int]]] = {}  # by codec
         self._processes: LocalProcesses | None = None
         self._run: JobRun | None = None
+        self._hosts: tuple[Host, ...] = ()
         self._faulted: set[str] = set()  # devices that the last job's faults were made on
 
     def __enter__(self) -> Self:
@@ -141,8 +146,16 @@ class DaskEngine:
             if found.service_time is not None
         }
         table = CostTable.of(self.topology, measured, self._payload_bytes())
+        hosts = tuple(host.in_model_time(self.time_scale) for host in self._hosts)
+        work_s = {of: s for host in hosts for of, s in host.work_s.items()}
+        encode_times = {of: ServiceTime(s) for of, s in work_s.items() if of[1] and of[0] in measured}
         # A real device may have a modelled time in the topology, and does not keep to it.
-        return replace(table, service_times={**table.service_times, **measured})
+        return replace(
+            table,
+            service_times={**table.service_times, **measured},
+            encode_times=encode_times,
+            hosts=hosts,
+        )
 
     def _payload_bytes(self) -> dict[str, tuple[int, int]]:
         if self.codec not in self._sizes:  # it reads and hashes the networks' files
@@ -175,7 +188,10 @@ class DaskEngine:
             if faulted:
                 # A slow device may still be at what it was told of before; and all connections are made anew.
                 await rehearse_chain(self.client, self._membership.there)
-        work = make_work(plan, self.costs(), self.time_scale, own_speed=self._membership.own_speed)
+        costs = self.costs()
+        if self._noted is not None and (line := cannot_keep(plan, costs, self.time_scale)) is not None:
+            self._noted(line)
+        work = make_work(plan, under_load(plan, costs), self.time_scale)
         policy = POLICIES.make(self.policy).begun(work)
         policy.resume(*recorder.there())
         journal = self._journals.get(plan.scheme)
@@ -253,4 +269,12 @@ class DaskEngine:
             self.scheduler_address, self.dashboard_link = system.address, system.dashboard_link
             self.client: Client = system.client
             self.client.subscribe_topic(self._topic, self._on_event)
+            if self.compute == "real":
+                self._hosts = await measured_together(
+                    self.client,
+                    self.topology,
+                    self._membership.there,
+                    batch_size=self.job.batch_size,
+                    codec=self.codec,
+                )
             self._stack = stack.pop_all()

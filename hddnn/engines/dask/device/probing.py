@@ -16,7 +16,7 @@ from distributed.core import send_recv
 from distributed.protocol import to_serialize
 
 from hddnn.engines.dask.device.packing import Packer
-from hddnn.engines.dask.wire.messages import PROBE, TAKE, TIME, DeviceSpec, EncodeOrder, Target
+from hddnn.engines.dask.wire.messages import BUSY, PROBE, TAKE, TIME, DeviceSpec, EncodeOrder, Target
 from hddnn.engines.dask.wire.tls import connected
 from hddnn.errors import ClusterError, first_line
 from hddnn.privacy.payload import IMAGES, Header, seal, unseal
@@ -39,7 +39,7 @@ class Prober:
 
     def handlers(self) -> dict[str, Callable[..., Any]]:
         """Return what the client and other devices may call, by name."""
-        return {TIME: self.time, PROBE: self.probe, TAKE: self.take}
+        return {TIME: self.time, BUSY: self.busy, PROBE: self.probe, TAKE: self.take}
 
     async def time(
         self, stem: str, batch_size: int, codec: str, rounds: int
@@ -53,6 +53,20 @@ class Prober:
             n: self._encoding(stem, n, codec) if stem else self._answering(n, codec) for n in (1, batch_size)
         }
         return await asyncio.to_thread(_timed, serve, rounds)
+
+    async def busy(
+        self, kinds: list[str], batch_size: int, codec: str, least_s: float
+    ) -> dict[str, list[tuple[float, float, float]]]:
+        """Serve batches for so many seconds at least, of each kind one at least, beside whoever is busy, too.
+
+        kinds: stems with which it encodes, "" for its answers. Returns by kind of each batch when it was begun and
+        ended, monotonic s, and the processor seconds that this process took meanwhile.
+        """
+        serves = {
+            kind: self._encoding(kind, batch_size, codec) if kind else self._answering(batch_size, codec)
+            for kind in kinds
+        }
+        return await asyncio.to_thread(_kept_busy, serves, least_s)
 
     async def probe(self, name: str, address: str, rounds: int) -> list[tuple[int, list[float]]]:
         """Return how long payloads and the answer to each took: (bytes, seconds by round); first an empty one.
@@ -103,6 +117,20 @@ class Prober:
     def _images(self, batch_size: int) -> np.ndarray:
         shape = (batch_size, *self._network.bundle.card.input_shape)
         return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _kept_busy(
+    serves: dict[str, Callable[[], object]], least_s: float
+) -> dict[str, list[tuple[float, float, float]]]:
+    served: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in serves}
+    until_s = time.monotonic() + least_s
+    while True:
+        for kind, serve in serves.items():
+            begun_s, used_s = time.monotonic(), time.process_time()
+            serve()
+            served[kind].append((begun_s, time.monotonic(), time.process_time() - used_s))
+            if time.monotonic() >= until_s and all(served.values()):
+                return served
 
 
 def _timed(serve: Mapping[int, Callable[[], object]], rounds: int) -> list[tuple[int, list[float]]]:

@@ -18,6 +18,7 @@ Compute = Literal["real", "replay", "nothing"]
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
 SET_FAULT = "hddnn_set_fault"
 TIME, PROBE, TAKE = "hddnn_time", "hddnn_probe", "hddnn_take"
+BUSY = "hddnn_busy"
 
 
 @dataclass(frozen=True)
