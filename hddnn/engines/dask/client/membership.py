@@ -100,6 +100,11 @@ class Membership:
             self._client.unsubscribe_topic(DEVICES)
 
     @property
+    def own_speed(self) -> int:
+        """Return how many devices run at their own speed."""
+        return sum(found.service_time is not None for found in self.discovered.values())
+
+    @property
     def there(self) -> list[DiscoveredDevice]:
         """Return the devices that can be worked with now; without leave to be missing, all of them."""
         return [
