@@ -102,8 +102,8 @@ Made = TypeVar("Made")
     "--faults",
     default="",
     metavar="TEXT|FILE.yaml",
-    help="Make devices fail, under each scheme anew: crash:end-3@12 (after 12 batches that it answered), "
-    "hang:end-4@5s+2s, slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
+    help="Make devices fail, under each scheme anew: crash:end-3@2 (after 2 batches that it answered), "
+    "hang:cloud@5s+2s, slow:edge-1x4@0s, partition:cloud@10s+5s, drop:edge-2~0.1; several with commas.",
 )
 @naming_option(
     "--policy",

@@ -21,6 +21,7 @@ from hddnn._version import __version__
 from hddnn.errors import HddnnError, InputError, first_line
 from hddnn.results.records import NO_ANSWER, STEPS, UNKNOWN_CLASS, Record
 from hddnn.results.transfers import columns
+from hddnn.system.faults import FaultSchedule
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,6 +70,7 @@ _DEVICE_VARIABLES = {
     "left_s": ("s", "device first found gone, from job start"),
     "detected_s": ("s", "from that to its being found gone"),
 }
+_BEGUN = {"units": "s", "long_name": "begin of the fault, from job start; NaN where it never began"}
 _TRANSFER_VARIABLES = {
     "batch": ("1", "batch whose payload it was; -1: a request for images that was refused"),
     "at_s": ("s", "when the sender let go of it, from job start"),
@@ -105,7 +107,8 @@ def from_records(
     `coarse_label` and `fine_label`, the classes of the data set that were answered (-1: no answer, -2: a class
     that the data set does not have), and their confidence. What the classes are called is in `coarse_class` and
     `fine_class`, in the order of these numbers; `class_names` puts the two together. Where the data set is a
-    folder, `file` is the name of each image's. Times are seconds of model time. A confidence is the network's
+    folder, `file` is the name of each image's. `fault_begun_s`, by scheme and fault, says when each
+    fault that was asked for began. Times are seconds of model time. A confidence is the network's
     probability of its answer, at the temperature of its card; an engine that predicts has none (NaN).
     """
     import xarray as xr
@@ -157,6 +160,10 @@ def from_records(
     for name, (units, long_name) in _DEVICE_VARIABLES.items():
         values = stack([getattr(r, name) for r in rows])
         data[name] = (("scheme", "device"), values, {"units": units, "long_name": long_name})
+    faults = [str(fault) for fault in FaultSchedule.parse(str(attributes.get("faults", "")))]
+    if faults:
+        begun_s = stack([[r.begun_s.get(fault, np.nan) for fault in faults] for r in rows])
+        data["fault_begun_s"] = (("scheme", "fault"), begun_s, dict(_BEGUN))
     data |= _transfers(schemes, rows)
     for stage in ("coarse", "fine"):
         attrs = {**image_attributes, "long_name": f"class of the image by its {stage} answer"}
@@ -173,6 +180,8 @@ def from_records(
         "device": ("device", names[:-1], {"units": "1", "long_name": "device of the topology"}),
         **_names(first.job),
     }
+    if faults:
+        coords["fault"] = ("fault", np.array(faults), {"units": "1", "long_name": "fault that was asked for"})
     return _writable(xr.Dataset(data, coords, {**environment(), **attributes}))
 
 

@@ -34,7 +34,7 @@ SUFFIX = ".jsonl"
 _BEGINS = b'{"job": '
 
 #: What a recorder tells, by the names of its methods.
-_TOLD = ("submitted", "transferred", "answered", "fault", "left")
+_TOLD = ("submitted", "transferred", "answered", "began", "fault", "left")
 #: The routes of a plan, and the types that they are written as.
 _ROUTES = {"end": "i4", "upper": "i4", "encoded": "?", "encoder": "i4"}
 

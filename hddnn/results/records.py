@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -81,7 +81,8 @@ class Record:
     outcome: object (N,) of "ok", "coarse-only", "lost" or "failed: reason".
     makespan_s: the last answer; ended_s: the last batch's end, answered or not.
     fault_s, left_s, detected_s: float (D,), by device: when the first fault began that took it away, when it was
-    first found gone, and how long after a fault that was; NaN: never.
+    first found gone, and how long after a fault that was; NaN: never. begun_s: by a fault's text, when it
+    began, s; one that is not in it never did.
     """
 
     plan: Plan
@@ -105,6 +106,7 @@ class Record:
     fault_s: np.ndarray
     left_s: np.ndarray
     detected_s: np.ndarray
+    begun_s: Mapping[str, float] = field(default_factory=dict)
     interrupted: bool = False
     makespan_s: float = np.nan
     ended_s: float = np.nan
@@ -216,6 +218,7 @@ class Recorder:
         devices = plan.topology.devices
         self._index = {device.name: index for index, device in enumerate(devices)}
         self._fault_s, self._left_s, self._detected_s = (np.full(len(devices), np.nan) for _ in range(3))
+        self._begun_s: dict[str, float] = {}
 
     def submitted(self, batch: int, at_s: float) -> None:
         """Note that a batch was released to its end device, for the first time or again."""
@@ -269,6 +272,11 @@ class Recorder:
             self._end(batch, outcome, at_s)
             self._notify("coarse-only" if outcome == COARSE_ONLY else "failed", batch)
 
+    def began(self, fault: str, at_s: float) -> None:
+        """Note that a fault of the schedule begins, by its text; the first time counts."""
+        self.note("began", fault=fault, at_s=at_s)
+        self._begun_s.setdefault(fault, at_s)
+
     def fault(self, device: str, at_s: float) -> None:
         """Note that a device is being taken away from now on; its first fault counts."""
         self.note("fault", device=device, at_s=at_s)
@@ -317,6 +325,7 @@ class Recorder:
             fault_s=self._fault_s,
             left_s=self._left_s,
             detected_s=self._detected_s,
+            begun_s=self._begun_s,
             interrupted=interrupted,
             ended_s=self._ended_s,
             makespan_s=float(np.nanmax(answers)) if np.isfinite(answers).any() else float("nan"),

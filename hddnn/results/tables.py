@@ -10,9 +10,10 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hddnn.results.asked import made_and_not, unused
 from hddnn.results.fitting import Fitted, plain_table
 from hddnn.results.overruns import named, overruns, too_long_s
-from hddnn.results.spans import own_speed
+from hddnn.results.spans import own_speed, topology_of
 from hddnn.system.devices import entries_of
 from hddnn.system.topology import Topology
 from hddnn.zoo import Bundle
@@ -246,10 +247,9 @@ def _notes(cube: xr.Dataset) -> str:
     if bool(cube.interrupted.any()):
         names = ", ".join(str(name) for name in cube.scheme.values[cube.interrupted.values])
         notes.append(f"Stopped during {names}: its numbers are of the batches answered until then.")
-    if cube.attrs.get("faults"):
-        notes.append(f"Faults made: {cube.attrs['faults']}; policy {cube.attrs['policy']}.")
+    notes += [*made_and_not(cube), *unused(cube)]
     if "features" in cube.transfer_kind.values:
-        place = {"end": "end devices", "edge": "edge devices for the cloud"}[cube.attrs["encode_at"]]
+        place = _encoders(cube)
         noise = f", with noise ({cube.attrs['noise']})" if cube.attrs.get("noise") else ""
         notes.append(f"Features went up in {cube.attrs['codec']}, encoded by {place}{noise}.")
     refused = cube.transfer_target.values[cube.transfer_refused.values]
@@ -270,6 +270,14 @@ def _overran(cube: xr.Dataset) -> Iterator[str]:
         if devices:
             most = three_digits(too_long_s(one))
             yield f"{scheme}: too long by {most} s at most: {named(devices)}."
+
+
+def _encoders(cube: xr.Dataset) -> str:
+    """Return what kind of devices made the features that were sent."""
+    made = cube.transfer_source.values[(cube.transfer_kind == "features").values]
+    ends = {device.name for device in topology_of(cube).tier("end")}
+    kinds = {"end devices" if name in ends else "edge devices for the cloud" for name in made.tolist()}
+    return " and ".join(sorted(kinds, reverse=True))
 
 
 def number(value: float | xr.DataArray, digits: int = 2) -> str:

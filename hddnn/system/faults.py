@@ -77,6 +77,11 @@ class Fault(StrictModel):
         """Return when it begins, None when that depends on the batches answered."""
         return None if self.after_tasks is not None else self.at_s or 0.0
 
+    @property
+    def takes_away(self) -> bool:
+        """Return whether the device is gone, or cannot be reached, meanwhile; the others leave it there."""
+        return self.kind in ("crash", "hang", "partition")
+
     @classmethod
     def parse(cls, text: str) -> Fault:
         """Read one fault, such as "hang:end-4@5s+2s". Raises FaultError."""
@@ -121,7 +126,7 @@ class FaultSchedule(StrictModel):
 
     Example::
 
-        FaultSchedule.parse("crash:end-3@12,hang:end-4@5s+2s,drop:edge-2~0.1", seed=1)
+        FaultSchedule.parse("crash:end-3@2,hang:cloud@5s+2s,drop:edge-2~0.1", seed=1)
     """
 
     faults: tuple[Fault, ...] = ()

@@ -62,6 +62,7 @@ def tell(it: Recorder) -> None:
         it.submitted(batch, 0.1 * batch)
         it.transferred(Transfer(batch, 0.1 * batch, CLIENT, "end-1", "images", n_bytes=6144))
     it.answered("coarse", 0, 0.5, answer("end-1", 0))
+    it.began("crash:edge-1@0.6s", 0.6)
     it.fault("edge-1", 0.6)
     it.left("edge-1", 0.7)
     it.submitted(1, 0.8)
@@ -277,5 +278,5 @@ def test_there_is_no_pixel_in_it(tmp_path: Path) -> None:
         assert pixels not in text
     lines = [json.loads(line) for line in text.splitlines()]
     assert {key for line in lines for key in line} == {
-        "job", "plan", "what", "batch", "at_s", "transfer", "stage", "answer", "device",
+        "job", "plan", "what", "batch", "at_s", "transfer", "stage", "answer", "device", "fault",
     }  # fmt: skip

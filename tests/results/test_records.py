@@ -143,6 +143,13 @@ def test_detection_counts_from_the_fault_and_the_first_time_after_it() -> None:
     assert np.isnan(record.detected_s[edge])
 
 
+def test_a_fault_begins_once() -> None:
+    it = recorder()
+    it.began("crash:end-1@1", 2.0)
+    it.began("crash:end-1@1", 3.0)
+    assert it.finish().begun_s == {"crash:end-1@1": 2.0}
+
+
 def test_late_answers_are_counted_with_what_they_cost() -> None:
     it = recorder()
     assert it.answered("coarse", 0, 1.0, coarse(1, 1))

@@ -81,7 +81,7 @@ def test_what_went_wrong_has_rows_of_its_own_where_something_did(cube: xr.Datase
     assert found["devices found gone"] == ["0", "2", "0", "0"]
     assert found["found after, at most s"] == ["-", "0.750", "-", "-"]
     assert found["of coarse classes only"][1] == "2"
-    assert "Faults made: crash:end-1@12,hang:end-2@2s; policy monitor." in text
+    assert "Faults asked for: crash:end-1@12,hang:end-2@2s; policy monitor." in text
 
 
 def test_one_scheme_alone(small_job: Job) -> None:
@@ -297,13 +297,22 @@ def test_a_card_without_a_temperature_says_so() -> None:
 def test_how_features_went_up_and_what_was_refused_is_said(cube: xr.Dataset, small_job: Job) -> None:
     assert "Features went up in uint6+zstd, encoded by end devices." in text_of(tables.summary(cube))
     assert "Features" not in text_of(tables.summary(predicted(small_job, "end")))
-    at_edge = cube.assign_attrs(encode_at="edge", codec="float16")
+    for schemes, places in (
+        (["end-cloud"], "edge devices for the cloud"),
+        (["end-edge"], "end devices"),  # there is nothing for the cloud
+        (["end-edge", "end-cloud"], "end devices and edge devices for the cloud"),
+    ):
+        at_edge = run("paper", small_job, schemes, engine="closed", codec="float16", encode_at="edge")
+        told = " ".join(text_of(tables.summary(at_edge)).split())
+        assert f"Features went up in float16, encoded by {places}." in told
     asked = cube.transfer_batch < 2
-    at_edge = at_edge.assign(
-        transfer_refused=asked, transfer_target=cube.transfer_target.where(~asked, "tcp://c:1")
+    text = text_of(
+        tables.summary(
+            cube.assign(
+                transfer_refused=asked, transfer_target=cube.transfer_target.where(~asked, "tcp://c:1")
+            )
+        )
     )
-    text = text_of(tables.summary(at_edge))
-    assert "Features went up in float16, encoded by edge devices for the cloud." in text
     assert f"Requests for images that were refused: {int(asked.sum())}, of tcp://c:1." in text
 
 

@@ -23,6 +23,8 @@ START_S = 1.0
 class Listener(Protocol):
     """Who hears of it."""
 
+    def began(self, fault: Fault) -> None: ...
+
     def fault(self, device: SimDevice) -> None: ...
 
     def left(self, device: SimDevice, why: str) -> None: ...
@@ -85,8 +87,10 @@ class FaultInjector:
 
     def _begin(self, fault: Fault) -> None:
         device = self._by_name[fault.device]
-        if fault.kind in ("crash", "hang", "partition"):  # the others leave it there
+        if fault.takes_away:
             self._listener.fault(device)
+        if device.alive:  # of one that is gone nothing more can go wrong
+            self._listener.began(fault)
         if fault.kind == "crash":
             self.crash(device)
             if fault.for_s is not None:

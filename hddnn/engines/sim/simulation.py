@@ -16,7 +16,7 @@ from hddnn.planning.plan import NO_DEVICE
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
 from hddnn.results.records import Answer
 from hddnn.results.transfers import CLIENT, Transfer
-from hddnn.system.faults import FaultSchedule
+from hddnn.system.faults import Fault, FaultSchedule
 from hddnn.system.topology import Device
 
 #: What a message from the client to a device takes, s of model time: next to nothing, so that a job's time is
@@ -39,6 +39,8 @@ class RecordSink(Protocol):
     def answered(self, stage: Answered, batch: int, at_s: float, answer: Answer) -> bool: ...
 
     def ended_as(self, batch: int, outcome: str, at_s: float) -> None: ...
+
+    def began(self, fault: str, at_s: float) -> None: ...
 
     def fault(self, device: str, at_s: float) -> None: ...
 
@@ -228,6 +230,10 @@ class Simulation:
             self._act(self.policy.settled(number, self.event_queue.now_s))
 
     # ---- the client: what its list of live devices says
+
+    def began(self, fault: Fault) -> None:
+        """Note that a fault of the schedule begins."""
+        self._records.began(str(fault), self.event_queue.now_s)
 
     def fault(self, device: SimDevice) -> None:
         """Note that a fault takes a device away from now on."""

@@ -73,6 +73,7 @@ def test_every_batch_is_answered_once_and_as_without_the_fault(
     faults = ",".join(f"{kind}:{DONE[kind].format(victim)}" for victim in ("end-2", "edge-2", "cloud-2"))
     record, right = execute(engine, scheme, faults, policy), without_faults(engine, scheme)
     assert record.complete
+    assert record.begun_s.keys() == set(faults.split(","))
     for stage in ("coarse", "fine"):
         assert (record.labels[stage] == right.labels[stage]).all()
         assert (np.isnan(record.steps[stage]) == np.isnan(right.steps[stage])).all()
@@ -106,6 +107,12 @@ def test_a_fault_after_so_many_tasks_begins_then(engine: DaskEngine) -> None:
     assert record.complete
     assert ((record.end == INDEX["end-2"]) & (record.attempts == 1)).sum() == 2
     assert record.left_s[INDEX["end-2"]] > record.fault_s[INDEX["end-2"]] > 0.04
+
+
+def test_a_fault_that_never_begins_is_not_on_record(engine: DaskEngine) -> None:
+    never = ("crash:end-1@2000", "hang:cloud-1@600s", "slow:edge-1x4@900s", "drop:end-2~0.5@800")
+    record = execute(engine, "end", ",".join(("crash:end-2@2", *never)))
+    assert record.begun_s == {"crash:end-2@2": record.fault_s[INDEX["end-2"]]}
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import Action, Attempt, Cancel, End, Policy, Send
 from hddnn.results.records import Answer, Recorder
 from hddnn.results.transfers import CLIENT, Transfer
+from hddnn.system.faults import Fault
 
 Event = Callable[[float], list[Action]]
 
@@ -130,9 +131,12 @@ class JobRun:
             self._sender.joined(device)
             self._events.put_nowait(lambda now_s: self._policy.joined(self._index[device], now_s))
 
-    def fault(self, device: str) -> None:
-        """Note that a fault of a device begins."""
-        self._recorder.fault(device, self.now_s)
+    def began(self, fault: Fault) -> None:
+        """Note that a fault begins."""
+        now_s = self.now_s
+        self._recorder.began(str(fault), now_s)
+        if fault.takes_away:
+            self._recorder.fault(fault.device, now_s)
 
     # ---- the loop
 

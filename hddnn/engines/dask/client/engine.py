@@ -216,7 +216,7 @@ class DaskEngine:
                 run.left(name)
             if self._processes is not None:
                 injector = FaultInjector(
-                    self.faults, self._processes, self.client, discovered, self.time_scale, run.fault
+                    self.faults, self._processes, self.client, discovered, self.time_scale, run.began
                 )
                 stack.push_async_callback(injector.stop)
                 await injector.prepare()

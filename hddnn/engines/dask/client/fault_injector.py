@@ -23,8 +23,7 @@ ASK_TIMEOUT_S = 2.0
 class FaultInjector:
     """Begin and end each fault at its time, and heal all that is left at the job's end.
 
-    begun: called with a device's name as a fault begins that takes it away; discovered: where devices are
-    now, by name.
+    begun: called with each fault as it begins; discovered: where devices are now, by name.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class FaultInjector:
         client: Client,
         discovered: Mapping[str, DiscoveredDevice],
         time_scale: float,
-        begun: Callable[[str], None],
+        begun: Callable[[Fault], None],
     ) -> None:
         self._schedule, self._processes, self._client = schedule, processes, client
         self._discovered, self._time_scale, self._begun = discovered, time_scale, begun
@@ -85,8 +84,8 @@ class FaultInjector:
         task.add_done_callback(self._tasks.discard)
 
     def _begin(self, fault: Fault) -> None:
-        if fault.kind in ("crash", "hang", "partition"):  # the others leave it there
-            self._begun(fault.device)
+        if fault.device in self._processes.pids:  # of one that is gone nothing more can go wrong
+            self._begun(fault)
         if fault.kind == "crash":
             self._processes.kill(fault.device)
         elif fault.kind == "hang":
