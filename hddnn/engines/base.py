@@ -142,7 +142,7 @@ class EngineOptions(ABC):
         """Return in a few words what its numbers come from, for tables and figures."""
         answers = {"real": ", real networks", "replay": ", stored answers"}.get(self.answers, "")
         scale = "" if self.time_scale == 1 else f", time scale {self.time_scale:g}"
-        return f"engine {self.name}{answers}{scale}"
+        return f"{self.times}, engine {self.name}{answers}{scale}"
 
     def attributes(self, setting: Setting) -> dict[str, Any]:
         """Return what the cube's attributes say of it: text, numbers, or lists of them.

@@ -11,7 +11,7 @@ import numpy as np
 from hddnn._util.interrupts import let_through
 from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine, EngineOptions, Setting
-from hddnn.engines.common import card_costs, check_accuracies, make_recorder, network_cards
+from hddnn.engines.common import card_costs, check_accuracies, expected_right, make_recorder, network_cards
 from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
@@ -125,5 +125,7 @@ class ClosedEngine:
 
     def _answer(self, device: Device, size: int, steps: dict[str, float], encoder: str = "") -> Answer:
         card = self._cards[device.network]
-        expected = card.accuracy[card.task] * size
-        return Answer(device.name, None, steps, expected_correct=expected, encoder=encoder)
+        right, coarsely = expected_right(card, size)
+        return Answer(
+            device.name, None, steps, expected_correct=right, expected_coarse=coarsely, encoder=encoder
+        )

@@ -87,6 +87,20 @@ def check_accuracies(topology: Topology, engine: str, otherwise: str = "") -> No
             )
 
 
+def expected_right(card: Card, images: int) -> tuple[float, float]:
+    """Return how many right answers a network's card leads to expect.
+
+    Args:
+        card: With the accuracy of its own level, as `check_accuracies` sees to.
+        images: So many are answered.
+
+    Returns:
+        Right answers, and those that are right when each is judged by its coarse class: NaN where the card does
+        not say how often that is.
+    """
+    return card.accuracy[card.task] * images, card.accuracy.get("coarse", float("nan")) * images
+
+
 def image_shape(topology: Topology) -> tuple[int, int, int]:
     """Return the shape of the images that all networks of a topology take.
 

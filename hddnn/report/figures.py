@@ -29,6 +29,21 @@ def _drawing() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def _two_levels(both: bool) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with axes for fine answers and, where there are coarse ones alone, others below for these.
+
+    A share of right answers among 100 classes and one among 20 are no scale.
+    """
+    if not both:
+        figure, axes = _drawing()
+        return figure, axes, axes
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE, layout="constrained")
+    upper, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
+    return figure, upper, below
+
+
 def _schemes(cube: xr.Dataset) -> list[str]:
     return [str(name) for name in cube.scheme.values]
 
@@ -136,11 +151,11 @@ def trade_points(cube: xr.Dataset) -> dict[str, np.ndarray]:
 def trade_off(cube: xr.Dataset) -> Figure:
     """Draw fine accuracy against finish time of each scheme and number of end devices, with the Pareto front.
 
-    Schemes that answer coarsely only are hollow, at their coarse accuracy, and apart from the front.
+    Schemes that answer coarsely only are hollow, at their coarse accuracy, on axes of their own below.
     """
-    figure, axes = _drawing()
     points = trade_points(cube)
     on = points["on_front"]
+    figure, axes, below = _two_levels(any(name not in points["scheme"] for name in _schemes(cube)))
     order = np.lexsort((points["accuracy"][on], points["seconds"][on]))
     front_s, front_share = points["seconds"][on][order], points["accuracy"][on][order]
     for scheme in _schemes(cube):
@@ -156,11 +171,11 @@ def trade_off(cube: xr.Dataset) -> Figure:
         else:
             one = cube.sel(scheme=scheme)
             coarse = one.coarse_accuracy.median("repeat")
-            axes.scatter(
+            below.scatter(
                 _median(one.makespan_s), coarse, 45, facecolor="none", edgecolor=colour, marker=marker, lw=1.6,
                 zorder=3, label=f"{scheme} (coarse answers)",
             )  # fmt: skip
-            _reach(axes, one, "coarse_accuracy", colour)
+            _reach(below, one, "coarse_accuracy", colour)
     if on.any():
         axes.step(
             front_s,
@@ -175,11 +190,13 @@ def trade_off(cube: xr.Dataset) -> Figure:
             axes.annotate(
                 str(number), (at_s, share), (-9, 7), textcoords="offset points", ha="center", fontsize=9
             )
-    plots.log_axis(axes, "x")
-    axes.margins(y=0.12)
-    axes.set(xlabel="finish time (s)", ylabel="accuracy (share of right answers)")
+    for panel, level in ((below, "coarse"), (axes, "fine")):
+        panel.margins(y=0.12)
+        panel.set_ylabel(f"{level} accuracy")
+        panel.grid(alpha=0.3)
+    plots.log_axis(below, "x")
+    below.set_xlabel("finish time (s)")
     axes.set_title("Accuracy against finish time; numbers: end devices on the front")
-    axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
 

@@ -33,7 +33,7 @@ class _Wish:
 
     value: of one scheme's cube, NaN where it has none; said: that in a few words; error: how far off the value of
     one scheme's cube may be; alike: the share of the best value within which others are as good; most: whether
-    more is better; of_time: whether it is one.
+    more is better; of_time: whether it is one; of_classes: whether it is a share of right fine answers.
     """
 
     name: str
@@ -43,6 +43,7 @@ class _Wish:
     alike: float = ALIKE
     most: bool = False
     of_time: bool = False
+    of_classes: bool = False
 
     def best(self, cubes: dict[str, xr.Dataset], alike_times: float) -> tuple[tuple[str, ...], float]:
         """Return the schemes that are best, and the best value; no scheme where all are alike."""
@@ -124,6 +125,7 @@ _WISHES = (
         _share_error,
         alike=0.0,
         most=True,
+        of_classes=True,
     ),
     _Wish("fine answers by the fewest bytes up", _bytes_up, lambda value: f"{value / 1e6:.1f} MB"),
 )
@@ -180,18 +182,20 @@ def choice(cube: xr.Dataset) -> Iterator[str]:
         which = f" ({named(list(late))})" if late else ""
         yield f"{whose} are not compared: this machine was slower than the modelled devices{which}."
     alike_times = ALIKE_OWN_SPEED if own_speed(cube) else ALIKE
+    n_fine = cube.sizes.get("fine_class", 0)
     wishes: dict[tuple[str, ...], list[str]] = {}  # by the schemes that suit them
     for wish in _WISHES:
         names, best = wish.best(different, alike_times)
         if names:
-            wishes.setdefault(names, []).append(f"{wish.name} ({wish.said(best)})")
+            of = f", {n_fine} classes" if wish.of_classes and n_fine else ""
+            wishes.setdefault(names, []).append(f"{wish.name} ({wish.said(best)}{of})")
     parts = [
         f"for {_listed(named, 'and')} {'' if number else 'take '}{_OR.join(names)}"
         for number, (names, named) in enumerate(wishes.items())
     ]
     if parts:
-        sentence = "; ".join(parts)
-        yield f"{sentence[0].upper()}{sentence[1:]}."
+        word = cube.attrs.get("times", "measured")
+        yield f"As {word}, {'; '.join(parts)}."
 
 
 def _by_ways(cubes: dict[str, xr.Dataset]) -> tuple[list[list[str]], dict[str, xr.Dataset]]:

@@ -46,6 +46,7 @@ _BATCH_VARIABLES = {
     **{f"{step}_s": ("s", f"{_STEP_NAMES[step]}, from job start") for step in STEPS},
     "coarse_correct": ("1", "images whose coarse answer is right"),
     "fine_correct": ("1", "images whose fine answer is right"),
+    "coarse_level_correct": ("1", "images whose last answer is right, a fine one judged by its coarse class"),
     "coarse_confidence": ("1", "mean confidence of the batch's coarse answers"),
     "fine_confidence": ("1", "mean confidence of the batch's fine answers"),
     "bytes_up": ("byte", "payloads sent from the end device upwards, from device to device"),
@@ -88,6 +89,7 @@ _SCHEME_VARIABLES = {
     "bound_s": ("s", "pipelined lower bound of the finish time"),
     "coarse_accuracy": ("1", "share of right coarse answers among those given"),
     "fine_accuracy": ("1", "share of right fine answers among those given"),
+    "coarse_level_accuracy": ("1", "share of right last answers, all judged by their coarse classes"),
     "coarse_mean_confidence": ("1", "mean confidence of the coarse answers given"),
     "fine_mean_confidence": ("1", "mean confidence of the fine answers given"),
     "interrupted": ("1", "whether the run was stopped before its end"),
@@ -129,6 +131,7 @@ def from_records(
         "bytes_up", "encode_s", "attempts", "duplicates", "wasted_s", "overrun", "link_emulated_s", "link_real_s"
     ):  # fmt: skip
         batch[name] = stack([getattr(r, name) for r in rows])
+    batch["coarse_level_correct"] = stack([r.judged_coarsely for r in rows])
     batch["encoded"] = stack([r.encoded for r in rows])
     batch["outcome"] = _text(stack([r.outcome for r in rows]))
     names = np.array([device.name for device in first.plan.topology.devices] + [""])  # index -1 is no device
@@ -142,6 +145,7 @@ def from_records(
         "bound_s": [bound_s[name] for name in schemes],
         "coarse_accuracy": [r.accuracy("coarse") for r in rows],
         "fine_accuracy": [r.accuracy("fine") for r in rows],
+        "coarse_level_accuracy": [r.coarse_level_accuracy for r in rows],
         "coarse_mean_confidence": [r.mean_confidence("coarse") for r in rows],
         "fine_mean_confidence": [r.mean_confidence("fine") for r in rows],
         "interrupted": [r.interrupted for r in rows],

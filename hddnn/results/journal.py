@@ -184,7 +184,7 @@ def _plain(value: Any) -> Any:
         # One that is predicted, without labels, is none to keep.
         assert value.labels is not None
         assert value.confidence is not None
-        fields = {name: field for name, field in vars(value).items() if name != "expected_correct"}
+        fields = {name: field for name, field in vars(value).items() if not name.startswith("expected_")}
         return {**fields, "labels": _text(value.labels, "i4"), "confidence": _text(value.confidence, "f4")}
     return value
 

@@ -12,7 +12,7 @@ import numpy as np
 from hddnn._util.extensions import split_options
 from hddnn._util.paths import store
 from hddnn.results.overruns import too_long_s
-from hddnn.results.tables import bound_name, how
+from hddnn.results.tables import bound_name, how, n_classes
 from hddnn.schemes import SCHEMES, Style
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def run_figure(cube: xr.Dataset) -> Figure:
     from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(14, 5.2), layout="constrained")
-    finish, response, trade = figure.subplots(1, 3)
-    _finish_times(cube, finish)
-    _responses(cube, response)
-    _accuracy_against_time(cube, trade)
+    axes = figure.subplot_mosaic([["finish", "response", "coarse"], ["finish", "response", "fine"]])
+    _finish_times(cube, axes["finish"])
+    _responses(cube, axes["response"])
+    _accuracies_against_time(cube, axes["coarse"], axes["fine"])
     handles = []
     for scheme in _schemes(cube):
         colour, line, marker, _ = style(cube, scheme)
@@ -52,8 +52,8 @@ def run_figure(cube: xr.Dataset) -> Figure:
     )
     given = cube.attrs
     note = "" if given["time_scale"] == 1 else "; times are model time"
-    title = f"{given['topology_name']}: {given['images']} images of {given['data_set']}; {how(cube)}{note}"
-    figure.suptitle(title, parse_math=False)
+    what = f"{given['topology_name']}: {given['images']} images of {given['data_set']}, all at once"
+    figure.suptitle(f"{what}; {how(cube)}{note}", parse_math=False)
     return figure
 
 
@@ -115,7 +115,7 @@ def _finish_times(cube: xr.Dataset, axes: Axes) -> None:
     highest = np.nanmax([0.0, *seconds, *cube.closed_form_s.values, *cube.bound_s.values])
     axes.set_ylim(0, 1.25 * highest or 1.0)
     axes.set_ylabel("finish time (s)")
-    axes.set_title(f"Finish time (bars: {cube.attrs['times']})")
+    axes.set_title(f"{_word(cube)} finish times")
     axes.legend(frameon=False, loc="upper right", ncols=2, handlelength=1.5, columnspacing=1.2)
 
 
@@ -134,38 +134,57 @@ def _responses(cube: xr.Dataset, axes: Axes) -> None:
                 any_answer = True
     axes.set_ylim(0, 1.03)
     axes.set_ylabel("share of the batches answered by then")
-    axes.set_xlabel("response time, release to answer (s)")
-    axes.set_title("Response times (thin: coarse, thick: fine)")
+    axes.set_xlabel("response time, release to answer, all images at once (s)")
+    axes.set_title(f"{_word(cube)} response times (thin: coarse, thick: fine)")
     _seconds_axis(axes, any_answer)
 
 
-def _accuracy_against_time(cube: xr.Dataset, axes: Axes) -> None:
-    points = []
+def _accuracies_against_time(cube: xr.Dataset, coarsely: Axes, finely: Axes) -> None:
+    """Draw how right answers are, and when they come, each level of classes on axes of its own.
+
+    coarsely: coarse answers, hollow, and fine ones judged by their coarse classes; finely: fine ones.
+    """
+    points: dict[Axes, list[tuple[float, float]]] = {coarsely: [], finely: []}
     for scheme in _schemes(cube):
         row = cube.sel(scheme=scheme)
         colour, _, marker, _ = style(cube, scheme)
-        for stage in STAGES:
-            accuracy = float(row[f"{stage}_accuracy"])
+        fine = float(row.fine_accuracy)
+        # A scheme's last answers are the fine ones, where it has any.
+        last = np.nan if np.isnan(fine) else float(row.coarse_level_accuracy)
+        for axes, stage, accuracy in (
+            (coarsely, "coarse", float(row.coarse_accuracy)),
+            (coarsely, "fine", last),
+            (finely, "fine", fine),
+        ):
             answered = row[f"{stage}_s"].values
             answered = answered[~np.isnan(answered)]
             if np.isnan(accuracy) or not answered.size or np.median(answered) <= 0:
                 continue
             # The median batch has its coarse answer long before the job ends.
-            points.append((float(np.median(answered)), accuracy, stage))
-            fill = "none" if stage == "coarse" else colour
-            axes.plot(
-                *points[-1][:2], marker, ms=10, mfc=fill, mec=colour if stage == "coarse" else "black", mew=2
-            )
-    if points:
-        # Coarse answers of all schemes come from the same network: far apart in neither way.
-        low, high = min(p[1] for p in points), max(p[1] for p in points)
-        room = max(0.03, 0.25 * (high - low))
-        axes.set_ylim(max(0.0, low - room), min(1.02, high + room))
-    axes.set_ylabel("accuracy of the answer")
-    axes.set_xlabel("median time of the answer, from job start (s)")
-    axes.set_title("What waiting buys (hollow: coarse, filled: fine)")
-    axes.grid(alpha=0.3)
-    _seconds_axis(axes, bool(points))
+            points[axes].append((float(np.median(answered)), accuracy))
+            fill, edge = ("none", colour) if stage == "coarse" else (colour, "black")
+            axes.plot(*points[axes][-1], marker, ms=10, mfc=fill, mec=edge, mew=2)
+    times_s = [time_s for drawn in points.values() for time_s, _ in drawn]
+    for axes, stage in ((coarsely, "coarse"), (finely, "fine")):
+        shares = [share for _, share in points[axes]]
+        if shares:
+            # Coarse answers of all schemes come from the same network: far apart in neither way.
+            low, high = min(shares), max(shares)
+            room = max(0.03, 0.25 * (high - low))
+            axes.set_ylim(max(0.0, low - room), min(1.02, high + room))
+            axes.update_datalim([(time_s, shares[0]) for time_s in times_s])  # both begin and end alike
+            axes.autoscale_view(scaley=False)
+        axes.set_ylabel(f"accuracy, {n_classes(cube, stage)} classes")
+        axes.grid(alpha=0.3)
+        _seconds_axis(axes, bool(shares))
+    finely.set_xlabel(f"median time of the answer, from job start, {cube.attrs['times']} (s)")
+    finely.set_title("Fine answers by their own classes")
+    coarsely.set_title("What waiting buys (hollow: coarse, filled: fine)")
+
+
+def _word(cube: xr.Dataset) -> str:
+    """Return what a figure's times are, as a title begins: Measured, Simulated or Predicted."""
+    return str(cube.attrs["times"]).capitalize()
 
 
 def _seconds_axis(axes: Axes, any_point: bool) -> None:

@@ -39,7 +39,8 @@ class Answer:
     labels: int (B,), the network's own class numbers; None where an engine predicts only how many are right.
     steps: seconds from job start by step name (see STEPS).
     overrun_s: by so many its work ended after its modelled time.
-    expected_correct: used when labels is None; the mean number of right answers.
+    expected_correct, expected_coarse: used when labels is None; the mean number of right answers, and of those
+    that are right when each is judged by its coarse class.
     confidence: float32 (B,), calibrated probability of each label; None where an engine has none.
     encoder: the device that made the features that a fine answer is made from; empty for images.
     """
@@ -51,6 +52,7 @@ class Answer:
     link_emulated_s: float = 0.0
     link_real_s: float = 0.0
     expected_correct: float = np.nan
+    expected_coarse: float = np.nan
     confidence: np.ndarray | None = None
     encoder: str = ""
 
@@ -69,6 +71,8 @@ class Record:
 
     Times are seconds from job start in model time (wall time / time scale), NaN where a step did not happen.
     steps: {step: float (N,)}; correct: {"coarse"|"fine": float (N,)}, NaN where there is no such answer;
+    judged_coarsely: float (N,), images whose last answer, fine or coarse, is right by its coarse class; NaN where
+    there is no answer, or where that is not known.
     labels: {"coarse"|"fine": int32 (I,)}, classes of the data set, NO_ANSWER or UNKNOWN_CLASS.
     confidence: {"coarse"|"fine": float32 (I,)}, the network's calibrated probability of each label; NaN where
     there is none: no such answer, or an engine that predicts.
@@ -89,6 +93,7 @@ class Record:
     job: Job
     steps: dict[str, np.ndarray]
     correct: dict[str, np.ndarray]
+    judged_coarsely: np.ndarray
     labels: dict[str, np.ndarray]
     confidence: dict[str, np.ndarray]
     end: np.ndarray
@@ -138,7 +143,20 @@ class Record:
 
     def accuracy(self, stage: str) -> float:
         """Return the share of right answers among the images that got this answer; NaN if none did."""
-        counts = self.correct[stage]
+        return self._share(self.correct[stage])
+
+    @property
+    def coarse_level_accuracy(self) -> float:
+        """Return the share of right answers, the last one of each image, all judged by their coarse classes.
+
+        On this level, and on no other, schemes with fine answers compare with those that have none. NaN where
+        there is no answer, or one that nobody can judge so.
+        """
+        answered = ~np.isnan(self.correct["coarse"]) | ~np.isnan(self.correct["fine"])
+        unknown = bool(np.isnan(self.judged_coarsely[answered]).any())
+        return float("nan") if unknown else self._share(self.judged_coarsely)
+
+    def _share(self, counts: np.ndarray) -> float:
         answered = ~np.isnan(counts)
         images = self.plan.sizes[answered].sum()
         return float(counts[answered].sum() / images) if images else float("nan")
@@ -166,11 +184,14 @@ class Grader:
     """How the answers of one network are judged against a data set.
 
     label_map: int (classes of the network,), the data set's class for each, UNKNOWN_CLASS where it has none.
-    truth: int (len(data),), the right class of each image on the network's level.
+    truth: int (len(data),), the right class of each image on the network's level. coarse_map, coarse_truth: the
+    same on the coarse level; of a network with fine classes, the coarse class that each belongs to.
     """
 
     label_map: np.ndarray
     truth: np.ndarray
+    coarse_map: np.ndarray
+    coarse_truth: np.ndarray
 
     @classmethod
     def of(cls, task: Literal["coarse", "fine"], network_labels: Sequence[str], data: Dataset) -> Grader:
@@ -178,7 +199,11 @@ class Grader:
         positions = data.labels.positions(task, network_labels)
         label_map = np.full(len(network_labels), UNKNOWN_CLASS, np.int32)
         label_map[positions] = np.arange(len(positions))
-        return cls(label_map, data.coarse if task == "coarse" else data.fine)
+        if task == "coarse":
+            return cls(label_map, data.coarse, label_map, data.coarse)
+        parents = np.append(data.labels.fine_to_coarse, UNKNOWN_CLASS)
+        coarse_map = parents[np.where(label_map == UNKNOWN_CLASS, -1, label_map)]
+        return cls(label_map, data.fine, coarse_map, data.coarse)
 
 
 class Recorder:
@@ -203,6 +228,7 @@ class Recorder:
         self._offset = np.concatenate(([0], np.cumsum(plan.sizes)))
         self._steps = {step: np.full(n, np.nan) for step in STEPS}
         self._correct = {stage: np.full(n, np.nan) for stage in ("coarse", "fine")}
+        self._judged_coarsely = np.full(n, np.nan)
         self._labels = {stage: np.full(images, NO_ANSWER, np.int32) for stage in ("coarse", "fine")}
         self._confidence = {stage: np.full(images, np.nan, np.float32) for stage in ("coarse", "fine")}
         self._bytes_up = np.zeros(n, np.int64)
@@ -250,14 +276,22 @@ class Recorder:
         self._overrun_s[stage][batch] = answer.overrun_s
         self._link_emulated_s[batch] += answer.link_emulated_s
         self._link_real_s[batch] += answer.link_real_s
+        # A batch's last answer counts, in whatever order they come.
+        is_last = stage == "fine" or np.isnan(self._steps["fine"][batch])
         if answer.labels is None:
             self._correct[stage][batch] = answer.expected_correct
+            if is_last:
+                self._judged_coarsely[batch] = answer.expected_coarse
         else:
             grader = self._graders[answer.device]
             labels = grader.label_map[answer.labels]
             where = slice(self._offset[batch], self._offset[batch + 1])
             self._labels[stage][where] = labels
-            self._correct[stage][batch] = (labels == grader.truth[self._job.rows(batch)]).sum()
+            rows = self._job.rows(batch)
+            self._correct[stage][batch] = (labels == grader.truth[rows]).sum()
+            if is_last:
+                judged = grader.coarse_map[answer.labels] == grader.coarse_truth[rows]
+                self._judged_coarsely[batch] = judged.sum()
             if answer.confidence is not None:
                 self._confidence[stage][where] = answer.confidence
         last = "fine" if self._plan.upper[batch] >= 0 else "coarse"
@@ -308,6 +342,7 @@ class Recorder:
             job=self._job,
             steps=self._steps,
             correct=self._correct,
+            judged_coarsely=self._judged_coarsely,
             labels=self._labels,
             confidence=self._confidence,
             end=self._went["coarse"],

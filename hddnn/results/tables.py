@@ -28,14 +28,15 @@ BOUND, PREDICTED = "lower bound", "predicted"
 
 #: Rows of the summary: what it says, and its cell from the cube of one scheme.
 _ROWS: tuple[tuple[str, Callable[[xr.Dataset], str]], ...] = (
-    ("finish time, s", lambda one: NONE if one.interrupted else three_digits(one.makespan_s)),
+    ("{times} finish time, s", lambda one: NONE if one.interrupted else three_digits(one.makespan_s)),
     ("paper's formula, s", lambda one: three_digits(one.closed_form_s)),
     (f"{BOUND}, s", lambda one: three_digits(one.bound_s)),
     (f"finish time / {BOUND}", lambda one: _ratio(one)),
-    ("coarse accuracy", lambda one: number(one.coarse_accuracy, 3)),
+    ("coarse accuracy{coarse}", lambda one: number(one.coarse_accuracy, 3)),
     ("coarse confidence, mean", lambda one: number(one.coarse_mean_confidence, 3)),
-    ("fine accuracy", lambda one: number(one.fine_accuracy, 3)),
+    ("fine accuracy{fine}", lambda one: number(one.fine_accuracy, 3)),
     ("fine confidence, mean", lambda one: number(one.fine_mean_confidence, 3)),
+    ("last answers{coarse}", lambda one: number(one.coarse_level_accuracy, 3)),
     ("coarse response, median s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.5)),
     ("coarse response, p95 s", lambda one: _quantile(one.coarse_s - one.submitted_s, 0.95)),
     ("fine response, median s", lambda one: _quantile(one.fine_s - one.submitted_s, 0.5)),
@@ -63,14 +64,21 @@ def summary(cube: xr.Dataset) -> Group:
     trouble = bool((cube.attempts > 1).any() or (cube.outcome != "ok").any() or cube.left_s.notnull().any())
     shown = _ROWS + (_FAULT_ROWS if trouble or cube.attrs.get("faults") else ())
     table = Fitted(("", *schemes), names_above=False)
+    words = {stage: f", {n_classes(cube, stage)} classes" for stage in ("coarse", "fine")}
+    words["times"] = str(cube.attrs["times"])
     for label, cell in shown:
-        table.add_row(label.replace(BOUND, bound_name(cube)), *(cell(row) for row in rows))
+        table.add_row(label.replace(BOUND, bound_name(cube)).format(**words), *(cell(row) for row in rows))
     return _titled(_about(cube), table, _notes(cube))
 
 
 def bound_name(cube: xr.Dataset) -> str:
     """Return what the least time of a plan is called in a cube's table and figure."""
     return PREDICTED if own_speed(cube) else BOUND
+
+
+def n_classes(cube: xr.Dataset, stage: str) -> int:
+    """Return how many classes the answers of a stage are of: shares right of another number are not comparable."""
+    return int(cube.sizes[f"{stage}_class"])
 
 
 def networks(bundles: Iterable[Bundle]) -> Group:
@@ -226,7 +234,7 @@ def _about(cube: xr.Dataset) -> str:
     given = cube.attrs
     return (
         f"{given['topology_name']}: {given['images']} images of {given['data_set']} "
-        f"in {cube.sizes['batch']} batches\n{how(cube)}"
+        f"in {cube.sizes['batch']} batches, all at once\n{how(cube)}"
     )
 
 
@@ -237,7 +245,9 @@ def how(cube: xr.Dataset) -> str:
 
 def _notes(cube: xr.Dataset) -> str:
     """Say what a reader of the numbers has to know, where it applies."""
-    notes = []
+    notes = [
+        "All images are there at once: responses are the job's own queue. Of single images `hddnn serve` tells."
+    ]
     if cube.attrs["time_scale"] != 1:
         scale = cube.attrs["time_scale"]
         notes.append(f"Times are seconds of model time; each took {scale:g} s here.")

@@ -44,8 +44,8 @@ def test_every_cube_can_be_drawn(cubes_by_name: dict[str, xr.Dataset], name: str
     figure.draw_without_rendering()
     axes = figure.axes[0]
     assert axes.get_title()
-    assert axes.get_xlabel()
-    assert "(s)" in axes.get_xlabel() + axes.get_ylabel() or "share" in axes.get_ylabel()
+    assert figure.axes[-1].get_xlabel()
+    assert "(s)" in figure.axes[-1].get_xlabel() + axes.get_ylabel() or "share" in axes.get_ylabel()
 
 
 def lines(figure: Figure) -> dict[str, np.ndarray]:

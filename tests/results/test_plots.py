@@ -55,7 +55,7 @@ def test_the_finish_times_are_the_cubes(cube: xr.Dataset) -> None:
 
 
 def test_axes_of_time_have_units_and_plain_numbers(cube: xr.Dataset) -> None:
-    finish, response, trade = drawn(cube).axes
+    finish, response, _, trade = drawn(cube).axes
     assert "(s)" in finish.get_ylabel()
     for axes in (response, trade):
         assert "(s)" in axes.get_xlabel()

@@ -43,16 +43,24 @@ def cube(small_job: Job) -> xr.Dataset:
 def test_each_scheme_has_a_column_with_the_cubes_numbers(cube: xr.Dataset) -> None:
     text = text_of(tables.summary(cube))
     found = cells(text)
-    assert found["finish time, s"] == [f"{seconds:#.3g}" for seconds in cube.makespan_s.values]
+    assert found["predicted finish time, s"] == [f"{seconds:#.3g}" for seconds in cube.makespan_s.values]
     assert found["lower bound, s"] == [f"{seconds:#.3g}" for seconds in cube.bound_s.values]
     assert found["paper's formula, s"] == [f"{seconds:#.3g}" for seconds in cube.closed_form_s.values]
-    assert found["coarse accuracy"] == [f"{share:.3f}" for share in cube.coarse_accuracy.values]
-    assert found["fine accuracy"][0] == found["fine response, median s"][0] == found["sent up, MB"][0] == "-"
+    assert found["coarse accuracy, 20 classes"] == [f"{share:.3f}" for share in cube.coarse_accuracy.values]
+    assert found["last answers, 20 classes"] == [
+        f"{share:.3f}" for share in cube.coarse_level_accuracy.values
+    ]
+    assert (
+        found["fine accuracy, 100 classes"][0]
+        == found["fine response, median s"][0]
+        == found["sent up, MB"][0]
+        == "-"
+    )
     median = float((cube.fine_s - cube.submitted_s).sel(scheme="mapping").median())
     assert found["fine response, median s"][3] == f"{median:#.3g}"
     assert found["sent up, MB"][1] == f"{float(cube.bytes_up.sel(scheme='end-cloud').sum()) / 1e6:.1f}"
     assert found["batches answered"] == ["9/9"] * 4
-    assert "170 images of sample in 9 batches\npredicted by the paper's equations" in text
+    assert "170 images of sample in 9 batches, all at once\npredicted by the paper's equations" in text
     assert "scenario" not in text
 
 
@@ -86,20 +94,20 @@ def test_what_went_wrong_has_rows_of_its_own_where_something_did(cube: xr.Datase
 
 def test_one_scheme_alone(small_job: Job) -> None:
     found = cells(text_of(tables.summary(predicted(small_job, "end"))))
-    assert found["fine accuracy"] == ["-"]
+    assert found["fine accuracy, 100 classes"] == ["-"]
 
 
 def test_lost_batches_are_counted_and_missing_numbers_are_dashes(cube: xr.Dataset) -> None:
     found = cells(text_of(tables.summary(with_lost(cube, first=5))))
     assert found["batches answered"] == ["5/9"] * 4
     nothing = cells(text_of(tables.summary(with_lost(cube))))
-    assert nothing["finish time, s"] == nothing["coarse response, p95 s"] == ["-"] * 4
+    assert nothing["predicted finish time, s"] == nothing["coarse response, p95 s"] == ["-"] * 4
     assert nothing["batches answered"] == ["0/9"] * 4
 
 
 def test_a_stopped_scheme_has_no_finish_time(cube: xr.Dataset) -> None:
     text = text_of(tables.summary(stopped(cube)))
-    assert cells(text)["finish time, s"][-1] == cells(text)["finish time / lower bound"][-1] == "-"
+    assert cells(text)["predicted finish time, s"][-1] == cells(text)["finish time / lower bound"][-1] == "-"
     assert "Stopped during mapping" in text
 
 

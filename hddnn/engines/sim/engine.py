@@ -14,7 +14,14 @@ from hddnn._util.interrupts import let_through
 from hddnn._util.validation import unknown
 from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine, EngineOptions, Setting, policy_attributes
-from hddnn.engines.common import card_costs, check_accuracies, make_recorder, make_work, network_cards
+from hddnn.engines.common import (
+    card_costs,
+    check_accuracies,
+    expected_right,
+    make_recorder,
+    make_work,
+    network_cards,
+)
 from hddnn.engines.liveness import HEARTBEAT_S, check_heartbeat
 from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.errors import InputError
@@ -175,6 +182,5 @@ class SimEngine:
         if self.compute == "replay":
             labels, confidence = self._answers[device.network]
             rows = self.job.rows(batch)
-            return labels[rows], confidence[rows], float("nan")
-        card = self._cards[device.network]
-        return None, None, card.accuracy[card.task] * float(self.job.sizes[batch])
+            return labels[rows], confidence[rows], float("nan"), float("nan")
+        return None, None, *expected_right(self._cards[device.network], int(self.job.sizes[batch]))

@@ -25,8 +25,9 @@ MESSAGE_S = 1e-4
 #: After so long, a task for a device that is gone fails (Dask: distributed.scheduler.no-workers-timeout), s.
 NO_WORKER_S = 5.0
 
-#: Labels, int (B,), and confidence, float32 (B,), or None for both; then the mean number of right answers.
-Verdict = tuple[np.ndarray | None, np.ndarray | None, float]
+#: Labels, int (B,), and confidence, float32 (B,), or None for both; then the mean numbers of right answers, and of
+#: those that are right when they are judged by their coarse classes.
+Verdict = tuple[np.ndarray | None, np.ndarray | None, float, float]
 
 
 class RecordSink(Protocol):
@@ -64,7 +65,7 @@ class Simulation:
         heartbeat_s: float = HEARTBEAT_S,
         seed: int = 0,
         codec: str = "",
-        judge: Callable[[Device, int], Verdict] = lambda device, batch: (None, None, float("nan")),
+        judge: Callable[[Device, int], Verdict] = lambda device, batch: (None, None, np.nan, np.nan),
         on_change: Callable[[str, bool, str], None] | None = None,
     ) -> None:
         work = policy.work
@@ -167,13 +168,14 @@ class Simulation:
     def hear_answer(self, device: SimDevice, stage: Answered, step: Step, seconds: dict[str, float]) -> None:
         """Take an answer; the first one to a batch counts."""
         now_s, batch, source = self.event_queue.now_s, step.payload.batch, step.payload.source
-        labels, confidence, expected_correct = self._judge(device.spec, batch)
+        labels, confidence, expected_correct, expected_coarse = self._judge(device.spec, batch)
         answer = Answer(
             device.spec.name,
             labels,
             seconds,
             link_emulated_s=step.link_s,
             expected_correct=expected_correct,
+            expected_coarse=expected_coarse,
             confidence=confidence,
             encoder=source.spec.name if source is not None and step.payload.kind == "features" else "",
         )
