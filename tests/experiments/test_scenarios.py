@@ -323,6 +323,16 @@ def test_a_soak_loses_nothing_answers_nothing_twice_and_keeps_to_its_memory(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_a_loaded_machine_has_no_healthy_device_declared_gone(tmp_path: Path) -> None:
+    cube = full("false_alarms", tmp_path)
+    assert (cube.attrs["load"], cube.attrs["minutes_each"]) == (10, 10)
+    assert (cube.batches > 0).all()
+    assert (cube.false_alarms == 0).all()
+    assert (cube.sent_again == 0).all()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_failures_are_noticed_in_time_and_a_busy_machine_is_none(tmp_path: Path) -> None:
     cube = full("detection", tmp_path)
