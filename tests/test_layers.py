@@ -8,8 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import pytest
 from waiting import PATIENCE_S
@@ -104,29 +102,27 @@ def test_the_rooms_of_the_dask_engine_import_one_way(room: str) -> None:
             assert found in (room, *ROOMS[room], "preload"), f"{path}: {room} imports {found}"
 
 
-def fresh_process(code: str) -> tuple[str, float]:
-    """Run code in a new Python in the project's root; return its output and the wall seconds."""
-    start = perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S
-    )
-    return done.stdout, perf_counter() - start
+def fresh_process(code: str) -> str:
+    """Run code in a new Python in the project's root; return its output."""
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return done.stdout
 
 
 def test_bare_import_is_light() -> None:
-    loaded, _ = fresh_process("import hddnn, sys; print(*sorted(sys.modules))")
+    loaded = fresh_process("import hddnn, sys; print(*sorted(sys.modules))")
     assert set(HEAVY).isdisjoint(loaded.split())
 
 
 def test_the_command_line_is_light() -> None:
-    loaded, _ = fresh_process("import hddnn.cli.main, sys; print(*sorted(sys.modules))")
+    loaded = fresh_process("import hddnn.cli.main, sys; print(*sorted(sys.modules))")
     assert {*HEAVY, "numpy", "pydantic", "xarray"}.isdisjoint(loaded.split())
 
 
 def test_bare_import_is_quick() -> None:
-    # Wide, for a busy machine; a benchmark measures the figure itself.
-    bare, with_hddnn = (median(fresh_process(code)[1] for _ in range(5)) for code in ("", "import hddnn"))
-    assert with_hddnn - bare < 1.0
+    # Of the processor, which other work on the machine does not add to; a benchmark measures the figure itself.
+    code = "from time import process_time as now; begun_s = now(); import hddnn; print(now() - begun_s)"
+    assert min(float(fresh_process(code)) for _ in range(3)) < 0.5
 
 
 @pytest.mark.parametrize("folder", ["hddnn", "workers", "scenarios"])

@@ -125,7 +125,7 @@ def searched(client: Client, workers: list[str], wanted: list[bytes]) -> dict[st
 
 def images_held(client: Client, devices: list[str], least: int = 2) -> dict[str, list[Any]]:
     """Return the keys of end devices' finished tasks that devices hold, by address, once each has some."""
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s:
         held = {
             address: [key for key in keys if str(key).startswith("('end-")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,28 @@ def rewritten(path: Path, **changes: object) -> Bundle:
     return Bundle.create(path, **{**facts, **changes})
 
 
+#: So many images show what is broken; where a few differ, more are looked at: of 500, three are no sign of less
+#: than 99.5 % of all. torch takes minutes for all of them on a slow machine.
+STEP = 400
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_agrees_with_torch_on_the_sample(name: str, sample: Dataset) -> None:
     pytest.importorskip("torch", reason="needs the extra torch")
-    bundle = zoo.bundle(name)
-    images = sample.images  # all: of 500, three that differ are no sign of less than 99.5 %
-    reference = answers(runtimes.load("torch", bundle, threads=2), images)
-    exact = OpenVINO(bundle, threads=2, precision=PartPrecision(stem="f32", body="f32"))
-    assert np.mean(answers(exact, images) == reference) >= 0.999
-    assert np.mean(answers(runtimes.load("openvino", bundle, threads=2), images) == reference) >= 0.995
+    bundle, images = zoo.bundle(name), sample.images
+    reference = runtimes.load("torch", bundle, threads=2)
+    expected = cache(lambda at: answers(reference, images[at : at + STEP]))
+
+    def assert_agrees(own: runtimes.Runtime, least: float) -> None:
+        alike = np.empty(0, bool)
+        for at in range(0, len(images), STEP):
+            alike = np.append(alike, answers(own, images[at : at + STEP]) == expected(at))
+            if alike.mean() >= least:
+                return
+        raise AssertionError(f"{alike.mean():.2%} of {len(alike)} images are answered alike")
+
+    assert_agrees(OpenVINO(bundle, threads=2, precision=PartPrecision(stem="f32", body="f32")), 0.999)
+    assert_agrees(runtimes.load("openvino", bundle, threads=2), 0.995)
 
 
 @pytest.mark.parametrize("name", zoo.names())

@@ -13,6 +13,7 @@ from waiting import PATIENCE_S
 from hddnn import runtimes, zoo
 from hddnn.data.datasets import Dataset
 from hddnn.errors import BundleError
+from hddnn.runtimes.base import Runtime
 from hddnn.runtimes.replay import Replay, prepare, store_path
 from hddnn.zoo import Bundle
 
@@ -95,10 +96,12 @@ def test_processes_that_prepare_at_once_lose_nothing(bundle: Bundle, sample: Dat
 
 def test_look_up_is_quick(bundle: Bundle, sample: Dataset) -> None:
     prepare(bundle, sample.images[:50])
-    replay = Replay(bundle)
-    times = []
-    for _ in range(100):
-        start = perf_counter()
-        replay.run(sample.images[:50])
-        times.append(perf_counter() - start)
-    assert min(times) < 0.5e-3
+    # In turns and by their least, so that what else the machine does meets both alike.
+    taken_s: dict[Runtime, list[float]] = {Replay(bundle): [], runtimes.load("openvino", bundle): []}
+    for _ in range(50):
+        for runtime, seconds in taken_s.items():
+            start_s = perf_counter()
+            runtime.run(sample.images[:50])
+            seconds.append(perf_counter() - start_s)
+    looked_up_s, computed_s = map(min, taken_s.values())
+    assert looked_up_s < computed_s / 5

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,13 +41,12 @@ def test_a_device_that_is_killed_while_it_starts_ends_the_start(small_job: Job) 
             killed.append(youngest.pid)
             youngest.kill()
 
-    begun_s = time.monotonic()
+    # It is no time-out that ends it, whose error names who is not ready.
     with (
         pytest.raises(ClusterError, match="device cloud-1 ended while starting"),
         DaskEngine(system, job, on_ready=kill_the_last),
     ):
         pass
-    assert time.monotonic() - begun_s < 20
     assert not any(psutil.pid_exists(pid) for pid in killed)
 
 
@@ -82,13 +80,18 @@ def test_a_scheduler_that_dies_leaves_what_was_answered(sample: Dataset) -> None
 
 
 def test_the_command_line_saves_the_cube_and_says_why(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "hddnn", "run", "--schemes", "end,end-cloud"]
+    # The second scheme would take half a minute on its way to the cloud.
+    (tmp_path / "far.yaml").write_text(
+        packaged_system(2, 0, 1, seconds_per_image=1e-3, latency_s=30.0).to_yaml()
+    )
+    words = [sys.executable, "-m", "hddnn", "run", "--topology", "far.yaml", "--schemes", "end,end-cloud"]
     client = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None
     try:
         said = client.stderr.readline()
-        assert said.startswith("devices: 13 ready")
-        time.sleep(2)  # the job runs
+        while not said.startswith("end: 20 of 20"):
+            assert said, "it ended"
+            said = client.stderr.readline()
         launcher = psutil.Process(client.pid).children()[0]
         # The launcher's first child.
         scheduler = min(launcher.children(), key=lambda child: (child.create_time(), child.pid))
