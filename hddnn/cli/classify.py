@@ -16,7 +16,7 @@ from hddnn._util.paths import claimed, replaced
 from hddnn.cli.answers import Answers, ImagesBar, Stopped, check_table, table_at, why_stopped
 from hddnn.cli.console import Interrupts, fail, one_line_errors
 from hddnn.cli.extensions import requests_scheme
-from hddnn.cli.options import ADDRESS, PLACE, TLS, topology_option
+from hddnn.cli.options import ADDRESS, PLACE, TLS, WAIT, topology_option
 from hddnn.errors import DataError, HddnnError, JobIncomplete
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ AT_ONCE = 64
 @topology_option("The devices; they run at their own speed, with no emulated links.", default="laptop")
 @requests_scheme
 @ADDRESS
+@WAIT
 @TLS
 @click.option(
     "--deadline",
@@ -60,6 +61,7 @@ def classify(
     as_json: bool,
     deadline_s: float | None,
     out: Path | None,
+    wait_s: float | None,
     **options: Any,
 ) -> None:
     """Answer image files of any size and format: a line for each coarse answer, and one for the fine one after it.
@@ -82,7 +84,14 @@ def classify(
         if out is not None:
             check_table(out)
         found, named = _found(files)
-        session = Session(spec, queue=max(256, AT_ONCE), deadline_s=deadline_s, **options)
+        session = Session(
+            spec,
+            queue=max(256, AT_ONCE),
+            deadline_s=deadline_s,
+            wait_s=wait_s or 0.0,
+            awaiting=lambda missing: click.echo(f"waiting for {', '.join(missing)}", err=True),
+            **options,
+        )
         first = _read(found[:AT_ONCE], session)
         for file, (_, why) in zip(found, first, strict=False):
             # What is named has to be one, and so has some image of a folder.

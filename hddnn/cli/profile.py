@@ -11,7 +11,7 @@ from hddnn._util.interrupts import held, let_through
 from hddnn._util.paths import claimed, replaced
 from hddnn.cli.console import INCOMPLETE, SHORTLY, Interrupts, fail, one_line_errors
 from hddnn.cli.extensions import named_schemes, schemes_options
-from hddnn.cli.options import ADDRESS, PLACE, TEXT, TLS, topology_option
+from hddnn.cli.options import ADDRESS, PLACE, TEXT, TLS, WAIT, topology_option
 
 POSITIVE = click.IntRange(min=1)
 
@@ -19,6 +19,7 @@ POSITIVE = click.IntRange(min=1)
 @click.command()
 @topology_option("The devices; times and links that it gives are measured anew.", required=True)
 @ADDRESS
+@WAIT
 @TLS
 @click.option("--batch", type=POSITIVE, default=50, show_default=True, metavar="N", help="Images in a batch.")
 @click.option(
@@ -54,6 +55,7 @@ POSITIVE = click.IntRange(min=1)
 def profile(
     spec: str,
     address: str | None,
+    wait_s: float | None,
     tls: Path | None,
     batch: int,
     rounds: int,
@@ -88,7 +90,7 @@ def profile(
         path = profiling.check_out(spec, out, in_place=in_place)
         topology = Topology.load(spec, networks=zoo.names())
         job = Job(load_data(topology, data), images=images, batch_size=batch)
-        Dask(address=address, tls=tls)  # says what is wrong with them
+        Dask(address=address, tls=tls, wait_s=wait_s or 0.0)  # says what is wrong with them
         chosen = preflight.chosen_schemes(
             topology,
             job,
@@ -103,7 +105,13 @@ def profile(
                 with let_through(), claimed(path), ProfileProgress(terminal.bars()) as progress:
                     progress.starting(len(topology.devices))
                     with profiling.devices(
-                        topology, job, codec=codec, address=address, tls=tls, observer=progress
+                        topology,
+                        job,
+                        codec=codec,
+                        address=address,
+                        tls=tls,
+                        wait_s=wait_s or 0.0,
+                        observer=progress,
                     ) as engine:
                         progress.started(engine)
                         measured = profiling.measure(

@@ -107,11 +107,13 @@ def devices(
     codec: str,
     address: str | None = None,
     tls: Path | None = None,
+    wait_s: float = 0.0,
     observer: ProfileObserver,
 ) -> DaskEngine:
     """Return the engine, not yet entered, of a topology's devices at their own speed, with real links.
 
-    address: where they are; by default they are started on this machine, and nothing of them is emulated.
+    address: where they are; by default they are started on this machine, and nothing of them is emulated. wait_s:
+    seconds for which those behind the address are waited for, at most.
     """
     own = tuple(device.at_own_speed() for device in topology.devices)
     bare = Topology(**{**dict(topology), "devices": own, "links": ()})
@@ -121,6 +123,8 @@ def devices(
         codec=codec,
         address=address,
         tls=tls,
+        wait_s=wait_s,
+        awaiting=observer.awaiting,
         on_ready=observer.device_ready,
         on_change=observer.device_changed,
     )

@@ -60,6 +60,9 @@ def read(runtime: str) -> tuple[type[Runtime], dict[str, Any]]:
         inspect.signature(kind).bind(None, threads=1, parts=("whole",), **options)
     except TypeError as error:
         raise InputError(f"runtime {name} cannot be made: {error}") from error
+    wrong = kind.misread(**options)
+    if wrong is not None:
+        raise InputError(f"runtime {name}: {wrong}")
     return kind, options
 
 

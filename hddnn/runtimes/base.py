@@ -132,6 +132,18 @@ class Runtime(ABC):
         return None
 
     @classmethod
+    def misread(cls, **options: Any) -> str | None:
+        """Say what is wrong with options, without loading a library.
+
+        Args:
+            options: Those given, of their types.
+
+        Returns:
+            What follows "runtime NAME: ", such as "device 'banana' is none of ..."; None where nothing is.
+        """
+        return None
+
+    @classmethod
     def outlives_fork(cls, threads: int) -> bool:
         """Say whether an object made in one process answers in those that are forked off it, too.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -11,6 +12,9 @@ from hddnn.errors import BundleError, InputError, first_line
 from hddnn.runtimes.base import Part, Runtime
 from hddnn.zoo import Bundle, Card
 from hddnn.zoo.card import ONNX_ONLY
+
+#: Kinds of devices that torch computes on.
+DEVICES = ("cpu", "cuda", "hip", "hpu", "mps", "mtia", "npu", "xla", "xpu")
 
 
 class Torch(Runtime):
@@ -65,6 +69,14 @@ class Torch(Runtime):
             load_weights(network.body, read_weights(bundle.body_path))
             self._body = network.body.to(self.device)
         self._check_shapes()
+
+    @classmethod
+    def misread(cls, **options: Any) -> str | None:
+        """Say so of a device that torch knows on no machine; whether it is on this one shows when it is loaded."""
+        device = options.get("device")
+        if device is None or re.fullmatch(rf"({'|'.join(DEVICES)})(:\d+)?", device):
+            return None
+        return f"device {device!r} is none of {', '.join(DEVICES)}, with a number as in cuda:1 if need be"
 
     @classmethod
     def refuses(cls, card: Card) -> str | None:

@@ -43,9 +43,20 @@ def site(folder: Path, end: str = "mobilenet", edge: str = "resnet34", key: str 
         ),
         ({"edge": "./nowhere"}, "nowhere"),
         ({"key": ", runtime: abacus"}, "device gateway: unknown runtime 'abacus'"),
+        (
+            {"key": ', runtime: "torch:device=banana"'},
+            "device gateway: runtime torch: device 'banana' is none of",
+        ),
         ({"more": "schemes: {mapping: {n_maps: 2}}"}, "n_maps"),
     ],
-    ids=["a fine network at the end", "a coarse network above", "no network", "no runtime", "no option"],
+    ids=[
+        "a fine network at the end",
+        "a coarse network above",
+        "no network",
+        "no runtime",
+        "no such device",
+        "no option",
+    ],
 )
 def test_a_wrong_topology_is_the_same_line_for_all(
     wrong: dict[str, str], says: str, sample: Dataset, tmp_path: Path
