@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from hddnn._util.interrupts import let_through
 from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine, EngineOptions, Setting
-from hddnn.engines.common import card_costs, check_accuracies, expected_right, make_recorder, network_cards
+from hddnn.engines.common import (
+    card_costs,
+    card_times,
+    check_accuracies,
+    expected_right,
+    make_recorder,
+    network_cards,
+)
 from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
@@ -38,6 +45,10 @@ class Closed(EngineOptions):
                 f"engine {self.name} knows of no faults; take one that simulates or runs devices"
             )
         check_accuracies(setting.topology, self.name)
+
+    def attributes(self, setting: Setting) -> dict[str, Any]:
+        """Return what the cube says of it, and whose times it has where the topology models none."""
+        return super().attributes(setting) | {"card_times": card_times(setting.topology)}
 
     def make(self, setting: Setting) -> Engine:
         """Return the engine, not yet entered."""

@@ -15,6 +15,7 @@ from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
 from hddnn.planning.plan import NO_DEVICE, Plan
 from hddnn.policies import Work
+from hddnn.results.overruns import named
 from hddnn.results.records import Grader, Progress, Recorder
 from hddnn.system.topology import Topology
 from hddnn.zoo import Card
@@ -151,6 +152,20 @@ def card_costs(
     """Return modelled times; where the topology has none, those measured when the bundle was made."""
     measured = {device.name: cards[device.network].service_time for device in topology.devices}
     return CostTable.of(topology, measured, payload_bytes)
+
+
+def card_times(topology: Topology) -> str:
+    """Return a line on whose times devices without a modelled one have where nothing runs: empty without such."""
+    places: dict[str, list[str]] = {}
+    for device in topology.devices:
+        if device.service_time is None:
+            card = zoo.bundle(device.network).card
+            places.setdefault(card.measured_on or "a machine that was not noted", []).append(device.name)
+    said = [
+        f"{named(names)}: times from their networks' cards, measured on {place}"
+        for place, names in places.items()
+    ]
+    return "; ".join([*said, "`hddnn profile` measures this machine's"]) if said else ""
 
 
 def make_recorder(

@@ -14,7 +14,7 @@ from hddnn.report.embedding import Album, Picture
 from hddnn.report.gathering import LAYOUTS, RUN, Found
 from hddnn.results.bottlenecks import CLIENT, bottlenecks
 from hddnn.results.conclusions import choice
-from hddnn.results.tables import bound_name
+from hddnn.results.tables import bound_name, whose_times
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -155,7 +155,8 @@ def _run(cube: xr.Dataset, source: str, anchor: str, album: Album) -> Section:
         pictures.append(album.add(gantt.gantt(cube, scheme), alt, caption))
     return Section(
         anchor, title, source, "", True, [_summary(cube, schemes, anchor)], pictures, schemes,
-        tuple(_busy(shares)), (*(str(verdict) for verdict in shares.verdict.values), *choice(cube)),
+        tuple(_busy(shares)),
+        (*(str(verdict) for verdict in shares.verdict.values), *choice(cube), *whose_times(cube)),
     )  # fmt: skip
 
 

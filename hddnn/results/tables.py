@@ -251,6 +251,7 @@ def _notes(cube: xr.Dataset) -> str:
     if cube.attrs["time_scale"] != 1:
         scale = cube.attrs["time_scale"]
         notes.append(f"Times are seconds of model time; each took {scale:g} s here.")
+    notes += whose_times(cube)
     if bool(cube.overrun.any()):
         notes.append("Overran: a device took longer than its modelled time; such times are too long.")
         notes += _overran(cube)
@@ -267,6 +268,11 @@ def _notes(cube: xr.Dataset) -> str:
         who = ", ".join(sorted(set(refused.tolist())))
         notes.append(f"Requests for images that were refused: {refused.size}, of {who}.")
     return "\n".join(notes)
+
+
+def whose_times(cube: xr.Dataset) -> list[str]:
+    """Say whose times devices without a modelled one have, where nothing of them ran."""
+    return [f"{said}."] if (said := cube.attrs.get("card_times")) else []
 
 
 def _overran(cube: xr.Dataset) -> Iterator[str]:

@@ -60,6 +60,7 @@ SCENARIOS: dict[str, tuple[set[str], dict[str, dict[str, object]]]] = {
     "heartbeat_interval": ({"interval_s", "repeat", "trial"}, {}),
     "hedging": ({"policy", "repeat"}, {}),
     "inference_time": ({"network", "device", "repeat"}, {}),
+    "laptop": ({"scheme", "repeat"}, {}),
     "model_size": (
         {"network"},
         {"accuracy_fine": FINE_NETWORKS, "paper_accuracy_fine": FINE_NETWORKS},  # MobileNet has none

@@ -122,6 +122,19 @@ def test_scaled_times_and_overruns_are_explained(cube: xr.Dataset) -> None:
     assert "longer than its modelled time" in text
 
 
+@pytest.mark.parametrize("engine", ["closed", "sim"])
+def test_times_from_cards_say_whose_they_are(small_job: Job, engine: str) -> None:
+    text = " ".join(text_of(tables.summary(run("laptop", small_job, "end", engine=engine))).split())
+    whose = zoo.bundle("mobilenet").card.measured_on
+    assert (
+        f"camera-1, camera-2, gateway and 1 more: times from their networks' cards, measured on {whose}"
+        in text
+    )
+    assert "`hddnn profile` measures this machine's." in text
+    modelled = run("paper", small_job, "end", engine=engine)
+    assert "cards, measured on" not in text_of(tables.summary(modelled))
+
+
 def test_large_numbers_and_long_names_are_not_cut(cube: xr.Dataset) -> None:
     long = cube.assign_coords(scheme=["end", "a-scheme-with-quite-a-long-name", "end-edge", "mapping"])
     long = long.assign(makespan_s=cube.makespan_s * 1e5, bytes_up=cube.bytes_up * 10**6)

@@ -16,6 +16,7 @@ from hddnn.data.datasets import Job
 from hddnn.engines.base import Engine, EngineOptions, Setting, policy_attributes
 from hddnn.engines.common import (
     card_costs,
+    card_times,
     check_accuracies,
     expected_right,
     make_recorder,
@@ -23,6 +24,7 @@ from hddnn.engines.common import (
     network_cards,
 )
 from hddnn.engines.liveness import HEARTBEAT_S, check_heartbeat
+from hddnn.engines.shared_cores import under_load
 from hddnn.engines.sim.simulation import Simulation, Verdict
 from hddnn.errors import InputError
 from hddnn.planning.costs import CostTable
@@ -91,7 +93,8 @@ class Sim(EngineOptions):
 
     def attributes(self, setting: Setting) -> dict[str, Any]:
         """Return what the cube says of it, policy and faults included."""
-        return super().attributes(setting) | policy_attributes(setting, self.heartbeat_s)
+        about = super().attributes(setting) | policy_attributes(setting, self.heartbeat_s)
+        return about | {"card_times": card_times(setting.topology)}
 
 
 class SimEngine:
@@ -103,6 +106,7 @@ class SimEngine:
     policy: what is done about devices that fail, an object or its text (see hddnn.policies); faults: what goes
     wrong with them, under each plan anew; codec: how features are written down. These three may be changed
     between two plans.
+    costs: measured ones, as of devices that a dask engine runs; what shares cores takes longer for that.
     heartbeat_s: seconds of model time between two heartbeats. (The dask engine's are wall seconds, whatever its
     time scale: divide them by that to compare.)
     on_change: called as a device leaves or comes back, with its name, whether it is live, and why.
@@ -122,6 +126,7 @@ class SimEngine:
         faults: FaultSchedule | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         codec: str = DEFAULT,
+        costs: CostTable | None = None,
         on_change: Callable[[str, bool, str], None] | None = None,
     ) -> None:
         if compute not in get_args(Compute):
@@ -131,6 +136,7 @@ class SimEngine:
         self.faults = (faults or FaultSchedule()).check(topology)
         self._heartbeat_s, self._on_change = heartbeat_s, on_change
         self._cards = network_cards(topology)
+        self._given = costs
         self._costs: dict[str, CostTable] = {}  # by codec
         self._answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # by network: of each image that is used
 
@@ -149,7 +155,9 @@ class SimEngine:
         return None
 
     def costs(self) -> CostTable:
-        """Return modelled times; where the topology has none, those measured when the bundle was made."""
+        """Return those given, or modelled times; where the topology has none, those measured with the bundle."""
+        if self._given is not None:
+            return self._given
         if self.codec not in self._costs:  # it takes a look at the networks' files
             sizes = payload_bytes(self.topology, self.codec, self.job.data.images)
             self._costs[self.codec] = card_costs(self.topology, self._cards, sizes)
@@ -162,7 +170,7 @@ class SimEngine:
         """
         recorder = make_recorder(plan, self.job, self._cards, progress)
         simulation = Simulation(
-            POLICIES.make(self.policy).begun(make_work(plan, self.costs())),
+            POLICIES.make(self.policy).begun(make_work(plan, under_load(plan, self.costs()))),
             recorder,
             faults=self.faults,
             heartbeat_s=self._heartbeat_s,
