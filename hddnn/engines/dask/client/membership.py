@@ -21,6 +21,7 @@ from hddnn.system.topology import Topology
 
 ANSWER_TIMEOUT_S = 1.0
 REGISTER_TIMEOUT_S = 10.0
+LOOK_S = 0.01  # between two looks at whether the scheduler has noticed an end
 
 
 class Listener(Protocol):
@@ -137,6 +138,8 @@ class Membership:
             # What is still told of the old process is not to be taken for the new one's.
             self._put(replace(self.discovered[name], address=""))
         try:
+            async with asyncio.timeout(REGISTER_TIMEOUT_S):
+                await names_free(self._client, broken)
             await asyncio.gather(*(processes.start(name) for name in broken))
             async with asyncio.timeout(REGISTER_TIMEOUT_S):
                 while self.gone:
@@ -214,3 +217,12 @@ class Membership:
                 self._unseen.discard(name)
             self._put(replace(found, service_time=time))
             self._joined(name, why)
+
+
+async def names_free(client: Client, names: Collection[str]) -> None:
+    """Return when the scheduler has noticed that devices of these names ended: it takes no two of one name."""
+    while names:
+        workers = (await answered(client.scheduler.identity(n_workers=-1), scheduler_of(client)))["workers"]
+        if not {str(worker["name"]) for worker in workers.values()} & set(names):
+            return
+        await asyncio.sleep(LOOK_S)
