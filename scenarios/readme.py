@@ -28,7 +28,7 @@ from hddnn._util.host import description
 
 ROOT = Path(__file__).parent.parent
 SCENARIOS = (
-    "pipelining", "overhead", "throughput", "start_up", "client_memory",
+    "pipelining", "laptop", "overhead", "throughput", "start_up", "client_memory",
     "fault_tolerance", "hedging", "soak", "heartbeat_interval", "detection",
     "false_alarms", "codec", "encryption_overhead", "privacy", "response", "serve",
 )  # fmt: skip
