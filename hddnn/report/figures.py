@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hddnn.policies import style_of
+from hddnn.report.origins import origin
 from hddnn.report.pareto import front
 from hddnn.results import plots
 
@@ -89,7 +90,7 @@ def scaling(cube: xr.Dataset) -> Figure:
         axes.plot(n_end, _median(one.bound_s), color="black", ls=(0, (2, 2)), lw=0.8, zorder=3)
     plots.log_axis(axes, "y")
     axes.set_xticks(n_end)
-    axes.set(xlabel="end devices", ylabel="finish time (s)")
+    axes.set(xlabel="end devices", ylabel=f"finish time, {origin(cube)} (s)")
     axes.set_title("Finish time against end devices (Figure 4)")
     axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
@@ -195,7 +196,7 @@ def trade_off(cube: xr.Dataset) -> Figure:
         panel.set_ylabel(f"{level} accuracy")
         panel.grid(alpha=0.3)
     plots.log_axis(below, "x")
-    below.set_xlabel("finish time (s)")
+    below.set_xlabel(f"finish time, {origin(cube)} (s)")
     axes.set_title("Accuracy against finish time; numbers: end devices on the front")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
@@ -231,7 +232,7 @@ def fault_tolerance(cube: xr.Dataset) -> Figure:
     axes.step(at, cube.limit_s, where="mid", color="black", lw=1, ls=":", label="the devices' own limit")
     plots.log_axis(axes, "y")
     axes.set_xticks(at)
-    axes.set(xlabel="failing end devices", ylabel="finish time (s)")
+    axes.set(xlabel="failing end devices", ylabel=f"finish time, {origin(cube)} (s)")
     axes.set_title("Finish time with failing devices (Figure 5); no point: answers lost")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, handlelength=3.5)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hddnn.report.comparison import Cell, Comparison, Row, counted, percent, span_of, written
+from hddnn.report.origins import predicts_answers
 from hddnn.report.speed_tables import NETWORKS
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def accuracies(cube: xr.Dataset) -> list[Comparison]:
         "with WRN-16-4 in the cloud."
         if known
         else "",
-        f"The answers are those for {counted(cube.attrs.get('images'))} images of "
+        "No network answered: accuracies are those of the networks' cards, on CIFAR-100's 10,000 test images."
+        if predicts_answers(cube)
+        else f"The answers are those for {counted(cube.attrs.get('images'))} images of "
         f"{cube.attrs.get('data_set', 'an unknown data set')}; the paper's for CIFAR-100's 10,000 test images.",
         f"Coarse answers, under every scheme: {span_of(cube.coarse_accuracy.median('repeat').values.ravel())}.",
     ]

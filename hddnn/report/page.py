@@ -16,13 +16,14 @@ from hddnn.errors import HddnnError, InputError
 from hddnn.report.comparison import NONE, counted
 from hddnn.report.embedding import PAGE_BYTES, Album
 from hddnn.report.gathering import LAYOUTS, RUN, Found, Gathered
+from hddnn.report.origins import origin, told
 from hddnn.report.sections import section
 
 if TYPE_CHECKING:
     import xarray as xr
 
 #: Attributes that every cube has, in the order of the table; all are in the list below it.
-_SHOWN = ("engine", "compute", "time_scale", "images", "data_set", "machine")
+_SHOWN = ("times", "engine", "compute", "time_scale", "images", "data_set", "machine")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def page(gathered: Gathered) -> str:
         shown=[name.replace("_", " ") for name in _SHOWN],
         missing=[(_script(kind), LAYOUTS[kind].shows) for kind in gathered.missing],
         left_out=gathered.left_out,
-        machines=sorted({str(found.cube.attrs.get("machine", "")) for found in gathered.found} - {""}),
+        origins=told((found.path.name, found.cube) for found in gathered.found),
     )
     if len(text.encode()) > PAGE_BYTES:
         raise HddnnError(f"the page would be larger than {PAGE_BYTES / 1e6:g} MB: name fewer cubes")
@@ -98,6 +99,7 @@ def _script(kind: str) -> str:
 def _settings(found: Found) -> Settings:
     cube = found.cube
     given = {str(name): value for name, value in cube.attrs.items() if name != "scenario"}
+    given.setdefault("times", origin(cube))
     names = sorted(given, key=lambda name: (name == "topology", name))
     return Settings(
         found.path.name,

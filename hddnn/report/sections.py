@@ -12,6 +12,7 @@ from hddnn.report import figures, gantt, network_tables, speed_tables
 from hddnn.report.comparison import Cell, Comparison, Row, counted, percent, written
 from hddnn.report.embedding import Album, Picture
 from hddnn.report.gathering import LAYOUTS, RUN, Found
+from hddnn.report.origins import origin, whose
 from hddnn.results.bottlenecks import CLIENT, bottlenecks
 from hddnn.results.conclusions import choice
 from hddnn.results.tables import bound_name, whose_times
@@ -70,7 +71,7 @@ def section(found: Found, anchor: str, album: Album) -> Section:
     return Section(anchor, title[0].upper() + title[1:], source, warning, True, tables, pictures)
 
 
-_SMOKE = "Measured with --smoke: sizes so small that these numbers mean nothing."
+_SMOKE = "Made with --smoke: sizes so small that these numbers mean nothing."
 Drawn = tuple[Any, str, str]
 
 
@@ -82,8 +83,8 @@ def _scaling(cube: xr.Dataset) -> Iterator[Drawn]:
     repeats = f"Bands: least to most of {cube.sizes['repeat']} repeats."
     yield (
         figures.scaling(cube),
-        f"Finish time of each scheme with {first} to {most} end devices; with {most}: {each}",
-        f"Finish time of the four schemes, with the paper's formula and the lower bound thin. {repeats}",
+        f"Finish time, {origin(cube)}, of each scheme with {first} to {most} end devices; with {most}: {each}",
+        f"Finish time, {origin(cube)}, with the paper's formula and the lower bound thin. {repeats}",
     )
     share = cube.fine_accuracy.median("repeat").sel(n_end=most)
     known = ", ".join(
@@ -119,9 +120,10 @@ def _fault_tolerance(cube: xr.Dataset) -> Iterator[Drawn]:
     each = ", ".join(f"{name} {written(float(last.sel(policy=name)))} s" for name in cube.policy.values)
     yield (
         figures.fault_tolerance(cube),
-        f"Finish time by failing end devices and policy; with {most} failing: {each.replace('never s', 'never')}",
-        "Finish time by failing devices, the paper's thin and hollow; a missing point: answers were lost. Bands: "
-        f"least to most of {cube.sizes['repeat']} repeats.",
+        f"Finish time, {origin(cube)}, by failing end devices and policy; with {most} failing: "
+        f"{each.replace('never s', 'never')}",
+        f"Finish time by failing devices, {origin(cube)}, the paper's thin and hollow; a missing point: answers "
+        f"were lost. Bands: least to most of {cube.sizes['repeat']} repeats.",
     )
 
 
@@ -146,12 +148,13 @@ def _run(cube: xr.Dataset, source: str, anchor: str, album: Album) -> Section:
     schemes = tuple(str(name) for name in cube.scheme.values)
     shares = bottlenecks(cube)
     title = (
-        f"A run: {cube.attrs.get('topology_name', 'its system')}, {counted(cube.attrs.get('images'))} images"
+        f"A run: {cube.attrs.get('topology_name', 'its system')}, {counted(cube.attrs.get('images'))} images, "
+        f"{origin(cube)}"
     )
     pictures = []
     for scheme in schemes:
         alt = f"Bars of what each device and link did under {scheme}. {shares.verdict.sel(scheme=scheme).item()}"
-        caption = f"{scheme}: who was busy when."
+        caption = f"{scheme}: who was busy when, {origin(cube)}."
         pictures.append(album.add(gantt.gantt(cube, scheme), alt, caption))
     return Section(
         anchor, title, source, "", True, [_summary(cube, schemes, anchor)], pictures, schemes,
@@ -180,7 +183,7 @@ def _summary(cube: xr.Dataset, schemes: tuple[str, ...], anchor: str) -> Compari
         made.append(Row(label, tuple(cells)))
     return Comparison(
         f"{anchor}-finish", "Finish times, beside the paper's formula", "scheme", schemes, tuple(made),
-        theirs="the formula",
+        theirs="the formula", ours=whose(cube),
     )  # fmt: skip
 
 

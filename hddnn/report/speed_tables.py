@@ -10,6 +10,7 @@ import numpy as np
 
 from hddnn.policies import DEFAULT
 from hddnn.report.comparison import Cell, Comparison, Row, percent, span_of, written
+from hddnn.report.origins import PREDICTED, origin, whose
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +57,12 @@ def inference_time(cube: xr.Dataset) -> list[Comparison]:
         f"{device} {int(count)}" for device, count in zip(devices, cube.threads.values.tolist(), strict=True)
     )
     table = Comparison(
-        "table-1", "Table 1: inference alone, ms an image", "network", tuple(devices), tuple(rows)
+        "table-1",
+        "Table 1: inference alone, ms an image",
+        "network",
+        tuple(devices),
+        tuple(rows),
+        ours=whose(cube),
     )
     return [
         _with(
@@ -90,7 +96,7 @@ def system_latency(cube: xr.Dataset) -> list[Comparison]:
         rows.append(Row(tier, tuple(cells)))
     table = Comparison(
         "table-2", "Table 2: inference inside the running system, ms an image", "tier",
-        tuple(settings), tuple(rows),
+        tuple(settings), tuple(rows), ours=whose(cube),
     )  # fmt: skip
     return [
         _with(
@@ -134,10 +140,10 @@ def finish_times(cube: xr.Dataset) -> list[Comparison]:
         rows.append(Row(scheme, tuple(cells)))
     table = Comparison(
         "figure-4", "Figure 4: finish time by end devices, s", "scheme / end devices",
-        tuple(str(n) for n in counts), tuple(rows), theirs="the formula",
+        tuple(str(n) for n in counts), tuple(rows), theirs="the formula", ours=whose(cube),
     )  # fmt: skip
     over_bound = (cube.makespan_s / cube.bound_s).median("repeat").values
-    predicted = cube.attrs.get("engine") == "closed"
+    predicted = origin(cube) == PREDICTED
     return [
         _with(
             table,
@@ -178,7 +184,7 @@ def fault_tolerance(cube: xr.Dataset) -> list[Comparison]:
     rows.append(Row("the devices' own limit", tuple(limits)))
     table = Comparison(
         "table-6", "Table 6: finish time by failing devices, s", "policy / failures",
-        tuple(str(n) for n in counts), tuple(rows),
+        tuple(str(n) for n in counts), tuple(rows), ours=whose(cube),
     )  # fmt: skip
     return [_with(table, *_fault_remarks(cube), "“never”: answers were lost, so the job did not finish.")]
 
@@ -225,6 +231,6 @@ def overhead(cube: xr.Dataset) -> list[Comparison]:
                 "Networks that do nothing and no links: what is left is the engine. “submit” is bare distributed "
                 "task by task, “graph” the same tasks sent as one graph. The paper has no such numbers.",
             ),
-            theirs="submit", ours="measured",
+            theirs="submit", ours=whose(cube),
         )
     ]  # fmt: skip
