@@ -1,7 +1,8 @@
 """Memory of the client: it keeps a window of batches, so ten times the images must not take more of it.
 
 Topology `paper`, networks replayed. Each run is a process of its own; what counts is the peak resident memory of
-that process alone, without the scheduler and the devices that it starts.
+that process alone, without the scheduler and the devices that it starts. The larger job is as large as the minutes
+allow.
 
     python scenarios/client_memory.py --out results/client_memory.nc
 """
@@ -15,13 +16,14 @@ import click
 
 from hddnn import Dask, Job, Topology, load_dataset, run, zoo
 from hddnn.bench.process import peak_bytes
+from hddnn.experiments.looking import bounds_s, emulated_sizes
 from hddnn.experiments.script import Settings, command
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.runtimes import replay
 
 SCHEMES = ("end-cloud", "end-edge")
-IMAGES = (1000, 10_000)
 BATCH = 50
+TIMES = 10  # as many images in the larger job
 TARGET_MB = 50.0  # more for the larger job, at most
 
 
@@ -42,21 +44,29 @@ def of_fresh_client(scheme: str, images: int, time_scale: float) -> int:
 
 
 @click.option("--scheme", "schemes", type=click.Choice(SCHEMES), multiple=True, default=SCHEMES)
-@click.option("--sizes", type=(int, int), default=IMAGES, help="Images of the jobs.")
 @click.option("--client", "as_client", type=(click.Choice(SCHEMES), int), hidden=True)
 @command(
-    time_scale=0.02, repeats=3,
-    smoke={"schemes": ("end-edge",), "sizes": (100, 200), "time_scale": 0.001, "repeats": 1},
+    minutes=5, time_scale=None, images=(500, 10_000), repeats=(3, 5),
+    smoke={"minutes": 0.1, "schemes": ("end-edge",), "repeats": (1, 1)},
 )  # fmt: skip
-def main(
-    settings: Settings, schemes: tuple[str, ...], sizes: tuple[int, int], as_client: tuple[str, int] | None
-) -> None:
+def main(settings: Settings, schemes: tuple[str, ...], as_client: tuple[str, int] | None) -> None:
     """Compare the client's peak memory for two sizes of the job."""
     if as_client is not None:
         client(*as_client, settings.time_scale)
         return
-    data = load_dataset()
-    for network in Topology.load("paper").networks:  # here, so that no client runs a network for its replay
+    data, topology = load_dataset(), Topology.load("paper")
+
+    def runs_s() -> list[float]:
+        larger_s = bounds_s(topology, settings.job(BATCH), schemes)
+        return [seconds for one in larger_s for seconds in (one, one / TIMES)]
+
+    started = 2 * len(schemes) * (2 + len(topology.devices))  # a client and a scheduler besides
+    settings = settings.sized(
+        # It is not the times that count here.
+        lambda: emulated_sizes(settings, topology, runs_s, devices=started, batch_size=BATCH, busy=1.0)
+    )
+    sizes = (settings.images // TIMES, settings.images)
+    for network in topology.networks:  # here, so that no client runs a network for its replay
         replay.prepare(zoo.bundle(network), data.images[: max(sizes)])
 
     def measure(scheme: str, images: int, repeat: int) -> dict[str, float]:

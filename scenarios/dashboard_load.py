@@ -46,6 +46,7 @@ from hddnn.system.topology import TIERS
 SETTINGS = ("off", "served", "open")
 BATCH, RIGHT = 50, 37  # images, and right answers
 STEP_S = 0.02
+LEAST_S = 3.0  # of a setting
 RESPONSE_S = {"coarse": 0.05, "fine": 1.0}
 VARIABLES = {
     "lag_ms": Variable("ms", "longest tick of a second of the scheduler's event loop, median"),
@@ -253,14 +254,24 @@ async def measure(setting: str, devices: int, seconds: float, rate: int) -> dict
 
 @click.option("--devices", default=200, help="Of the system.")
 @click.option("--rate", default=1000, help="Batches a second.")
-@click.option("--seconds", default=300.0, help="Of each setting.")
 @click.option("--be", type=(int, str), hidden=True)
-@command(repeats=1, smoke={"devices": 20, "rate": 100, "seconds": 4.0})
-def main(settings: Settings, devices: int, rate: int, seconds: float, be: tuple[int, str] | None) -> None:
+@command(minutes=17, repeats=1, smoke={"minutes": 0.1, "devices": 20, "rate": 100})
+def main(settings: Settings, devices: int, rate: int, be: tuple[int, str] | None) -> None:
     """Load the scheduler without the dashboard, with it, and with its pages open."""
     if be is not None:
         asyncio.run(serve_devices(*be))
         return
+
+    def sizes() -> dict[str, float]:
+        start_s = time.perf_counter()
+        asyncio.run(measure("off", devices, LEAST_S, rate))
+        aside_s = time.perf_counter() - start_s  # starting the devices, for the most part
+        points = len(SETTINGS) * settings.repeats
+        seconds = max(settings.left_s / points - aside_s, LEAST_S)
+        return {"seconds": seconds, "takes_s": points * (seconds + aside_s)}
+
+    settings = settings.using(sizes={"seconds": LEAST_S}) if settings.smoke else settings.sized(sizes)
+    seconds = settings.sizes["seconds"]
 
     def point(setting: str, repeat: int) -> dict[str, float]:
         return asyncio.run(measure(setting, devices, seconds, rate))

@@ -1,10 +1,9 @@
 """How long a failure goes unnoticed, in heartbeat intervals, and whether a busy machine causes false alarms.
 
-trials   each of 50 devices is killed, stopped, or cut off at a random time of a job; its detection time is from
-then
-         to the client's hearing of it
-alarms   devices work for ten minutes while as many processes as there are cores do nothing but compute; none of
-         the devices may be found gone
+trials   each of up to 50 devices is killed, stopped, or cut off at a random time of a job; its detection time is
+         from then to the client's hearing of it
+alarms   devices work for the rest of the minutes while as many processes as there are cores do nothing but
+         compute; none of the devices may be found gone
 
   python scenarios/detection.py --out results/detection.nc
 """
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +25,7 @@ from hddnn._util import terminal
 from hddnn._util.bars import track
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sizing import fitting
 from hddnn.policies import Policy
 from hddnn.schemes import make_plan
 from hddnn.system.faults import Fault, FaultSchedule, Kind
@@ -32,6 +33,7 @@ from hddnn.system.faults import Fault, FaultSchedule, Kind
 TARGETS: dict[Kind, float] = {"crash": 2, "hang": 4, "partition": 4}  # heartbeat intervals, at most
 DEVICES, TASK_S = 8, 0.1
 VICTIMS = DEVICES - 1  # in a job; one device goes on
+MOST_TRIALS = 50
 
 
 def engine_for(heartbeat_s: float, seconds: float) -> DaskEngine:
@@ -86,16 +88,33 @@ def _burn() -> None:
         sum(range(100_000))
 
 
+def sizes(left_s: float, trial_s: float, n_trials: int | None) -> dict[str, float]:
+    """Return how many failures of each kind are made, in a third of the time, and how long to wait for alarms.
+
+    trial_s: a job's own time and that of starting devices, as after each its victims are.
+    """
+    most = -(-(n_trials or MOST_TRIALS) // VICTIMS)
+    jobs = fitting(left_s / 3, len(TARGETS) * trial_s, most if n_trials else 1, most)
+    spent_s = jobs * len(TARGETS) * trial_s
+    alarms_s = max(left_s - spent_s - trial_s, 1.0)
+    return {"trials": jobs * VICTIMS, "alarm_minutes": alarms_s / 60, "takes_s": spent_s + trial_s + alarms_s}
+
+
 @click.option("--heartbeat", default=0.25, help="Wall seconds between two heartbeats.")
-@click.option("--trials", "n_trials", default=50, help="Failures of each kind, at least.")
-@click.option("--minutes", default=10.0, help="How long to wait for false alarms.")
-@command(smoke={"heartbeat": 0.1, "n_trials": 1, "minutes": 0.02}, resumable=False)
-def main(settings: Settings, heartbeat: float, n_trials: int, minutes: float) -> None:
+@click.option(
+    "--trials", "n_trials", type=click.IntRange(min=1), help="Failures of each kind.  [default: by --minutes]"
+)
+@command(minutes=14, smoke={"minutes": 0.05, "heartbeat": 0.1}, resumable=False)
+def main(settings: Settings, heartbeat: float, n_trials: int | None) -> None:
     """Measure detection times and false alarms."""
-    jobs = -(-n_trials // VICTIMS)
-    times_s = np.zeros((len(TARGETS), jobs * VICTIMS))
     first_s, last_s = 0.5, 0.5 + 4 * heartbeat
-    with engine_for(heartbeat, last_s + 6 * heartbeat) as engine:
+    job_s, begun_s = last_s + 6 * heartbeat, time.monotonic()
+    with engine_for(heartbeat, job_s) as engine:
+        settings = settings.sized(
+            lambda: sizes(settings.left_s, job_s + time.monotonic() - begun_s, n_trials)
+        )
+        jobs, minutes = int(settings.sizes["trials"]) // VICTIMS, settings.sizes["alarm_minutes"]
+        times_s = np.zeros((len(TARGETS), jobs * VICTIMS))
         cells = [(row, kind, job) for row, kind in enumerate(TARGETS) for job in range(jobs)]
         for row, kind, job in track(cells, "jobs", terminal.bars()):
             found_s = trials(engine, kind, first_s, last_s, seed=job)

@@ -13,12 +13,13 @@ For each interval, on a device that does nothing else and on one that works:
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import click
 import numpy as np
 import psutil
 import xarray as xr
-from detection import VICTIMS, engine_for, trials
+from detection import DEVICES, VICTIMS, engine_for, trials
 from matplotlib.figure import Figure
 
 from hddnn import Job, Topology, load_dataset
@@ -26,6 +27,7 @@ from hddnn._util import terminal
 from hddnn._util.bars import track
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sizing import Cost, sized
 from hddnn.schemes import make_plan
 
 INTERVALS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -33,16 +35,17 @@ NEVER_S = 3600.0
 BATCH = 50
 
 
-def worker(heartbeat_s: float, batches: int) -> DaskEngine:
+def worker(heartbeat_s: float, images: int) -> DaskEngine:
     """Return an engine of one end device that runs MobileNet at its own speed."""
     end = {"name": "end", "tier": "end", "network": "mobilenet"}
-    job = Job(load_dataset(), images=batches * BATCH, batch_size=BATCH)
+    job = Job(load_dataset(), images=images, batch_size=BATCH)
     return DaskEngine(Topology.from_dict({"name": "one", "devices": [end]}), job, heartbeat_s=heartbeat_s)
 
 
-def makespan_s(engine: DaskEngine) -> float:
-    """Return the time of one job."""
-    return engine.execute(make_plan("end", engine.topology, engine.job, engine.costs())).makespan_s
+def makespan_s(engine: DaskEngine, images: int) -> float:
+    """Return the time of one job of so many images, those of the engine's at most."""
+    job = Job(engine.job.data, images=images, batch_size=BATCH)
+    return engine.execute(make_plan("end", engine.topology, job, engine.costs())).makespan_s
 
 
 def idle_share(engine: DaskEngine, seconds: float) -> float:
@@ -84,22 +87,45 @@ def figure(cube: xr.Dataset) -> Figure:
 
 
 @click.option("--intervals", default=",".join(map(str, INTERVALS_S)), help="Wall seconds.")
-@click.option("--batches", default=100, help=f"Batches of {BATCH} images in a job.")
-@click.option("--idle", default=5.0, help="Seconds to watch an idle device.")
-@command(repeats=5, smoke={"intervals": "0.1", "batches": 4, "repeats": 1, "idle": 0.2}, resumable=False)
-def main(settings: Settings, intervals: str, batches: int, idle: float) -> None:
+@command(
+    minutes=8, images=(4 * BATCH, 200 * BATCH), repeats=(5, 9), resumable=False,
+    smoke={"minutes": 0.05, "intervals": "0.1", "repeats": (1, 1)},
+)  # fmt: skip
+def main(settings: Settings, intervals: str) -> None:
     """Sweep the interval."""
-    repeats = settings.repeats
     values = [float(text) for text in intervals.split(",")]
-    slowdown, share = np.zeros((len(values), repeats)), np.zeros(len(values))
-    detected_s = np.zeros((len(values), VICTIMS))
-    with worker(NEVER_S, batches) as silent:
+
+    def sizes(silent: DaskEngine, start_s: float) -> dict[str, float]:
+        few = settings.between["images"].least
+        makespan_s(silent, few)  # warms up
+        image_s = makespan_s(silent, few) / few
+        # Of each interval: two idle devices, two starts (one of many devices), and two jobs a repeat.
+        detecting_s = sum(0.5 + 8 * interval_s for interval_s in values)
+        left_s = settings.left_s - detecting_s - len(values) * (1 + DEVICES / 2) * start_s
+        idle_s = min(max(left_s / 4 / (len(values) + 1), 0.2), 5.0)
+        left_s -= idle_s * (len(values) + 1)
+        a_round = Cost(0.0, 2 * len(values) * BATCH * image_s)
+        found = sized(max(left_s, 1.0), a_round, settings.batches(BATCH), settings.between["repeats"])
+        takes_s = settings.left_s - left_s + found.takes_s
+        return {
+            "images": settings.images_of(found.size, BATCH),
+            "repeats": found.repeats,
+            "idle_s": idle_s,
+            "takes_s": takes_s,
+        }
+
+    start_s = time.monotonic()
+    with worker(NEVER_S, settings.images) as silent:
+        settings = settings.sized(partial(sizes, silent, time.monotonic() - start_s))
+        images, repeats, idle = settings.images, settings.repeats, settings.sizes["idle_s"]
+        slowdown, share = np.zeros((len(values), repeats)), np.zeros(len(values))
+        detected_s = np.zeros((len(values), VICTIMS))
         for row, interval_s in enumerate(track(values, "intervals", terminal.bars())):
-            with worker(interval_s, batches) as beating:
+            with worker(interval_s, images) as beating:
                 share[row] = idle_share(beating, idle)
                 for repeat in range(repeats):
                     turns = (beating, silent) if repeat % 2 else (silent, beating)
-                    taken_s = {engine: makespan_s(engine) for engine in turns}
+                    taken_s = {engine: makespan_s(engine, images) for engine in turns}
                     slowdown[row, repeat] = taken_s[beating] / taken_s[silent]
             with engine_for(interval_s, 0.5 + 8 * interval_s) as engine:
                 detected_s[row] = trials(engine, "hang", 0.5 + interval_s, 0.5 + 2 * interval_s, seed=row)
@@ -125,7 +151,7 @@ def main(settings: Settings, intervals: str, batches: int, idle: float) -> None:
             "interval_s": ("interval_s", values, {"units": "s", "long_name": "heartbeat interval"}),
             "repeat": np.arange(repeats), "trial": np.arange(VICTIMS),
         },
-        {"batches": batches, "batch_size": BATCH},
+        {"images": images, "batch_size": BATCH},
     )  # fmt: skip
     settings.write(cube, figure(cube))
     print(f"without heartbeats an idle device takes {silent_share:.2%} of a core")

@@ -17,34 +17,42 @@ import numpy as np
 
 from hddnn import runtimes, zoo
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, command, substitute
+from hddnn.experiments.script import Compute, Settings, command, substitute
+from hddnn.experiments.sizing import Between, Cost, sized
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.runtimes import Runtime
 from hddnn.system.topology import TIERS
 
-RUNS = 10  # batches a repeat: with 20 repeats the paper's 200 runs
+RUNS = 10  # batches a repeat, at most: with 20 repeats the paper's 200 runs
 
 
 @cache
-def loaded(network: str, device: str) -> Runtime:
+def loaded(network: str, on: Compute) -> Runtime:
     """Return a network on a device's substitute, warm."""
-    on = substitute(device)
     runtime = runtimes.load(on.runtime, zoo.bundle(network), threads=on.threads)
-    runtime.warm_up(paper.BATCH)
+    runtime.warm_up(paper.BATCH, runs=2)
     return runtime
 
 
-@command(repeats=20, smoke={"repeats": 2})
+@command(minutes=2, repeats=(3, 20), smoke={"minutes": 0.05, "repeats": (2, 2)})
 def main(settings: Settings) -> None:
     """Measure every network on every device."""
     images = settings.job(paper.BATCH).batch_images(0)
+    on = {tier: substitute(tier) for tier in TIERS}
 
-    def measure(network: str, device: str, repeat: int) -> dict[str, float]:
-        runtime = loaded(network, device)
+    def measure(network: str, device: str, repeat: int, runs: int = 0) -> dict[str, float]:
+        runtime, runs = loaded(network, on[device]), runs or int(settings.sizes["runs"])
         start_s = time.perf_counter()
-        for _ in range(RUNS):
+        for _ in range(runs):
             runtime.run(images)
-        return {"image_s": (time.perf_counter() - start_s) / RUNS / len(images)}
+        return {"image_s": (time.perf_counter() - start_s) / runs / len(images)}
+
+    def sizes() -> dict[str, float]:
+        batch_s = (len(images) * measure(n, d, -1, 1)["image_s"] for n in paper.INFERENCE_S for d in TIERS)
+        found = sized(settings.left_s, Cost(0.0, sum(batch_s)), Between(1, RUNS), settings.between["repeats"])
+        return {"runs": found.size, "repeats": found.repeats, "takes_s": found.takes_s}
+
+    settings = settings.sized(sizes)
 
     dims = {
         "network": Dim(list(paper.INFERENCE_S), "1", "network"),
@@ -52,8 +60,7 @@ def main(settings: Settings) -> None:
         "repeat": repeats(settings.repeats),
     }
     variables = {"image_s": Variable("s", "time of an image, inference alone, batch 50")}
-    on = {tier: substitute(tier) for tier in TIERS}
-    constants = {"batch_size": paper.BATCH, "runs": RUNS, "substitutes": str(on)}
+    constants = {"batch_size": paper.BATCH, "runs": int(settings.sizes["runs"]), "substitutes": str(on)}
     cube = settings.sweep(measure, dims, variables, constants, order=("repeat",))
     theirs = [[row[tier] for tier in TIERS] for row in paper.INFERENCE_S.values()]
     about = {"units": "s", "long_name": "the paper's time of an image (table 1)"}

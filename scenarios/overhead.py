@@ -21,10 +21,12 @@ from distributed import Client
 from hddnn import Topology
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sizing import Between, Cost, sized
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.schemes import make_plan
 
 SENDERS = ("submit", "graph", "hddnn")
+FEW, MOST = 40, 4000  # tasks of a run
 DEVICES = {"end": 2, "edge": 2}
 #: The many tasks before are still being forgotten; a single request is measured on an idle system.
 SETTLE_S = 0.5
@@ -76,39 +78,57 @@ def by_graph(client: Client, addresses: dict[str, list[str]], n: int, run: str) 
     client.get(HighLevelGraph({"bare": layer}, {"bare": set()}), keys)
 
 
-@click.option("--tasks", default=2000, help="Tasks a run: batches times two stages.")
-@command(repeats=7, smoke={"repeats": 1, "tasks": 40})
-def main(settings: Settings, tasks: int) -> None:
+@click.option(
+    "--tasks", type=click.IntRange(min=2), help="Of a run: batches times two stages.  [default: by --minutes]"
+)
+@command(minutes=2, repeats=(5, 9), smoke={"minutes": 0.05, "repeats": (1, 1)})
+def main(settings: Settings, tasks: int | None) -> None:
     """Measure tasks a second and the latency of a single request by each sender."""
-    n, topology = tasks // 2, system()
-    settings = settings.using(engine="dask", compute="nothing", images=n)
+    topology, between = system(), Between.of(tasks, FEW, MOST)
+    settings = settings.using(engine="dask", compute="nothing", images=between.most // 2)
     job, one = settings.job(1), settings.job(1, images=1)
     with DaskEngine(topology, job, compute="nothing") as engine, Client(engine.scheduler_address) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         addresses = {
             tier: sorted(a for a, w in workers.items() if w["name"].startswith(tier)) for tier in DEVICES
         }
-        plan = make_plan("end-edge", topology, job, engine.costs())
         single = make_plan("end-edge", topology, one, engine.costs())
+
+        def by_hddnn(count: int, run: str) -> None:
+            of_count = make_plan("end-edge", topology, settings.job(1, images=count), engine.costs())
+            engine.execute(single if count == 1 else of_count)
+
         calls: dict[str, Callable[[int, str], object]] = {
             "submit": lambda count, run: by_submit(client, addresses, count, run),
             "graph": lambda count, run: by_graph(client, addresses, count, run),
-            "hddnn": lambda count, run: engine.execute(plan if count == n else single),
+            "hddnn": by_hddnn,
         }
-        for sender in SENDERS:
-            calls[sender](n, f"warm-up-{sender}")
+
+        def taken_s(sender: str, count: int, run: str) -> float:
+            start_s = time.perf_counter()
+            calls[sender](count, run)
+            return time.perf_counter() - start_s
+
+        def sizes() -> dict[str, float]:
+            few = between.least
+            for sender in SENDERS:
+                taken_s(sender, few // 2, f"warm-up-{sender}")
+            each_s = sum(taken_s(sender, few // 2, f"look-{sender}") for sender in SENDERS) / few
+            found = sized(
+                settings.left_s, Cost(len(SENDERS) * SETTLE_S, each_s), between, settings.between["repeats"]
+            )
+            return {"tasks": found.size, "repeats": found.repeats, "takes_s": found.takes_s}
+
+        settings = settings.sized(sizes)
+        n = int(settings.sizes["tasks"]) // 2
 
         def measure(sender: str, repeat: int) -> dict[str, float]:
-            start_s = time.perf_counter()
-            calls[sender](n, f"{repeat}")
-            all_s = time.perf_counter() - start_s
+            all_s = taken_s(sender, n, f"{repeat}")
             time.sleep(SETTLE_S)
-            start_s = time.perf_counter()
-            calls[sender](1, f"single-{repeat}")
-            return {"rate": 2 * n / all_s, "latency_s": time.perf_counter() - start_s}
+            return {"rate": 2 * n / all_s, "latency_s": taken_s(sender, 1, f"single-{repeat}")}
 
         dims = {"sender": Dim(list(SENDERS), "1", "who sends"), "repeat": repeats(settings.repeats)}
-        constants = {**settings.attributes, "tasks": tasks, "topology": topology.to_yaml()}
+        constants = {**settings.attributes, "tasks": 2 * n, "topology": topology.to_yaml()}
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
     settings.write(cube)
     for sender in SENDERS:

@@ -1,7 +1,7 @@
 """The paper's whole evaluation: every table and figure measured again, and one report of it.
 
-Runs the scenarios of the paper's tables and one job under all schemes, at a scale that two cores finish within
-half an hour; nothing else should be running. What was stopped goes on where it was when started again; --fresh
+Runs the scenarios of the paper's tables and one job under all schemes, of sizes that fit into half an hour or as
+long as is given; nothing else should be running. What was stopped goes on where it was when started again; --fresh
 begins anew, which it takes after a change of the code or of the data.
 
     python scenarios/paper.py --data cifar100 --data-root DIR
@@ -22,26 +22,31 @@ from hddnn.cli.console import INCOMPLETE, fail
 from hddnn.errors import InputError
 
 FOLDER = Path(__file__).parent
-#: Scenario -> its options; those in WITH_DATA take images of the data set.
+MINUTES = 30.0
+#: Scenario -> its share of the minutes, none where there is nothing to size; those in WITH_DATA take images of the
+#: data set.
 SCENARIOS = {
-    "encoder_spec": [],
-    "model_size": [],
-    "inference_time": ["--repeats", "10"],
-    "overhead": ["--repeats", "5"],
-    "system_latency": ["--repeats", "3"],
-    "encryption_overhead": ["--repeats", "2"],
-    "fault_tolerance": ["--repeats", "2"],
-    "scaling": ["--repeats", "3", "--time-scale", "0.06"],
+    "encoder_spec": 0.0,
+    "model_size": 0.0,
+    "inference_time": 0.04,
+    "overhead": 0.04,
+    "system_latency": 0.12,
+    "encryption_overhead": 0.2,
+    "fault_tolerance": 0.2,
+    "scaling": 0.35,
 }
 WITH_DATA = ("scaling", "run")
 PUBLISHED = ("scaling.png", "scaling-trade_off.png")
 RUN = ["--images", "10000", "--compute", "replay", "--time-scale", "0.1"]
 
 
-def commands(folder: Path, data: list[str], smoke: bool, fresh: bool) -> dict[str, list[str]]:
+def commands(
+    folder: Path, data: list[str], smoke: bool, fresh: bool, minutes: float = MINUTES
+) -> dict[str, list[str]]:
     """Return what is run, by name."""
     made = {}
-    for name, options in SCENARIOS.items():
+    for name, share in SCENARIOS.items():
+        options = ["--minutes", f"{share * minutes:.3g}"] if share else []
         words = ["--smoke"] if smoke else options if fresh else [*options, "--resume"]
         made[name] = [sys.executable, str(FOLDER / f"{name}.py"), *words]
     made["run"] = children.command("hddnn", "run", *(["--engine", "closed"] if smoke else RUN))
@@ -53,6 +58,13 @@ def commands(folder: Path, data: list[str], smoke: bool, fresh: bool) -> dict[st
 @click.command(context_settings={"show_default": True})
 @click.option("--data", default="sample", metavar="sample|cifar100|DIR", help="The images.")
 @click.option("--data-root", metavar="DIR", help="Of cifar100.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=MINUTES,
+    metavar="N",
+    help="How long it may take, about; the job at the end takes a minute more.",
+)
 @click.option("--smoke", is_flag=True, help="Small: its numbers mean nothing.")
 @click.option("--fresh", is_flag=True, help="Measure anew what is there.")
 @click.option("--only", metavar="A,B,...", help="Some of it; the report is of all that is there.")
@@ -71,6 +83,7 @@ def commands(folder: Path, data: list[str], smoke: bool, fresh: bool) -> dict[st
 def main(
     data: str,
     data_root: str | None,
+    minutes: float,
     smoke: bool,
     fresh: bool,
     only: str | None,
@@ -82,7 +95,7 @@ def main(
     folder = folder or Path("results/paper-smoke" if smoke else "results/paper")
     if smoke and publish:
         fail("what --smoke measures is not for publishing", InputError.exit_code)
-    made = commands(folder, images, smoke, fresh)
+    made = commands(folder, images, smoke, fresh, minutes)
     names = only.split(",") if only else list(made)
     if unknown := set(names) - set(made):
         there = ", ".join(made)

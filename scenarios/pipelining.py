@@ -1,6 +1,7 @@
 """Pipelining: how near each scheme's finish time comes to what its busiest device or link allows.
 
-The paper's system: topology `paper`, 200 batches of 50 images, networks replayed, modelled times kept.
+The paper's system: topology `paper`, 200 batches of 50 images or as many as the minutes allow, networks replayed,
+modelled times kept.
   finish    makespan over the pipelined lower bound of the same plan; no batch may be lost
   response  median coarse over median fine response (release to answer): coarse answers stream, they do not wait
 
@@ -14,7 +15,8 @@ import numpy as np
 from hddnn import Topology, preflight
 from hddnn.cli.extensions import named_schemes, schemes_options
 from hddnn.experiments import paper
-from hddnn.experiments.script import Settings, Testbed, command
+from hddnn.experiments.looking import bounds_s, emulated_sizes
+from hddnn.experiments.script import Settings, Testbed, command, overran
 from hddnn.experiments.sweep import Dim, Variable, repeats
 
 TARGET_FINISH = 1.10  # of each scheme, at most
@@ -33,13 +35,22 @@ VARIABLES = {
 
 @schemes_options
 @command(
-    engine="dask", compute="replay", time_scale=0.2, images=paper.IMAGES, repeats=1,
-    smoke={"images": 8 * paper.BATCH, "time_scale": 0.01},
+    engine="dask", compute="replay", minutes=5, time_scale=None, images=(16 * paper.BATCH, paper.IMAGES),
+    repeats=(1, 3), smoke={"minutes": 0.1, "repeats": (1, 1)},
 )  # fmt: skip
 def main(settings: Settings, scheme: tuple[str, ...], schemes: str | None) -> None:
     """Run schemes and compare each finish time with its lower bound."""
     chosen = {one.label: one for one in preflight.named_schemes(named_schemes(scheme, schemes))}
-    job, topology = settings.job(paper.BATCH), Topology.load("paper")
+    topology = Topology.load("paper")
+
+    def runs_s() -> list[float]:
+        return bounds_s(topology, settings.job(paper.BATCH), chosen.values())
+
+    started = 1 + len(topology.devices)
+    settings = settings.sized(
+        lambda: emulated_sizes(settings, topology, runs_s, devices=started, batch_size=paper.BATCH)
+    )
+    job = settings.job(paper.BATCH)
 
     def measure(scheme: str, repeat: int) -> dict[str, float]:
         ran = testbed.run(chosen[scheme], topology, job)
@@ -64,10 +75,10 @@ def main(settings: Settings, scheme: tuple[str, ...], schemes: str | None) -> No
         row = cube.sel(scheme=label)
         ratio = row.finish_ratio
         line = (
-            f"{label:9} finish {float(row.makespan_s.median()):6.2f} s, "
+            f"{label:9} finish {float(row.makespan_s.median()):6.2f} s {cube.attrs['times']}, "
             f"{float(ratio.median()):.3f} x bound ({float(ratio.min()):.3f} to {float(ratio.max()):.3f}; "
             f"target {TARGET_FINISH:.2f} at most), {int(row.lost.sum())} lost (target 0), "
-            f"{int(row.overruns.sum())} overruns"
+            f"{overran(int(row.overruns.sum()))}"
         )
         if label in TARGET_RESPONSE:
             line += (

@@ -13,6 +13,7 @@ out below the line is attacked again with three times the work, until one of the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,7 @@ from hddnn._util.bars import track
 from hddnn.cli.console import fail
 from hddnn.errors import InputError
 from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sizing import Between
 from hddnn.privacy.codec import DEFAULT
 
 try:
@@ -46,6 +48,7 @@ DEPTHS = {
     "wrn16_4": ("stem", "group1", "group2", "group3"),
 }
 NOISES = (0.0, 0.3, 1.0, 2.0)
+MOST_STEPS, LEAST_STEPS = (200, 90), 4  # of decoder and gradient descent
 CODECS = ("float32", "float16", "uint8", "uint6+zstd", "uint4+zstd")  # on the stem, without noise
 MOST_ATTACKED, MOST_LOST = 10.0, 3.0  # points of accuracy
 DIMS = ("network", "level", "noise")
@@ -72,24 +75,23 @@ MARKERS = ("o", "s", "^", "D", "v")
 
 
 @click.option("--networks", default=",".join(DEPTHS))
-@click.option("--decoder-steps", default=200)
-@click.option("--gradient-steps", default=90)
+@click.option("--decoder-steps", type=click.IntRange(min=1), help="[default: by --minutes]")
+@click.option("--gradient-steps", type=click.IntRange(min=1), help="[default: by --minutes]")
 @click.option("--levels", default=5, help="Depths, from the stem on.")
 @click.option("--noises", default=len(NOISES), help="Of the grid's noises, the first so many.")
 @click.option("--codecs", default=len(CODECS), help="Of those tried on the stem, the first so many.")
 @click.option("--threads", default=2)
 @command(
-    images=16, resumable=False,
+    minutes=60, images=16, resumable=False,
     smoke={
-        "networks": "mobilenet", "images": 2, "levels": 2, "noises": 1, "codecs": 2, "threads": 1,
-        "decoder_steps": 4, "gradient_steps": 4,
+        "minutes": 0.1, "networks": "mobilenet", "images": 2, "levels": 2, "noises": 1, "codecs": 2, "threads": 1,
     },
 )  # fmt: skip
 def main(
     settings: Settings,
     networks: str,
-    decoder_steps: int,
-    gradient_steps: int,
+    decoder_steps: int | None,
+    gradient_steps: int | None,
     levels: int,
     noises: int,
     codecs: int,
@@ -98,6 +100,9 @@ def main(
     """Audit the grid."""
     images = settings.images
     torch.set_num_threads(threads)
+    settings = settings.sized(lambda: steps(settings, networks.split(","), levels, noises, codecs))
+    decoder_steps = decoder_steps or int(settings.sizes["decoder_steps"])
+    gradient_steps = gradient_steps or int(settings.sizes["gradient_steps"])
     effort = Effort(decoder_steps, gradient_steps, tuned=4, learned=1000)
     thorough = Effort(3 * decoder_steps, 3 * gradient_steps)
     names = networks.split(",")
@@ -140,6 +145,29 @@ def main(
     settings.write(cube, figure(cube))
     for line in report(cube):
         print(line)
+
+
+def steps(settings: Settings, names: list[str], levels: int, noises: int, codecs: int) -> dict[str, float]:
+    """Return the attacks' steps: all, or as many as fit into the time.
+
+    An attack after the stem of the quickest network is timed; those of others take longer as the networks do.
+    """
+    bundles = {name: zoo.bundle(name) for name in names}
+    own_s = {name: bundle.card.seconds_per_image for name, bundle in bundles.items()}
+    quickest = min(names, key=lambda name: own_s[name])
+    auditor = Auditor(bundles[quickest], "stem")
+    start_s = time.perf_counter()
+    effort = Effort(LEAST_STEPS, LEAST_STEPS, tuned=4, learned=1000)
+    auditor.audit(
+        Setting(bundles[quickest], "white-box", "stem", 0.0, DEFAULT, settings.images, effort=effort)
+    )
+    attack_s = time.perf_counter() - start_s
+    attacks = {name: 2 * noises * min(levels, len(DEPTHS[name])) + codecs for name in names}
+    least_s = sum(attacks[name] * attack_s * own_s[name] / own_s[quickest] for name in names)
+    share = settings.left_s / least_s * LEAST_STEPS / max(MOST_STEPS)
+    found = [Between(LEAST_STEPS, most).clip(share * most) for most in MOST_STEPS]
+    takes_s = least_s * max(found) / LEAST_STEPS
+    return {"decoder_steps": found[0], "gradient_steps": found[1], "takes_s": takes_s}
 
 
 def _below(found: dict[str, float]) -> bool:

@@ -43,6 +43,7 @@ VARIABLES = {
     "new_fine_s": "request to fine answer over HTTP, on a new connection",
 }
 BOUNDARY = "a-boundary-of-hddnn"
+WAYS = 4  # the session's way, and the two over HTTP, which take longer
 
 Rows = list[dict[str, Any]]
 
@@ -56,14 +57,29 @@ def save(folder: Path, n: int) -> list[Path]:
     return paths
 
 
-@command(repeats=15, images=20, smoke={"repeats": 1, "images": 4}, resumable=False)
+@command(
+    minutes=2,
+    images=20,
+    repeats=(3, 30),
+    smoke={"minutes": 0.05, "images": 4, "repeats": (1, 1)},
+    resumable=False,
+)
 def main(settings: Settings) -> None:
     """Send the requests, one image and all images at a time, in turn."""
-
     with tempfile.TemporaryDirectory() as folder:
         files = save(Path(folder), settings.images)
         with Session("laptop") as session:
-            of_session = measured(settings, files, lambda call: ask(session, call))
+
+            def sizes() -> dict[str, float]:
+                measured(1, files, lambda call: ask(session, call))  # warms up
+                begun_s = time.perf_counter()
+                measured(1, files, lambda call: ask(session, call))
+                round_s = WAYS * (time.perf_counter() - begun_s)
+                count = settings.between["repeats"].clip(settings.left_s / round_s)
+                return {"repeats": count, "takes_s": count * round_s}
+
+            settings = settings.sized(sizes)
+            of_session = measured(settings.repeats, files, lambda call: ask(session, call))
         with served(queue=max(settings.images, 64)) as (port, _), closing(connect(port)) as kept:
 
             def on_new(call: list[Path]) -> Rows:
@@ -71,7 +87,7 @@ def main(settings: Settings) -> None:
                     return over_http(connection, call, "new")
 
             on_new(files)  # the service's first answers are slower
-            of_service = measured(settings, files, lambda call: over_http(kept, call, "kept"), on_new)
+            of_service = measured(settings.repeats, files, lambda call: over_http(kept, call, "kept"), on_new)
     rows = [one | other for one, other in zip(of_session, of_service, strict=True)]
     cube = pd.DataFrame(rows).set_index(["request", "repeat", "image"]).to_xarray()
     for name, text in VARIABLES.items():
@@ -90,13 +106,13 @@ def main(settings: Settings) -> None:
     )
 
 
-def measured(settings: Settings, files: list[Path], *ways: Callable[[list[Path]], Rows]) -> Rows:
+def measured(repeats: int, files: list[Path], *ways: Callable[[list[Path]], Rows]) -> Rows:
     """Return a row for each image of each request, with what each way of asking has measured.
 
     One image at a time and all at once, in turn; in one way without a pause, then in the next.
     """
     rows: Rows = []
-    for repeat in range(settings.repeats):
+    for repeat in range(repeats):
         for request, calls in (("one", [[file] for file in files]), ("all", [files])):
             found = [[row for call in calls for row in asked(call)] for asked in ways]
             for i, parts in enumerate(zip(*found, strict=True)):

@@ -2,7 +2,8 @@
 
 The load is made by Tsung (Debian's package tsung), in a process of its own on the same cores: Poisson arrivals,
 each request a new connection that posts one JPEG and gets both answers as JSON. In turn:
-  bare      loops of the bare runtime on all cores: both networks, whole batches, no HTTP, no decoding
+  bare      loops of the bare runtime on all cores: both networks, whole batches, no HTTP, no decoding; before and
+            after the rest
   capacity  the highest rate at which nothing is refused, late or unanswered, searched in short steps
   0.7, 1.5  of the capacity: what clients see, and the memory of the service and its devices
 
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
+from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -37,11 +39,13 @@ from hddnn import Topology
 from hddnn._util import children
 from hddnn.errors import InputError
 from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sizing import fitting
 
 TOPOLOGY, TIERS = "laptop", ("end", "edge")  # under End-Edge, the service's default
 LOADS = (0.7, 1.5)
 BATCH = 50  # of the bare loops
 STEP = 1.5  # between two rates of the search, while none has failed
+FIRST = 0.02  # of the bare runtime's images a second: the first rate, requests a second
 
 UNITS = {"rate": "s-1", "p50_s": "s", "p99_s": "s"}
 MEANING = {
@@ -95,7 +99,9 @@ def capacity(generator: Generator, first: float, steps: int, step_s: float, sett
             rate = best.rate * min(STEP, (failed / best.rate) ** 0.5)
         time.sleep(settle_s)
     if best is None:
-        raise InputError(f"the service does not sustain {rate:.3g} requests/s here; give a lower --first")
+        raise InputError(
+            f"the service does not sustain {rate:.3g} requests/s here; it may be busy with something else"
+        )
     return best
 
 
@@ -131,42 +137,46 @@ class Memory:
                 return
 
 
-def bare_rate(images: int) -> float:
-    """Return the images a second that loops of the runtime give both networks, on all cores."""
-    topology = Topology.load(TOPOLOGY)
-    networks = [topology.tier(tier)[0].network for tier in TIERS]
-    rates = []
-    with bare_loops(os.cpu_count() or 1, images // BATCH, BATCH, networks) as pipes:
-        for _ in range(4):  # the first one only warms up
-            start_s = time.perf_counter()
-            run_bare(pipes)
-            rates.append(images / (time.perf_counter() - start_s))
-    return float(np.median(rates[1:]))
+def bare_rates(pipes: dict[int, Connection], seconds: float) -> list[float]:
+    """Return the images a second that loops of the runtime give both networks on all cores, three times."""
+
+    def taken_s(batches: int) -> float:
+        start_s = time.perf_counter()
+        run_bare(pipes, batches)
+        return time.perf_counter() - start_s
+
+    few = 2 * len(pipes)
+    taken_s(few)  # warms up
+    batches = fitting(seconds / 3, taken_s(few) / few, few, 1000)
+    return [batches * BATCH / taken_s(batches) for _ in range(3)]
 
 
-@click.option("--seconds", default=300.0, help="At 0.7 of the capacity; at 1.5 a fifth of it.")
-@click.option("--step-s", default=20.0, help="Seconds of each step of the search.")
-@click.option("--steps", default=9, help="Of the search.")
-@click.option("--first", default=50.0, help="Requests a second of its first step.")
+@click.option("--steps", default=9, help="Of the search for the capacity.")
 @click.option("--settle-s", default=3.0, help="Seconds between two loads.")
 @click.option("--deadline-s", default=2.0, help="Of each request.")
 @click.option("--queue", default=64, help="The service's.")
 @click.option("--side", default=224, help="Of the picture, in pixels.")
-@command(
-    images=4000,
-    resumable=False,
-    smoke={
-        "images": 100, "seconds": 5.0, "step_s": 2.0, "steps": 1, "first": 8.0, "settle_s": 0.5,
-        "deadline_s": 30.0,
-    },
-)  # fmt: skip
-def main(
-    settings: Settings, seconds: float, step_s: float, steps: int, first: float, settle_s: float,
-    deadline_s: float, queue: int, side: int,
-) -> None:  # fmt: skip
+@command(minutes=12, resumable=False, smoke={"minutes": 0.2, "steps": 1, "settle_s": 0.2, "deadline_s": 30.0})
+def main(settings: Settings, steps: int, settle_s: float, deadline_s: float, queue: int, side: int) -> None:
     """Find the capacity, and what clients see below and above it."""
-    bare = bare_rate(settings.images)
-    with tempfile.TemporaryDirectory() as folder, served(queue) as (port, service):
+    topology = Topology.load(TOPOLOGY)
+    networks = [topology.tier(tier)[0].network for tier in TIERS]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        bare_loops(os.cpu_count() or 1, BATCH, networks) as pipes,
+        served(queue) as (port, service),
+    ):
+        # A tenth of the time is for the bare loops, a third of the rest for the search.
+        bare_s = settings.left_s / 20
+        rates = bare_rates(pipes, bare_s)
+        settings = settings.sized(
+            lambda: {
+                "step_s": max(2.0, min(20.0, settings.left_s / 3 / steps)),
+                "seconds": max(3.0, settings.left_s / 2),
+            }
+        )
+        step_s, seconds = settings.sizes["step_s"], settings.sizes["seconds"]
+        first = max(2.0, FIRST * float(np.median(rates)))
         generator = Generator(Path(folder), port, deadline_s, side)
         try:
             most = capacity(generator, first, steps, step_s, settle_s)
@@ -180,6 +190,7 @@ def main(
                 well = answer.status == 200
         finally:
             generator.close()
+        bare = float(np.median([*rates, *bare_rates(pipes, bare_s)]))  # before and after
     cube = xr.Dataset(
         {
             field.name: (

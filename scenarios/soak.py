@@ -1,6 +1,7 @@
 """A long job on devices that keep failing: random ones are killed and restarted, stopped, cut off and slowed.
 
-2,000 batches on the paper's system under Mapping, with a seeded schedule of failures all along. What must hold:
+Batches by the thousand, as the minutes allow, on the paper's system under Mapping, with a seeded schedule of
+failures all along. What must hold:
 every batch is answered, exactly once, with the answers of a run without failures, and the client's memory does not
 grow.
 
@@ -21,6 +22,7 @@ from hddnn._util import terminal
 from hddnn._util.bars import track
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments import paper
+from hddnn.experiments.looking import bounds_s, emulated_sizes
 from hddnn.experiments.script import Settings, command
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.policies import POLICIES
@@ -30,6 +32,7 @@ from hddnn.schemes import make_plan
 from hddnn.system.faults import FaultSchedule
 
 SCHEME = "mapping"
+MOST_IMAGES, MOST_FAULTS = 2000 * paper.BATCH, 60
 TARGET_MB = 50.0  # growth of the client's memory over the job's second half, at most
 
 
@@ -61,15 +64,26 @@ def run(engine: DaskEngine, faults: FaultSchedule) -> tuple[Record, Witness]:
     return engine.execute(plan, witness), witness
 
 
-@click.option("--faults", "n_faults", default=60)
+@click.option("--faults", "n_faults", type=click.IntRange(min=1), help="[default: 3 in 100 batches]")
 @click.option("--policy", default="monitor")
 @command(
-    time_scale=0.05, images=2000 * paper.BATCH, seed=0, resumable=False,
-    smoke={"images": 40 * paper.BATCH, "n_faults": 4, "time_scale": 0.02},
+    minutes=12, time_scale=None, images=(40 * paper.BATCH, MOST_IMAGES), seed=0, resumable=False,
+    smoke={"minutes": 0.1, "n_faults": 4},
 )  # fmt: skip
-def main(settings: Settings, n_faults: int, policy: str) -> None:
+def main(settings: Settings, n_faults: int | None, policy: str) -> None:
     """Run the job without failures and with them, and compare."""
-    topology, job, time_scale = Topology.load("paper"), settings.job(paper.BATCH), settings.time_scale
+    topology = Topology.load("paper")
+
+    def runs_s() -> list[float]:
+        (bound_s,) = bounds_s(topology, settings.job(paper.BATCH), [SCHEME])
+        return [bound_s, 2 * bound_s]  # failures prolong a run by about its own length
+
+    started = 1 + len(topology.devices) + (n_faults or MOST_FAULTS)
+    settings = settings.sized(
+        lambda: emulated_sizes(settings, topology, runs_s, devices=started, batch_size=paper.BATCH)
+    )
+    job, time_scale = settings.job(paper.BATCH), settings.time_scale
+    n_faults = n_faults or max(4, MOST_FAULTS * job.images // MOST_IMAGES)
     for network in topology.networks:
         replay.prepare(zoo.bundle(network), job.data.images[: job.images])
     # The only cloud is among those that fail, and always comes back: wait for it.

@@ -3,6 +3,7 @@
 Topology `paper`, real networks. Processor time is that of client, launcher, scheduler and devices, of all cores
 together: on a machine that does other work, too, it says more than the seconds. Memory is that of scheduler and
 devices, each page shared among n of them counted 1/n (PSS). For comparison, one process that loads each network.
+All in turn.
 
     python scenarios/start_up.py --out results/start_up.nc
 """
@@ -67,27 +68,41 @@ def ready(topology: Topology, job: Job) -> tuple[float, float, float]:
         return taken_s, client_s + processor_s([launcher, *forked]), pss_bytes(pids)
 
 
-@click.option("--imports", default=7, help="Fresh processes that import hddnn.")
-@click.option("--starts", default=5, help="Starts of the whole system.")
 @click.option("--topology", "topology_name", default="paper", help="Packaged name or file.")
-@command(smoke={"imports": 1, "starts": 1, "topology_name": "laptop"}, resumable=False)
-def main(settings: Settings, imports: int, starts: int, topology_name: str) -> None:
+@command(
+    minutes=2, repeats=(3, 9), resumable=False,
+    smoke={"minutes": 0.05, "repeats": (1, 1), "topology_name": "laptop"},
+)  # fmt: skip
+def main(settings: Settings, topology_name: str) -> None:
     """Measure the import, the loading of each network alone, and the start of all devices."""
     topology = Topology.load(topology_name, networks=zoo.names())
     job = Job(load_dataset(), images=BATCH, batch_size=BATCH)
-    import_times = [import_s() for _ in range(imports)]
-    load_times = [[load_s(network) for _ in range(starts)] for network in topology.networks]
-    ready_s, used_s, memory = zip(*(ready(topology, job) for _ in range(starts)), strict=True)
+    rounds: list[tuple[float, list[float], float, float, float]] = []
+
+    def a_round() -> float:
+        start_s = time.perf_counter()
+        rounds.append((import_s(), [load_s(name) for name in topology.networks], *ready(topology, job)))
+        return time.perf_counter() - start_s
+
+    def sizes() -> dict[str, float]:
+        round_s = a_round()  # which counts
+        repeats = settings.between["repeats"].clip(1 + settings.left_s / round_s)
+        return {"repeats": repeats, "takes_s": (repeats - 1) * round_s}
+
+    settings = settings.sized(sizes)
+    while len(rounds) < settings.repeats:
+        a_round()
+    imports_s, loads_s, ready_s, used_s, memory = zip(*rounds, strict=True)
     rows = {
-        "import_s": ("import", import_times, "s", "import hddnn in a fresh process"),
-        "load_s": (("network", "start"), load_times, "s", "one process loads and warms up one network"),
-        "ready_s": ("start", list(ready_s), "s", "until every device of the system is ready"),
-        "processor_s": ("start", list(used_s), "s", "processor time until then, of all processes"),
-        "memory": ("start", list(memory), "byte", "scheduler and devices together (PSS)"),
+        "import_s": ("repeat", list(imports_s), "s", "import hddnn in a fresh process"),
+        "load_s": (("repeat", "network"), list(loads_s), "s", "one process loads and warms up one network"),
+        "ready_s": ("repeat", list(ready_s), "s", "until every device of the system is ready"),
+        "processor_s": ("repeat", list(used_s), "s", "processor time until then, of all processes"),
+        "memory": ("repeat", list(memory), "byte", "scheduler and devices together (PSS)"),
     }
     cube = xr.Dataset(
         {name: (dims, v, {"units": u, "long_name": text}) for name, (dims, v, u, text) in rows.items()},
-        {"network": list(topology.networks)},
+        {"network": list(topology.networks), "repeat": range(len(rounds))},
         {"topology_name": topology.name, "devices": len(topology.devices)},
     )
     settings.write(cube)
@@ -95,6 +110,10 @@ def main(settings: Settings, imports: int, starts: int, topology_name: str) -> N
     for network in topology.networks:
         print(f"load {network:14} {spread(cube.load_s.sel(network=network))} s, one process alone")
     print(f"{len(topology.devices)} devices ready    {spread(cube.ready_s)} s")
+    alone = cube.ready_s / cube.load_s.sum("network")
+    print(
+        f"                    {spread(alone)} x the networks' loading, one after the other, in the same round"
+    )
     print(f"processor time      {spread(cube.processor_s)} s")
     print(f"their memory        {spread(cube.memory / 1e9)} GB")
 

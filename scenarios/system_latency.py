@@ -5,7 +5,7 @@ One end device, one edge device and a cloud, real networks at their own speed, t
   no communication  the device's own time for a batch, while the system runs
   0 s ... 1 s       the job's finish time over its images: with the way to the device, of that latency, which keeps
                     the device busy while it receives, as in the paper
-The end tier's images come from the client, its only way.
+The end tier's images come from the client, its only way. Settings take turns.
 
     python scenarios/system_latency.py --out results/system_latency.nc
 """
@@ -19,6 +19,7 @@ import numpy as np
 from hddnn import Topology, runtimes, zoo
 from hddnn.experiments import paper
 from hddnn.experiments.script import Settings, Testbed, command, substitute
+from hddnn.experiments.sizing import Cost, sized
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.system.topology import TIERS
 
@@ -41,16 +42,33 @@ def system(latency_s: float) -> Topology:
     return Topology.from_dict({"name": "table-2", "devices": devices, "links": ways})
 
 
-@command(images=20 * paper.BATCH, repeats=5, smoke={"images": 2 * paper.BATCH, "repeats": 1})
+def sizes(settings: Settings, look_s: float) -> dict[str, float]:
+    """Return images and repeats; look_s: a batch on each tier, alone, and its way there."""
+    # A batch is answered on each tier in every setting, and waits for the way up.
+    batch_s = len(SETTINGS) * look_s + (len(TIERS) - 1) * sum(LATENCIES_S.values())
+    batches, repeats = settings.batches(paper.BATCH), settings.between["repeats"]
+    found = sized(settings.left_s, Cost(0.0, batch_s), batches, repeats)
+    images = settings.images_of(found.size, paper.BATCH)
+    return {"images": images, "repeats": found.repeats, "takes_s": found.takes_s}
+
+
+@command(
+    minutes=5, images=(2 * paper.BATCH, 20 * paper.BATCH), repeats=(3, 5),
+    smoke={"minutes": 0.1, "repeats": (1, 1)},
+)  # fmt: skip
 def main(settings: Settings) -> None:
     """Measure every tier with every latency."""
     settings = settings.using(engine="dask", compute="real")
-    job = settings.job(paper.BATCH)
     alone = {}
     for tier, network in NETWORKS.items():
         on = substitute(tier)
         alone[tier] = runtimes.load(on.runtime, zoo.bundle(network), threads=on.threads)
-        alone[tier].warm_up(paper.BATCH)
+    settings = settings.sized(
+        lambda: sizes(settings, paper.BATCH * sum(one.warm_up(paper.BATCH) for one in alone.values()))
+    )
+    job = settings.job(paper.BATCH)
+    for one in alone.values():
+        one.warm_up(paper.BATCH, runs=1)
 
     def measure(tier: str, setting: str, repeat: int) -> dict[str, float]:
         if setting == "alone":
@@ -72,9 +90,9 @@ def main(settings: Settings) -> None:
     }
     variables = {"image_s": Variable("s", "time of an image")}
     constants = {**settings.attributes, "topology": system(0.0).to_yaml()}
-    with Testbed(settings) as testbed:
+    with Testbed(settings, keep=len(LATENCIES_S)) as testbed:  # so that settings can take turns
         cube = settings.sweep(
-            measure, dims, variables, constants, order=("setting", "repeat"),
+            measure, dims, variables, constants, order=("repeat", "setting"),
             where=lambda point: point["tier"] != "end" or LATENCIES_S.get(str(point["setting"]), 0.0) == 0,
         )  # fmt: skip
     theirs = np.array([[paper.SYSTEM_S[t].get(s, np.nan) for s in SETTINGS] for t in TIERS])
@@ -88,8 +106,8 @@ def main(settings: Settings) -> None:
                 f"{'-' if np.isnan(v) else f'{1e3 * v:.2f}':>18}" for v in values.sel(tier=tier).values
             )
             print(f"{tier + name:19}{row}")
-    middle = cube.image_s.median("repeat")
-    cost = middle.sel(setting="0 s") / middle.sel(setting="alone") - 1
+    # Each against inference alone in the same round.
+    cost = (cube.image_s.sel(setting="0 s") / cube.image_s.sel(setting="alone")).median("repeat") - 1
     print(
         "the system's own cost: " + ", ".join(f"{tier} {float(cost.sel(tier=tier)):+.0%}" for tier in TIERS)
     )

@@ -1,6 +1,7 @@
 """Throughput: images a second of hddnn on a real network, against bare loops of the same runtime.
 
-No emulation: one end device a core, scheme End, whole batches. Alternating in one run, over the same arrays:
+No emulation: one end device a core, scheme End, whole batches, as many as the minutes allow. Alternating in one
+run, over the same arrays:
   bare   as many processes as cores, each a loop that runs the network on its share of the batches, no more
   hddnn  the same batches as a job, sent over Dask, coarse answers back batch by batch
 Processor time is given, too: unlike the rates, it hardly depends on what else the machine does.
@@ -24,6 +25,7 @@ from hddnn import Job, Topology, load_dataset, runtimes, zoo
 from hddnn._util import children
 from hddnn.engines.dask.client.engine import DaskEngine
 from hddnn.experiments.script import Settings, command
+from hddnn.experiments.sizing import Cost, sized
 from hddnn.experiments.sweep import Dim, Variable, repeats
 from hddnn.schemes import make_plan
 
@@ -37,24 +39,26 @@ VARIABLES = {
 }
 
 
-def loop(names: list[str], share: list[int], batch_size: int, images: int, pipe: Connection) -> None:
-    """Run networks on a share of the job's batches each time the other end says so, until it hangs up."""
-    job = Job(load_dataset(), images=images, batch_size=batch_size)
+def loop(names: list[str], number: int, count: int, batch_size: int, pipe: Connection) -> None:
+    """Run networks on every count-th of so many batches each time the other end says how many, until that is none.
+
+    The first batch is that of the number.
+    """
+    data = load_dataset()
+    job = Job(data, images=len(data), batch_size=batch_size)
     networks = [runtimes.load("openvino", zoo.bundle(name)) for name in names]
     for network in networks:
         network.warm_up(batch_size)
     pipe.send("ready")
-    while pipe.recv():
-        for batch in share:
+    while batches := pipe.recv():
+        for batch in range(number, batches, count):
             for network in networks:
-                network.run(job.batch_images(batch)).argmax(axis=1)
+                network.run(job.batch_images(batch % (len(data) // batch_size))).argmax(axis=1)
         pipe.send("done")
 
 
 @contextmanager
-def bare_loops(
-    count: int, batches: int, batch_size: int, networks: list[str]
-) -> Iterator[dict[int, Connection]]:
+def bare_loops(count: int, batch_size: int, networks: list[str]) -> Iterator[dict[int, Connection]]:
     """Start the processes of the bare loops, each with all networks, ready to run, by pid; end them."""
     os.environ.update(children.SAFE)  # else they look for modules in the current folder first
     spawn = multiprocessing.get_context("spawn")
@@ -62,8 +66,7 @@ def bare_loops(
     processes = []
     for number in range(count):
         here, there = spawn.Pipe()
-        share = list(range(number, batches, count))
-        args = (networks, share, batch_size, batches * batch_size, there)
+        args = (networks, number, count, batch_size, there)
         processes.append(spawn.Process(target=loop, args=args, daemon=True))
         processes[-1].start()
         pipes[processes[-1].pid] = here
@@ -72,17 +75,17 @@ def bare_loops(
             pipe.recv()
         yield pipes
         for pipe in pipes.values():
-            pipe.send(False)
+            pipe.send(0)
     finally:
         for process in processes:
             process.join(5)
             process.kill()
 
 
-def run_bare(pipes: dict[int, Connection]) -> None:
-    """Let every loop do its share, and wait for all."""
+def run_bare(pipes: dict[int, Connection], batches: int) -> None:
+    """Let every loop do its share of so many batches, and wait for all."""
     for pipe in pipes.values():
-        pipe.send(True)
+        pipe.send(batches)
     for pipe in pipes.values():
         pipe.recv()
 
@@ -94,32 +97,56 @@ def cpu_s(pids: list[int]) -> float:
 
 
 @click.option("--batch", "batch_size", default=50, help="Images a batch.")
-@command(images=100_000, repeats=7, smoke={"images": 80, "batch_size": 10, "repeats": 1})
+@command(
+    minutes=3, images=(500, 100_000), repeats=(5, 9),
+    smoke={"minutes": 0.05, "images": (100, 500), "batch_size": 10, "repeats": (1, 1)},
+)  # fmt: skip
 def main(settings: Settings, batch_size: int) -> None:
     """Measure images a second of each."""
     count = os.cpu_count() or 1
     devices = [{"name": "end", "tier": "end", "count": count, "network": NETWORK}]
     topology = Topology.from_dict({"name": "throughput", "devices": devices})
-    job = settings.using(compute="real").job(batch_size)
-    bare = bare_loops(count, job.n_batches, batch_size, [NETWORK])
-    with DaskEngine(topology, job) as engine, bare as pipes:
-        plan = make_plan("end", topology, job, engine.costs())
+    settings = settings.using(compute="real")
+    most, bare = settings.job(batch_size), bare_loops(count, batch_size, [NETWORK])
+    with DaskEngine(topology, most) as engine, bare as pipes:
         pids = {"bare": list(pipes), "hddnn": [os.getpid(), *engine.pids.values()]}
 
-        def measure(sender: str, repeat: int) -> dict[str, float]:
+        def measure(sender: str, repeat: int, job: Job | None = None) -> dict[str, float]:
+            job = job or of_size
             time.sleep(SETTLE_S)
+            plan = make_plan("end", topology, job, engine.costs())
             before_s, start_s = cpu_s(pids[sender]), time.perf_counter()
             if sender == "bare":
-                run_bare(pipes)
+                run_bare(pipes, job.n_batches)
             elif not engine.execute(plan).complete:
                 raise click.ClickException("batches were lost")
             taken_s = time.perf_counter() - start_s
             return {"rate": job.images / taken_s, "busy_s": (cpu_s(pids[sender]) - before_s) / job.images}
 
-        for sender in SENDERS:
-            measure(sender, -1)  # warms up
+        def sizes() -> dict[str, float]:
+            small = settings.using(images=settings.between["images"].least).job(batch_size)
+            for sender in SENDERS:
+                measure(sender, -2, small)  # warms up
+            each_s = sum(1 / measure(sender, -1, small)["rate"] for sender in SENDERS)
+            found = sized(
+                settings.left_s, Cost(len(SENDERS) * SETTLE_S, batch_size * each_s),
+                settings.batches(batch_size), settings.between["repeats"],
+            )  # fmt: skip
+            return {
+                "images": settings.images_of(found.size, batch_size),
+                "repeats": found.repeats,
+                "takes_s": found.takes_s,
+            }
+
+        settings = settings.sized(sizes)
+        of_size = settings.job(batch_size)
         dims = {"sender": Dim(SENDERS, "1", "who runs the network"), "repeat": repeats(settings.repeats)}
-        constants = {"network": NETWORK, "devices": count, "images": job.images, "batch_size": batch_size}
+        constants = {
+            "network": NETWORK,
+            "devices": count,
+            "images": settings.images,
+            "batch_size": batch_size,
+        }
         cube = settings.sweep(measure, dims, VARIABLES, constants, order=("repeat",))
     about = {"units": "1", "long_name": "hddnn's rate over bare"}
     cube["ratio"] = (cube.rate.sel(sender="hddnn") / cube.rate.sel(sender="bare")).assign_attrs(about)

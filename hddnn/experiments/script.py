@@ -1,10 +1,11 @@
 """What scenario scripts have in common: their options, and the engine that their points run on.
 
-A script is a grid and a `main`::
+A script is a grid and a `main`. Sizes that may be between two follow from the minutes that it may take, and from a
+first look at the machine::
 
-    @command(images=10_000, repeats=3, smoke={"images": 400, "repeats": 1})
+    @command(minutes=10, images=(400, 10_000), repeats=(3, 5), smoke={"minutes": 0.1, "repeats": (1, 1)})
     def main(settings: Settings) -> None:
-        ...
+        settings = settings.sized(lambda: ...)  # {"images": ..., "repeats": ..., "takes_s": ...}
         with Testbed(settings) as testbed:
             cube = settings.sweep(measure, dims, variables, constants)
 """
@@ -12,7 +13,9 @@ A script is a grid and a `main`::
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +41,7 @@ from hddnn.engines.registry import ENGINES
 from hddnn.engines.shared_cores import under_load
 from hddnn.errors import InputError
 from hddnn.experiments import sweep
+from hddnn.experiments.sizing import Between
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.policies import DEFAULT as DEFAULT_POLICY
 from hddnn.policies import POLICIES, Policy
@@ -59,7 +63,11 @@ Main: TypeAlias = Callable[..., None]
 
 @dataclass(frozen=True)
 class Settings:
-    """The common options of a scenario, as given; those that a script does not offer have their default here."""
+    """The common options of a scenario, as given; those that a script does not offer have their default here.
+
+    images, repeats, time_scale: those given by hand; else, until `sized` has found them, the most there may be.
+    between: what sizes may be, by name; sizes: what `sized` has found; by_hand: options given on the command line.
+    """
 
     name: str
     out: Path
@@ -73,6 +81,41 @@ class Settings:
     data: str = "sample"
     data_root: Path | None = None
     seed: int = 0
+    minutes: float = 0.0
+    between: Mapping[str, Between] = dataclasses.field(default_factory=dict)
+    sizes: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    by_hand: frozenset[str] = frozenset()
+    begun_s: float = dataclasses.field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds that are left of the minutes that the scenario may take; at least one."""
+        return max(60 * self.minutes - (time.monotonic() - self.begun_s), 1.0)
+
+    def batches(self, size: int) -> Between:
+        """Return how many batches of a size a job may have."""
+        images = self.between["images"]
+        return Between(-(-images.least // size), -(-images.most // size))
+
+    def images_of(self, batches: int, size: int) -> int:
+        """Return the images of so many batches: whole ones, or as many images as were given by hand."""
+        images = self.between["images"]
+        return images.least if images.least == images.most else batches * size
+
+    def sized(self, find: Callable[[], Mapping[str, float]]) -> Self:
+        """Return the settings with sizes, and say on standard error what they are.
+
+        find: takes a first look and returns the sizes by name and, as `takes_s`, what they take. It is not called
+        where the scenario goes on with what was stopped, whose sizes hold. What was given by hand is as it was.
+        """
+        found = dict(sweep.noted_sizes(self.out) if self.resume else {}) or dict(find())
+        takes_s = found.pop("takes_s", None)
+        found |= {name: getattr(self, name) for name in self.by_hand.intersection(_SIZES, found)}
+        text = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in found.items())
+        about = "" if takes_s is None else f": about {max(takes_s, 1) / 60:.2g} min"
+        click.echo(f"{self.name}: {text}{about}", err=True)
+        common: dict[str, Any] = {name: value for name, value in found.items() if name in _SIZES}
+        return dataclasses.replace(self, sizes=found, **common)
 
     def job(self, batch_size: int = 50, images: int | None = None) -> Job:
         """Return the job; raises InputError where the data set is not there."""
@@ -94,7 +137,7 @@ class Settings:
         **options: Any,
     ) -> xr.Dataset:
         """Measure a grid (see hddnn.experiments.sweep.sweep); the scenario's name and seed are attributes, too."""
-        given = {"scenario": self.name, "seed": self.seed, **constants}
+        given = {"scenario": self.name, "seed": self.seed, **self._sizes, **constants}
         return sweep.sweep(measure, dims, variables, given, self.out, resume=self.resume, **options)
 
     @property
@@ -102,6 +145,10 @@ class Settings:
         """Return the engine with those of the common options that it has."""
         there, given = ENGINES.options(self.engine), {"compute": self.compute, "time_scale": self.time_scale}
         return ENGINES.make(self.engine, **{name: value for name, value in given.items() if name in there})
+
+    @property
+    def _sizes(self) -> dict[str, str]:
+        return {sweep.SIZES: json.dumps(dict(self.sizes))} if self.sizes else {}
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -123,7 +170,9 @@ class Settings:
         more: further figures, by what is put behind the cube's name.
         """
         smoke = {"smoke": "small sizes: its numbers mean nothing"} if self.smoke else {}
-        cube.attrs = {"scenario": self.name, **smoke, **cubes.environment(), **cube.attrs}
+        allowed = {"minutes": self.minutes} if self.minutes else {}
+        about = {"scenario": self.name, **smoke, **allowed, **self._sizes, **cubes.environment()}
+        cube.attrs = {**about, **cube.attrs}
         drawn = {} if figure is None else {self.out.with_suffix(".png"): figure}
         drawn |= {self.out.with_name(f"{self.out.stem}-{name}.png"): one for name, one in more.items()}
         with held(SHORTLY):
@@ -131,6 +180,11 @@ class Settings:
                 partial(keep_cube, cube, self.out),
                 *(partial(plots.save, one, place) for place, one in drawn.items()),
             )
+
+
+def overran(count: int) -> str:
+    """Return how many batches took longer than modelled and, if any did, what that means."""
+    return f"{count} overruns" + (": this machine is too slow for this time scale" if count else "")
 
 
 def set_beside(cube: xr.Dataset, rows: Mapping[str, Any], source: str) -> None:
@@ -146,7 +200,16 @@ def set_beside(cube: xr.Dataset, rows: Mapping[str, Any], source: str) -> None:
         cube[f"paper_{field.name}"] = (("network",), theirs, about)
 
 
+#: Common options that follow from --minutes where they are not given, and how that is told.
+_SIZES = ("images", "repeats", "time_scale")
+_BY_MINUTES = "  [default: by --minutes]"
+
 _OPTIONS: dict[str, dict[str, Any]] = {
+    "minutes": {
+        "type": click.FloatRange(min=0, min_open=True),
+        "metavar": "N",
+        "help": "How long it may take, about: all sizes follow that are not given.",
+    },
     "engine": {
         "cls": NamingOption,
         "kind": "hddnn.engines.registry:ENGINES",
@@ -157,7 +220,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "real|replay",
         "help": "real: run the networks; replay: their stored answers, made first where missing.",
     },
-    "time_scale": {"type": float, "metavar": "X", "help": "Wall seconds for a second of model time."},
+    "time_scale": {
+        "type": float,
+        "metavar": "X",
+        "help": "Wall seconds for a second of model time.",
+    },
     "images": {"type": click.IntRange(min=1), "metavar": "N", "help": "Images of a job."},
     "repeats": {"type": click.IntRange(min=1), "metavar": "N", "help": "Of each point."},
     "data": {"metavar": "sample|cifar100|DIR", "help": "The images."},
@@ -174,9 +241,10 @@ def command(
 ) -> Callable[[Main], click.Command]:
     """Make a scenario's `main(settings, **own)` a command.
 
-    defaults: of the common options that it offers; `data` brings --data-root along. smoke: what --smoke takes
-    instead of the defaults, of its own options, too; what is given on the command line holds. resumable: whether
-    it is a sweep, which --resume goes on with. engines: those that know what it is about; None for all.
+    defaults: of the common options that it offers; `data` brings --data-root along. A size may be between two,
+    (least, most), and a time scale None: they follow from `minutes`, see `Settings.sized`. smoke: what --smoke
+    takes instead of the defaults, of its own options, too; what is given on the command line holds. resumable:
+    whether it is a sweep, which --resume goes on with. engines: those that know what it is about; None for all.
     """
     offered = {name: default for name, default in defaults.items() if name in _OPTIONS}
     if offered.keys() != defaults.keys():
@@ -194,9 +262,16 @@ def command(
                 if key not in asked:
                     given[key] = value
             _check_engine(given, engines, asked)
+            between = {}
+            for key in _SIZES:
+                if key in offered and (given[key] is None or isinstance(given[key], tuple)):
+                    between[key] = Between(*(given[key] or offered[key] or (1, 1)))
+                    given[key] = between[key].most
+                elif key in offered:
+                    between[key] = Between(given[key], given[key])
             fields = {field.name for field in dataclasses.fields(Settings)}
             common = {key: given.pop(key) for key in list(given) if key in fields}
-            settings = Settings(name, **common)
+            settings = Settings(name, **common, between=between, by_hand=frozenset(asked))
             _ = settings.engine_options  # says what is wrong with them
             try:
                 with Interrupts(), claimed(settings.out):  # a SIGTERM, too, leaves no process behind
@@ -234,12 +309,14 @@ def _common(name: str, offered: Mapping[str, Any], resumable: bool) -> list[clic
         flag = "--" + key.replace("_", "-")
         about = dict(_OPTIONS[key])
         kind: type[click.Option] = about.pop("cls", click.Option)
+        if default is None or isinstance(default, tuple):
+            default, about["help"] = None, about["help"] + _BY_MINUTES
         params.append(kind([flag, key], default=default, **about))
     folder = click.Path(path_type=Path, file_okay=False)
     if "data" in offered:
         params.append(click.Option(["--data-root"], type=folder, metavar="DIR", help="Of cifar100."))
     params.append(
-        click.Option(["--smoke"], is_flag=True, help="Small: under a minute, its numbers mean nothing.")
+        click.Option(["--smoke"], is_flag=True, help="Small: half a minute, its numbers mean nothing.")
     )
     if resumable:
         params.append(click.Option(["--resume"], is_flag=True, help="Go on with what was stopped before."))

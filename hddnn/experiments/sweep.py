@@ -43,6 +43,8 @@ Point = dict[str, Value]
 Measure = Callable[..., Mapping[str, float]]
 
 JOURNAL = ".points.jsonl"
+#: The attribute that holds the sizes which a first look has found, as JSON.
+SIZES = "sizes"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,20 @@ def sweep(
     for point in track(missing, str(constants.get("scenario", "points")), terminal.bars()):
         journal.add(point, dict(measure(**point)))
     return grid.cube(journal)
+
+
+def noted_sizes(out: Path) -> dict[str, float]:
+    """Return the sizes of the sweep that was stopped, whose points lie beside a cube's place; none where none are.
+
+    Args:
+        out: The cube's place.
+    """
+    try:
+        with given.open_file(out.with_suffix(JOURNAL)) as file:
+            found = json.loads(json.loads(file.readline())["attributes"][SIZES])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # the sweep itself says what is wrong with a file that holds no points
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def concat(parts: Iterable[xr.Dataset], dim: str = "repeat") -> xr.Dataset:

@@ -13,6 +13,7 @@ from systems import packaged_system
 from hddnn._util.paths import claimed
 from hddnn.data.datasets import Job
 from hddnn.experiments.script import Settings, Testbed, command, substitute
+from hddnn.experiments.sizing import Between
 from hddnn.experiments.sweep import Dim, Variable
 from hddnn.results import cubes
 
@@ -56,6 +57,83 @@ def test_smoke_is_small_but_what_is_given_holds(tmp_path: Path) -> None:
     settings, failures = invoke(tmp_path, "--smoke", "--images", "500")
     assert settings.smoke
     assert (settings.images, settings.repeats, failures) == (500, 3, 2)
+
+
+def between(settings: Settings) -> dict[str, tuple[int, int]]:
+    return {name: tuple(sizes) for name, sizes in settings.between.items()}
+
+
+def test_sizes_that_are_not_given_are_between_two(tmp_path: Path) -> None:
+    seen: list[Settings] = []
+
+    @command(
+        minutes=3,
+        images=(100, 900),
+        repeats=(3, 5),
+        time_scale=None,
+        smoke={"minutes": 0.1, "repeats": (1, 1)},
+    )
+    def main(settings: Settings) -> None:
+        """Measure something."""
+        seen.append(
+            settings.sized(
+                lambda: {"images": 300, "repeats": 4, "time_scale": 0.3, "tasks": 7, "takes_s": 60}
+            )
+        )
+
+    for words in ([], ["--images", "50"], ["--smoke"]):
+        done = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "a.nc")])
+        assert done.exit_code == 0, done.output
+    free, by_hand, smoke = seen
+    assert between(free) == {"images": (100, 900), "repeats": (3, 5), "time_scale": (1, 1)}
+    assert (free.images, free.repeats, free.time_scale, free.sizes["tasks"]) == (300, 4, 0.3, 7)
+    assert 0 < free.left_s <= 180
+    assert between(by_hand)["images"] == (50, 50)
+    assert (by_hand.images, by_hand.sizes["images"]) == (50, 50)  # whatever a look has found
+    assert between(smoke)["repeats"] == (1, 1)
+    assert smoke.left_s <= 6
+    assert "smoke" not in smoke.sizes
+    assert "[default: by --minutes]" in CliRunner().invoke(main, ["--help"]).output
+
+
+def test_sizes_are_told_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Settings("test", tmp_path / "a.nc").sized(lambda: {"images": 300, "repeats": 4, "takes_s": 90})
+    assert capsys.readouterr().err == "test: 300 images, 4 repeats: about 1.5 min\n"
+
+
+def test_who_goes_on_takes_the_sizes_of_before_and_no_second_look(tmp_path: Path) -> None:
+    place = tmp_path / "a.nc"
+    first = Settings("test", place).sized(lambda: {"images": 300, "tasks": 7})
+    dims, variables = {"at": Dim([1, 2], "s", "time")}, {"twice": Variable("s", "twice")}
+    with pytest.raises(ZeroDivisionError):
+        first.sweep(lambda at: {"twice": 1 / (at - 2)}, dims, variables, {})
+    second = Settings("test", place, resume=True).sized(lambda: pytest.fail("looked again"))
+    assert second.sizes == first.sizes
+    cube = second.sweep(lambda at: {"twice": 2 * at}, dims, variables, {})
+    assert cube.twice.values.tolist() == [-1, 4]
+    second.write(cube)
+    assert '"tasks": 7' in cubes.read(place).attrs["sizes"]
+    fresh = Settings("test", tmp_path / "b.nc", resume=True).sized(lambda: {"images": 20})
+    assert fresh.images == 20
+
+
+@pytest.mark.parametrize(
+    "text", ["", "notes\n", "[]\n", '{"attributes": {}}\n', '{"attributes": {"sizes": "3"}}\n']
+)
+def test_points_without_sizes_have_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.points.jsonl").write_text(text)
+    assert Settings("test", tmp_path / "a.nc", resume=True).sized(lambda: {"images": 20}).images == 20
+
+
+def test_batches_are_whole_unless_images_were_given_by_hand(tmp_path: Path) -> None:
+    free = Settings("test", tmp_path / "a.nc", between={"images": Between(100, 920)})
+    assert free.batches(50) == (2, 19)
+    assert free.images_of(3, 50) == 150
+    by_hand = Settings("test", tmp_path / "a.nc", between={"images": Between(120, 120)})
+    assert by_hand.batches(50) == (3, 3)
+    assert by_hand.images_of(3, 50) == 120
 
 
 def test_an_engine_that_waits_for_nothing_has_no_time_scale(tmp_path: Path) -> None:
