@@ -101,11 +101,15 @@ def measure(
 
 @topology_option("Whose devices.", default="paper")
 @click.option("--load", "busy", default=10, help="Processes that compute besides.")
-@click.option("--minutes", default=20.0, help="How long: half of it for each system.")
-@command(images=1000, resumable=False, smoke={"minutes": 0.1, "busy": 2, "spec": "laptop", "images": 100})
-def main(settings: Settings, spec: str, busy: int, minutes: float) -> None:
+@command(
+    minutes=20,
+    images=1000,
+    resumable=False,
+    smoke={"minutes": 0.1, "busy": 2, "spec": "laptop", "images": 100},
+)
+def main(settings: Settings, spec: str, busy: int) -> None:
     """Count the healthy devices that are declared gone on a loaded machine."""
-    topology = Topology.load(spec)
+    topology, minutes = Topology.load(spec), settings.minutes
     found: list[list[int]] = []
     for system in SYSTEMS:
         with kept_up(spec) if system == SYSTEMS[1] else nullcontext() as address:

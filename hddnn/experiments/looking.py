@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hddnn.engines.base import EngineOptions, Setting
 from hddnn.engines.registry import ENGINES
-from hddnn.experiments.sizing import BUSY, Between, Cost, emulated, hurried
+from hddnn.experiments.sizing import BUSY, LEAST_BATCH_S, Between, Cost, emulated, hurried
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.policies import DEFAULT, POLICIES, Policy
 from hddnn.runtimes.prepared import prepared_answers
@@ -40,7 +40,7 @@ class Look:
 def one_of_each(topology: Topology) -> Topology:
     """Return the system with one device of each tier, without links or modelled times."""
     first = [topology.tier(tier)[0] for tier in TIERS if topology.tier(tier)]
-    own_speed = tuple(device.model_copy(update={"seconds_per_image": {}}) for device in first)
+    own_speed = tuple(device.at_own_speed() for device in first)
     return Topology(**{**dict(topology), "devices": own_speed, "links": (), "schemes": {}})
 
 
@@ -118,14 +118,15 @@ def emulated_sizes(
     if "time_scale" not in ENGINES.options(settings.engine):
         return {"images": images.most, "repeats": repeats.least}
     seen = look(topology, settings.job(batch_size), settings.using(time_scale=1.0).engine_options)
-    modelled_s = (device.seconds_per_image.get(device.network, 0.0) for device in topology.devices)
+    modelled = (device.service_time for device in topology.devices)
+    batch_s = min((time.total_s(batch_size) for time in modelled if time), default=LEAST_BATCH_S)
     scale = settings.time_scale if "time_scale" in settings.by_hand else None
     round_s = devices * seen.device_s
     found = emulated(
         settings.left_s,
         runs_s(),
         seen.work,
-        batch_size * min(seconds for seconds in modelled_s if seconds),
+        batch_s,
         settings.batches(batch_size),
         repeats,
         round_s=round_s,

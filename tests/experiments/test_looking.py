@@ -26,7 +26,7 @@ def settings_for(tmp_path: Path, **given: object) -> Settings:
 def test_a_look_has_one_device_of_each_tier_at_its_own_speed() -> None:
     small = one_of_each(Topology.load("paper"))
     assert [device.tier for device in small.devices] == ["end", "edge", "cloud"]
-    assert not any(device.seconds_per_image for device in small.devices)
+    assert all(device.service_time is None for device in small.devices)
     assert not small.links
 
 
