@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from traps import lay, sprung
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 import hddnn.cli.main
 from hddnn.planning.equations import eq_8, eq_10
@@ -87,7 +87,7 @@ def smoked(name: str, folder: Path, *words: str) -> xr.Dataset:
     """Run a scenario with --smoke, and return its cube."""
     out = folder / f"{'-'.join([name, *words])}.nc"
     command = [sys.executable, str(FOLDER / f"{name}.py"), "--smoke", *words, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=150)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert sprung(folder) == []
@@ -159,7 +159,7 @@ def without(folder: Path, hidden: tuple[str, ...], *words: str) -> subprocess.Co
     home = str(FOLDER.parent)
     env = {**os.environ, "PYTHONPATH": f"{place}:{home}", "WITHOUT": ",".join(hidden)}
     command = [sys.executable, *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_what_an_engine_would_ignore_is_refused(tmp_path: Path) -> None:
         ["paper", "--only", "table_7"],
     ):
         command = [sys.executable, str(FOLDER / f"{words[0]}.py"), *words[1:]]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S)
         assert done.returncode == 2, words
         assert done.stderr.startswith("hddnn: ")
         assert done.stderr.count("\n") == 1
@@ -256,7 +256,7 @@ def test_what_an_engine_would_ignore_is_refused(tmp_path: Path) -> None:
 def test_the_whole_evaluation_ends_with_a_report(tmp_path: Path) -> None:
     some = ["--only", "encoder_spec,model_size,run"]
     command = [sys.executable, str(FOLDER / "paper.py"), "--smoke", *some]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, timeout=PATIENCE_S)
     page = (tmp_path / "results" / "paper-smoke" / "report.html").read_text()
     assert re.search(r"9,?472", page)  # parameters of ResNet's first layer
     assert "numbers mean nothing" in page
@@ -288,7 +288,7 @@ def test_a_killed_scenario_goes_on_where_it_was(folder: Path, tmp_path: Path) ->
     points = out.with_suffix(".points.jsonl")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=tmp_path, **quiet) as running:
-        wait_until(lambda: points.exists() and points.read_text().count("\n") >= 8, "points", timeout_s=60)
+        wait_until(lambda: points.exists() and points.read_text().count("\n") >= 8, "points")
         running.send_signal(signal.SIGKILL)
     before = points.read_text().rpartition("\n")[0].split("\n")
     subprocess.run([*command, "--resume"], check=True, cwd=tmp_path, timeout=120, **quiet)
