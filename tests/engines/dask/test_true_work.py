@@ -130,7 +130,7 @@ def test_a_worker_begins_as_soon_as_the_inputs_of_a_task_are_there() -> None:
     async def run() -> list[tuple[Order, list[Payload], int]]:
         seen: list[tuple[Order, list[Payload], int]] = []
         config: dict[str, Any] = {"host": "127.0.0.1", "nthreads": 1, "dashboard": False, "memory_limit": 0}
-        async with Scheduler(host="127.0.0.1", dashboard=False) as scheduler:
+        async with Scheduler(host="127.0.0.1", dashboard=False, dashboard_address="127.0.0.1:0") as scheduler:
             addresses, workers = {}, []
             for one in topology.devices:
                 own = Device(DeviceSpec.of(topology, one.name, compute="nothing", batch_size=size))
