@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from click.testing import CliRunner
 from extending import hddnn, refused
 from systems import packaged_system
 
 from hddnn import Job, load_dataset, run
+from hddnn.cli.main import main
 from hddnn.errors import ExtensionError, InputError, JobLost
 
 CODE = """
@@ -205,10 +208,16 @@ def test_a_fault_of_hddnns_is_told_in_full(monkeypatch: pytest.MonkeyPatch, smal
         ("from hddnn.engines.closed import Closed\nclass A(Closed):\n    name = 5\n", "A has the name 5; "),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused(code: str, says: str, tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(code)
+def test_a_file_that_cannot_be_used_is_refused(
+    code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for option in ("--scheme", "--policy", "--engine"):
-        refused(hddnn("run", option, "own.py", cwd=tmp_path), says)
+        file = f"own{option}.py"  # a file that was loaded is not loaded again
+        Path(file).write_text(code)
+        words = ["run", option, file]
+        done = CliRunner().invoke(main, words)
+        refused(CompletedProcess(words, done.exit_code, done.stdout, done.stderr), says)
 
 
 def test_an_option_without_a_value_says_what_it_lacks() -> None:
