@@ -32,8 +32,8 @@ from hddnn.engines.dask.wire.messages import DeviceSpec
 from hddnn.system.topology import Topology
 
 HDDNN = [sys.executable, "-m", "hddnn"]
-#: Two devices that answer at once, but for a link that holds each batch for half a minute.
-STUCK = packaged_system(1, 1, 0, seconds_per_image=1e-4, latency_s=30.0)
+#: Two devices that answer soon, but for a link that holds each batch for half a minute.
+STUCK = packaged_system(1, 1, 0, seconds_per_image=5e-3, latency_s=30.0)
 
 
 @pytest.fixture(autouse=True)
@@ -495,7 +495,9 @@ def test_ctrl_c_in_a_run_keeps_what_finished(running: Running, signals: tuple[in
     time.sleep(0.5)  # into the second scheme
     said = running.stop(*signals)
     assert said[-1].startswith("hddnn: stopped; what finished of end, end-edge is in results/run.nc")
-    assert said[:-1] == ["hddnn: stopping already, a few seconds more"] * (len(signals) - 1)
+    # A machine that is slower than the modelled devices is told of, too, in a line that begins with the scheme.
+    before = [line for line in said[:-1] if line.startswith("hddnn:")]
+    assert before == ["hddnn: stopping already, a few seconds more"] * (len(signals) - 1)
     with xr.open_dataset("results/run.nc") as cube:
         assert cube.interrupted.values.tolist() == [False, True]
         assert (cube.outcome.sel(scheme="end") == "ok").all()
