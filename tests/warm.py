@@ -31,7 +31,6 @@ IMPORTS = (
     "hddnn.engines.dask.client.engine", "hddnn.engines.sim", "hddnn.report", "hddnn.results.conclusions",
     "hddnn.results.cubes", "hddnn.results.plots", "hddnn.results.tables", "hddnn.runtimes.openvino",
     "hddnn.serving", "dask.array", "h5netcdf", "matplotlib.backends.backend_agg", "matplotlib.projections",
-    "openvino",
 )  # fmt: skip
 HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -64,8 +63,11 @@ def serve(at: str) -> Callable[[], object] | None:
     import importlib
     import select
 
+    from hddnn.runtimes import openvino
+
     for name in IMPORTS:
         importlib.import_module(name)
+    openvino.library()  # which keeps it from reporting to its makers, by a process of its own
     children: list[Child] = []
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(at)
