@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulating import plan_of, simulate
@@ -282,3 +283,26 @@ def test_work_of_tasks_that_wait_uses_the_time_of_those_before_them() -> None:
     seen = emulate(simulated, lambda name, piece: next(true_s) if name == "edge-0" else 0.0, 0.0)
     assert not seen.overruns
     np.testing.assert_allclose(seen.steps["upper_done"], simulated.steps["upper_done"])
+
+
+@pytest.mark.parametrize(("pushed_s", "starts_s"), [(0.4, 1.0), (1.2, 1.2)])
+def test_what_lay_there_as_the_job_began_is_worked_on_from_then(pushed_s: float, starts_s: float) -> None:
+    """However late the client's word comes; but not from before the images were there."""
+    topology = system(device("end-0", "end", 0.01), device("edge-0", "edge", 0.01))
+    clock, told = Clock(), []
+    network: Any = SimpleNamespace(run=None)
+    packer: Any = Packer(topology)
+    pipeline = Pipeline(
+        DeviceSpec.of(topology, "end-0"), network, packer, DeviceFaults("end-0"), lambda *one: told.append(one[1]),
+        wall=clock, work=Worker("end-0", clock, lambda name, piece: 0.1),
+    )  # fmt: skip
+    clock.at_s = pushed_s
+    pipeline.push("client/job/0.", np.zeros((50, 32, 32, 3), np.uint8), [(0, 50)])
+    clock.at_s = 1.3
+    order = EndOrder("job", "topic", ("end", 0), "client/job/0.", (0,), (50,), None, None, "", begun_s=1.0)
+    pipeline.answer_end(order)
+    (message,) = told
+    assert message["steps"] == pytest.approx(
+        {"end_received": starts_s, "end_started": starts_s, "end_done": starts_s + 0.5}
+    )
+    assert message["overrun_s"] == 0

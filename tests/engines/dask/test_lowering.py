@@ -110,3 +110,20 @@ def test_a_payload_that_is_quoted_shows_nothing_of_its_images() -> None:
         assert "edge-1" in quoted
         assert "array" not in quoted
         assert "197" not in quoted
+
+
+def test_a_device_takes_its_groups_in_the_order_of_their_numbers() -> None:
+    graph, _ = lowered(*(BatchGroup(number, END, EDGE, (number,), (20,)) for number in (3, 1, 2)))
+    priority = graph.layers["hddnn"].annotations["priority"]
+    ends = [key for key, task in dict(graph).items() if task.func is run_end]
+    assert [key[-1] for key in sorted(ends, key=priority, reverse=True)] == [
+        1,
+        2,
+        3,
+    ]  # the highest goes first
+
+
+def test_only_what_lies_on_its_device_as_the_job_begins_is_told_of_that_moment() -> None:
+    groups = [BatchGroup(1, END, EDGE, (0,), (20,), laid_out=True), BatchGroup(2, END, EDGE, (1,), (20,))]
+    graph, _ = lower(groups, "job", "topic", ADDRESSES, FEATURES, {"end-1": 7.5})
+    assert [task.args[0].begun_s for task in dict(graph).values() if task.func is run_end] == [7.5, None]

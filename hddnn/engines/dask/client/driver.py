@@ -104,7 +104,9 @@ class JobRun:
             await self._take_back()
 
     def _begin(self) -> None:
-        self._start_s = time.monotonic() - self._begin_s * self._time_scale
+        now_s = time.monotonic()
+        self._start_s = now_s - self._begin_s * self._time_scale
+        self._sender.begin(now_s)
         self.on_start()
 
     # ---- told from outside
@@ -181,7 +183,14 @@ class JobRun:
             self._recorder.submitted(batch, now_s)
         self._sender.send(
             BatchGroup(
-                attempt.number, devices[attempt.end], upper, attempt.batches, sizes, attempt.coarse, encoder
+                attempt.number,
+                devices[attempt.end],
+                upper,
+                attempt.batches,
+                sizes,
+                attempt.coarse,
+                encoder,
+                laid_out=self._start_s is None,
             )
         )
 

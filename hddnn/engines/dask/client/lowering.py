@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from dask._task_spec import Task, TaskRef
@@ -20,7 +21,7 @@ class BatchGroup:
 
     number: counts the groups of a job, retries included, so that every task has a key of its own. coarse: whether
     the end device is to answer the batches, too. encoder: the edge device that encodes them, where the end device
-    does not.
+    does not. laid_out: whether its images lie on the end device as the job's time begins.
     """
 
     number: int
@@ -30,6 +31,7 @@ class BatchGroup:
     sizes: tuple[int, ...]
     coarse: bool = True
     encoder: Device | None = None
+    laid_out: bool = False
 
     def upload(self, job: str) -> str:
         """Return the name under which the images are pushed to the end device; job: CLIENT/JOB."""
@@ -45,9 +47,16 @@ class Features:
 
 
 def lower(
-    groups: Iterable[BatchGroup], job: str, topic: str, addresses: Mapping[str, str], features: Features
+    groups: Iterable[BatchGroup],
+    job: str,
+    topic: str,
+    addresses: Mapping[str, str],
+    features: Features,
+    begun_s: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[HighLevelGraph, list[tuple[Any, ...]]]:
     """Return the graph of some groups and, in their order, the key of each one's last task.
+
+    begun_s: when the job began on each device's clock, for groups that are laid out.
 
     Every task is pinned to its device's address and asks for its tier's resource, so a worker that is not of
     that tier never runs it. A device's tasks go in the order of their groups, as in the simulation; Dask's own
@@ -84,6 +93,7 @@ def lower(
             stem=None if encoder is not None else encoded,
             codec=features.codec,
             coarse=group.coarse,
+            begun_s=begun_s[end.name] if group.laid_out else None,
             placeholder_bytes=placeholder_bytes,
         )
         below = add(end, run_end, order, [])

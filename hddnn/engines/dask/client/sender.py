@@ -67,6 +67,7 @@ class Sender:
         self._client, self._discovered = client, discovered
         self._name, self._topic, self._features = name, topic, features
         self._images, self._listener, self._timeout_s = images, listener, timeout_s
+        self._begun_s: dict[str, float] = {}  # by device, on its clock
         self._gone: set[str] = set()
         self._sent: dict[int, BatchGroup] = {}  # under way, by number
         self._left_behind: dict[str, list[str]] = {}  # by device: uploads whose tasks were taken back
@@ -86,13 +87,17 @@ class Sender:
         if self._pushes:
             await asyncio.wait(self._pushes.values(), timeout=timeout_s)
 
+    def begin(self, begun_s: float) -> None:
+        """Note when the job's time began, monotonic s: devices know it as the time of what is laid out by then."""
+        self._begun_s = {name: begun_s + found.clock_offset_s for name, found in self._discovered.items()}
+
     def submit(self) -> None:
         """Send the tasks of the groups whose images are there, as one graph."""
         if not self._pushed:
             return
         groups, self._pushed = self._pushed, []
         addresses = {name: found.address for name, found in self._discovered.items()}
-        graph, keys = lower(groups, self._name, self._topic, addresses, self._features)
+        graph, keys = lower(groups, self._name, self._topic, addresses, self._features, self._begun_s)
         # fifo_timeout=0: a later graph never overtakes an earlier one at a device
         futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
         self._futures.update({group.number: future for group, future in zip(groups, futures, strict=True)})

@@ -108,6 +108,7 @@ class Pipeline:
         self._spec, self._network, self._packer = spec, network, packer
         self._faults, self._notify = faults, notify
         self.uploads: dict[str, np.ndarray] = {}
+        self._pushed_s: dict[str, float] = {}  # by upload
         self.in_hand_s: dict[Any, float] = {}
         self._begun: dict[Any, Hashable] = {}  # by task key: its true work's name
         self._latest: dict[str, str] = {}  # by client: its job
@@ -135,7 +136,7 @@ class Pipeline:
         if self._latest.get(client) != job:
             self._latest[client] = job
             self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
-        self.uploads[upload] = images
+        self.uploads[upload], self._pushed_s[upload] = images, self._wall.now_s()
         self._work.begin(upload, self._answers(images, answering))
 
     def forget(self, uploads: str) -> None:
@@ -143,6 +144,7 @@ class Pipeline:
         for name in list(self.uploads):  # tasks take theirs meanwhile, in another thread
             if name.startswith(uploads):
                 self.uploads.pop(name, None)
+                self._pushed_s.pop(name, None)
                 self._work.forget(name)
 
     def refused(self, key: Any, who: str) -> None:
@@ -168,8 +170,11 @@ class Pipeline:
 
     def answer_end(self, order: EndOrder) -> list[Payload]:
         """Answer each batch of an upload, tell the client at once, and return the payloads that go up."""
-        with self._task(order, []) as received_s:
+        with self._task(order, []) as in_hand_s:
             del self.uploads[order.upload]
+            # What lay here as the job began needs no word of the client's to be worked on.
+            pushed_s = self._pushed_s.pop(order.upload, in_hand_s)
+            received_s = in_hand_s if order.begun_s is None else max(order.begun_s, pushed_s)
             packed: list[tuple[int, int, Packed, float]] = []
             for batch, size in zip(order.batches, order.sizes, strict=True):
                 if self._loses(order, batch):

@@ -90,6 +90,7 @@ class EndOrder:
     target: who gets the payloads, None when there are none. stem: the network whose stem encodes them, None to
     send the images as they are; codec: how features are written down.
     coarse: whether to classify, too, or only to make the payloads anew.
+    begun_s: the job's beginning on the device's clock, where the images lay there by then; None: they came later.
     placeholder_bytes: what an image of features would take, where a replay has only placeholders for them.
     """
 
@@ -103,6 +104,7 @@ class EndOrder:
     stem: str | None
     codec: str
     coarse: bool = True
+    begun_s: float | None = None
     placeholder_bytes: int = 0
 
 
