@@ -65,6 +65,9 @@ class Worker:
         self._clock.wait_until(finished_s)
         return Done(ANSWER if name[1] == "answer" else call(), finished_s)
 
+    def wait(self, task: Hashable, timeout_s: float) -> None:
+        pass
+
     def forget(self, task: Hashable) -> None:
         pass
 
@@ -297,9 +300,9 @@ def test_what_lay_there_as_the_job_began_is_worked_on_from_then(pushed_s: float,
         wall=clock, work=Worker("end-0", clock, lambda name, piece: 0.1),
     )  # fmt: skip
     clock.at_s = pushed_s
-    pipeline.push("client/job/0.", np.zeros((50, 32, 32, 3), np.uint8), [(0, 50)])
-    clock.at_s = 1.3
     order = EndOrder("job", "topic", ("end", 0), "client/job/0.", (0,), (50,), None, None, "", begun_s=1.0)
+    pipeline.push(order.upload, np.zeros((50, 32, 32, 3), np.uint8), order)
+    clock.at_s = 1.3
     pipeline.answer_end(order)
     (message,) = told
     assert message["steps"] == pytest.approx(

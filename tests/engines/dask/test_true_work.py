@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from distributed import Client, Scheduler, Worker
 from systems import packaged_system
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
 from hddnn.engines.dask.device.device import Device
@@ -195,16 +195,41 @@ def test_images_that_are_forgotten_are_not_answered() -> None:
     gate = threading.Event()
     work.begin("busy", {(0, "answer"): gate.wait})
     images = np.zeros((4, 32, 32, 3), np.uint8)
-    pipeline.push("client/job/0.", images, [(0, 2), (1, 2)])
-    pipeline.push("client/job/1.", images, [(2, 4)])
+
+    def push(job: str, number: int, batches: tuple[int, ...], sizes: tuple[int, ...]) -> None:
+        name = f"client/{job}/{number}."
+        pipeline.push(
+            name, images, EndOrder(job, "topic", (job, number), name, batches, sizes, None, None, "")
+        )
+
+    push("job", 0, (0, 1), (2, 2))
+    push("job", 1, (2,), (4,))
     assert list(work._waiting) == [("client/job/0.", (0, "answer")), ("client/job/0.", (1, "answer")),
                                    ("client/job/1.", (2, "answer"))]  # fmt: skip
     pipeline.forget("client/job/0.")
     assert list(work._waiting) == [("client/job/1.", (2, "answer"))]
-    pipeline.push(
-        "client/later/0.", images, [(0, 4)]
-    )  # of another job: what the one before left is forgotten
+    push("later", 0, (0,), (4,))  # of another job: what the one before left is forgotten
     assert list(work._waiting) == [("client/later/0.", (0, "answer"))]
     gate.set()
     work.begin("b", log.works("b", 1))
     assert work.take("b", (0, "answer")).value == "b0"
+
+
+def test_a_head_start_lasts_until_all_is_ready_or_no_more_may_be() -> None:
+    work, log, gate = Ahead(most_ready=2), Log(), threading.Event()
+    work.begin("a", {(0, "answer"): gate.wait})
+    waited = threading.Thread(target=work.wait, args=("a", PATIENCE_S))
+    waited.start()
+    waited.join(0.05)
+    assert waited.is_alive()
+    gate.set()
+    waited.join()
+    assert work.take("a", (0, "answer")).value
+    work.begin("b", log.works("b", 4))
+    work.wait("b", PATIENCE_S)  # two are ready: no more may be
+    assert log.done == [("b", 0), ("b", 1)]
+    work.wait("nobody's", PATIENCE_S)
+    idle = InTurn()
+    idle.begin("a", log.works("a", 1))
+    idle.wait("a", PATIENCE_S)  # nothing is done before it is wanted
+    assert ("a", 0) not in log.done

@@ -33,6 +33,11 @@ class BatchGroup:
     encoder: Device | None = None
     laid_out: bool = False
 
+    @property
+    def encoded(self) -> str | None:
+        """Return the network whose features go up instead of the images, None where these do."""
+        return self.upper.network if self.upper is not None and not self.upper.trusted else None
+
     def upload(self, job: str) -> str:
         """Return the name under which the images are pushed to the end device; job: CLIENT/JOB."""
         return f"{job}/{self.number}."  # no name begins as another one does
@@ -44,6 +49,32 @@ class Features:
 
     codec: str
     bytes_per_image: Mapping[str, int]
+
+
+def end_order(
+    group: BatchGroup,
+    job: str,
+    topic: str,
+    addresses: Mapping[str, str],
+    features: Features,
+    begun_s: float | None = None,
+) -> EndOrder:
+    """Return what the end device is told to do with a group; begun_s: as in the order."""
+    above = group.encoder or group.upper
+    return EndOrder(
+        job=job,
+        topic=topic,
+        key=(f"end-{group.end.network}", job, group.number),
+        upload=group.upload(job),
+        batches=group.batches,
+        sizes=group.sizes,
+        target=None if above is None else Target(above.name, addresses[above.name]),
+        stem=None if group.encoder is not None else group.encoded,
+        codec=features.codec,
+        coarse=group.coarse,
+        begun_s=begun_s,
+        placeholder_bytes=features.bytes_per_image.get(group.encoded or "", 0),
+    )
 
 
 def lower(
@@ -78,28 +109,14 @@ def lower(
 
     for group in groups:
         end, encoder, upper = group.end, group.encoder, group.upper
-        chain = [end, *(device for device in (encoder, upper) if device is not None)]
-        targets = [Target(device.name, addresses[device.name]) for device in chain[1:]]
-        encoded = upper.network if upper is not None and not upper.trusted else None
-        placeholder_bytes = features.bytes_per_image.get(encoded or "", 0)
-        order: Any = EndOrder(
-            job=job,
-            topic=topic,
-            key=(f"end-{end.network}", job, group.number),
-            upload=group.upload(job),
-            batches=group.batches,
-            sizes=group.sizes,
-            target=targets[0] if targets else None,
-            stem=None if encoder is not None else encoded,
-            codec=features.codec,
-            coarse=group.coarse,
-            begun_s=begun_s[end.name] if group.laid_out else None,
-            placeholder_bytes=placeholder_bytes,
+        order: Any = end_order(
+            group, job, topic, addresses, features, begun_s[end.name] if group.laid_out else None
         )
         below = add(end, run_end, order, [])
-        if encoder is not None and encoded is not None:
-            key = (f"encode-{encoded}", job, group.number)
-            order = EncodeOrder(job, topic, key, targets[1], encoded, features.codec, placeholder_bytes)
+        if encoder is not None and (encoded := group.encoded) is not None:
+            assert upper is not None
+            key, target = (f"encode-{encoded}", job, group.number), Target(upper.name, addresses[upper.name])
+            order = EncodeOrder(job, topic, key, target, encoded, features.codec, order.placeholder_bytes)
             below = add(encoder, run_encode, order, below)
         if upper is not None:
             order = UpperOrder(job, topic, (f"{upper.tier}-{upper.network}", job, group.number))

@@ -19,8 +19,8 @@ from distributed.protocol import to_serialize
 from distributed.scheduler import KilledWorker, NoValidWorkerError
 
 from hddnn.engines.dask.client.discovery import DiscoveredDevice
-from hddnn.engines.dask.client.lowering import BatchGroup, Features, lower
-from hddnn.engines.dask.wire.messages import FORGET, PUSH
+from hddnn.engines.dask.client.lowering import BatchGroup, Features, end_order, lower
+from hddnn.engines.dask.wire.messages import FORGET, HEAD_START, PUSH, EndOrder
 from hddnn.engines.dask.wire.tls import connected
 from hddnn.errors import first_line
 
@@ -83,7 +83,10 @@ class Sender:
         self._pushes[group.number] = asyncio.create_task(self._push(group))
 
     async def pushed(self, timeout_s: float) -> None:
-        """Return when the images of all groups are on their end devices, or after so many wall seconds."""
+        """Return when the images of all groups are on their end devices, with a head start for those laid out.
+
+        After so many wall seconds, whatever has come by then.
+        """
         if self._pushes:
             await asyncio.wait(self._pushes.values(), timeout=timeout_s)
 
@@ -96,7 +99,7 @@ class Sender:
         if not self._pushed:
             return
         groups, self._pushed = self._pushed, []
-        addresses = {name: found.address for name, found in self._discovered.items()}
+        addresses = self._addresses()
         graph, keys = lower(groups, self._name, self._topic, addresses, self._features, self._begun_s)
         # fifo_timeout=0: a later graph never overtakes an earlier one at a device
         futures = self._client.get(graph, keys, sync=False, fifo_timeout="0s")
@@ -148,6 +151,12 @@ class Sender:
             await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), TAKE_BACK_S)
         self._futures.clear()
 
+    def _addresses(self) -> dict[str, str]:
+        return {name: found.address for name, found in self._discovered.items()}
+
+    def _end_order(self, group: BatchGroup) -> EndOrder:
+        return end_order(group, self._name, self._topic, self._addresses(), self._features)
+
     async def _push(self, group: BatchGroup) -> None:
         """Send a group's images straight to its end device: they never pass the scheduler."""
         number, name = group.number, group.end.name
@@ -159,11 +168,8 @@ class Sender:
             ):
                 # Told as it is begun: whatever becomes of it, it has left the client.
                 self._listener.leaving(group, images[0].nbytes)
-                answering = list(zip(group.batches, group.sizes, strict=True)) if group.coarse else []
-                upload = group.upload(self._name)
-                await send_recv(
-                    comm, op=PUSH, upload=upload, images=to_serialize(images), answering=answering
-                )
+                upload, order = group.upload(self._name), to_serialize(self._end_order(group))
+                await send_recv(comm, op=PUSH, upload=upload, images=to_serialize(images), order=order)
         # Whatever it is, of the connection, certificate or device: it did not take the images.
         except Exception:
             self._sent.pop(number, None)
@@ -171,6 +177,10 @@ class Sender:
         else:
             self._pushed.append(group)
             self._listener.accepted(number)
+            if group.laid_out:
+                with suppress(OSError, TimeoutError):
+                    head_start = getattr(self._client.rpc(self._discovered[name].address), HEAD_START)
+                    await head_start(upload=group.upload(self._name))
         finally:
             self._pushes.pop(number, None)
 

@@ -23,7 +23,7 @@ from hddnn.engines.dask.device.loading import Networks
 from hddnn.engines.dask.device.packing import Packer
 from hddnn.engines.dask.device.pipeline import PLUGIN, Order, Pipeline
 from hddnn.engines.dask.device.probing import Prober
-from hddnn.engines.dask.wire.messages import FORGET, HELLO, MEASURE, PUSH, SET_FAULT, DeviceSpec
+from hddnn.engines.dask.wire.messages import FORGET, HEAD_START, HELLO, MEASURE, PUSH, SET_FAULT, DeviceSpec
 
 
 class Device(WorkerPlugin):
@@ -61,6 +61,7 @@ class Device(WorkerPlugin):
                 HELLO: self.hello,
                 MEASURE: self.measure,
                 PUSH: self.pipeline.push,
+                HEAD_START: self.pipeline.head_start,
                 FORGET: self.pipeline.forget,
                 SET_FAULT: self.faults.set,
                 **Prober(worker, spec, self._network, packer).handlers(),

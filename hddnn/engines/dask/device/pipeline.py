@@ -13,6 +13,7 @@ away.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +46,8 @@ from hddnn.tasks.calibration import top1
 
 #: Name under which a worker holds its device.
 PLUGIN = "hddnn-device"
+#: How long a job's beginning may wait for the true work of what lies on an end device by then, wall seconds.
+HEAD_START_S = 2.0
 
 
 def run_end(order: EndOrder) -> list[Payload]:
@@ -127,17 +130,25 @@ class Pipeline:
 
     # ---- on the worker's event loop
 
-    def push(self, upload: str, images: np.ndarray, answering: Sequence[tuple[int, int]] = ()) -> None:
+    def push(self, upload: str, images: np.ndarray, order: EndOrder | None = None) -> None:
         """Take images, uint8 (N, H, W, 3), straight from the client: they never pass the scheduler.
 
-        answering: their batches and how many images are in each, where they will be answered here.
+        order: what will have to be done with them: the true work may begin.
         """
         client, job, _ = upload.split("/")
         if self._latest.get(client) != job:
             self._latest[client] = job
             self.forget(f"{client}/")  # what earlier jobs left, when this device was away at their end
         self.uploads[upload], self._pushed_s[upload] = images, self._wall.now_s()
-        self._work.begin(upload, self._answers(images, answering))
+        if order is not None:
+            self._work.begin(upload, self._works(order, []))
+
+    async def head_start(self, upload: str) -> None:
+        """Return when the true work of an upload is done, or after HEAD_START_S: the job's time begins then.
+
+        At its own speed a device does nothing before.
+        """
+        await asyncio.to_thread(self._work.wait, upload, HEAD_START_S)
 
     def forget(self, uploads: str) -> None:
         """Forget the images whose upload's name begins so."""
@@ -253,13 +264,11 @@ class Pipeline:
             if order.upload not in self.uploads:  # forgotten meanwhile: the task will fail
                 return works
             images, batches = self.uploads[order.upload], list(zip(order.batches, order.sizes, strict=True))
-            if order.coarse:
-                works |= self._answers(images, batches)
-            if order.target:
-                works |= {
-                    (batch, "pack"): partial(self._packer.pack, some, order.target, order)
-                    for batch, some in _divided(images, batches)
-                }
+            for batch, some in _divided(images, batches):
+                if order.coarse:
+                    works[batch, "answer"] = partial(self._run, self._network.run, some)
+                if order.target:
+                    works[batch, "pack"] = partial(self._packer.pack, some, order.target, order)
             return works
         for payload in payloads:
             if isinstance(order, EncodeOrder):
@@ -267,14 +276,6 @@ class Pipeline:
             else:
                 works[payload.batch, "answer"] = partial(self._answer_payload, payload)
         return works
-
-    def _answers(
-        self, images: np.ndarray, batches: Sequence[tuple[int, int]]
-    ) -> dict[tuple[int, str], Callable[[], Any]]:
-        return {
-            (batch, "answer"): partial(self._run, self._network.run, some)
-            for batch, some in _divided(images, batches)
-        }
 
     def _done(self, order: Order, batch: int, what: str) -> Done:
         """Return what a piece of a task's work came to; raises what that raised."""

@@ -48,6 +48,10 @@ class TrueWork(Protocol):
         """Return a piece's result when it is there, and forget it. Raises KeyError for one that is not known."""
         ...
 
+    def wait(self, task: Hashable, timeout_s: float) -> None:
+        """Return when nothing more of a task is done before it is wanted, or after so many wall seconds."""
+        ...
+
     def forget(self, task: Hashable) -> None:
         """Forget a task: it is over, or will not run."""
         ...
@@ -67,6 +71,9 @@ class InTurn:
     def take(self, task: Hashable, name: Name) -> Done:
         """Do a piece."""
         return do(self._works[task][name])
+
+    def wait(self, task: Hashable, timeout_s: float) -> None:
+        """Return: nothing is done before it is wanted."""
 
     def forget(self, task: Hashable) -> None:
         """Forget a task."""
@@ -110,6 +117,16 @@ class Ahead:
             done = self._ready.pop(place)
             self._go_on()
         return done
+
+    def wait(self, task: Hashable, timeout_s: float) -> None:
+        """Return when all pieces of a task lie ready, or no more may."""
+
+        def over() -> bool:
+            left = self._known.get(task, set()) - {name for known, name in self._ready if known == task}
+            return not left or len(self._ready) >= self._most_ready
+
+        with self._change:
+            self._change.wait_for(over, timeout_s)
 
     def forget(self, task: Hashable) -> None:
         """Forget a task; a piece of it that is being done has no result."""

@@ -16,7 +16,7 @@ Compute = Literal["real", "replay", "nothing"]
 
 #: Names of the handlers that a device adds to its Dask worker; the client calls them directly.
 HELLO, MEASURE, PUSH, FORGET = "hddnn_hello", "hddnn_measure", "hddnn_push", "hddnn_forget"
-SET_FAULT = "hddnn_set_fault"
+HEAD_START, SET_FAULT = "hddnn_head_start", "hddnn_set_fault"
 TIME, PROBE, TAKE = "hddnn_time", "hddnn_probe", "hddnn_take"
 BUSY = "hddnn_busy"
 
