@@ -51,5 +51,7 @@ def test_only_the_first_one_ends_what_is_under_way(capfd: pytest.CaptureFixture[
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(os.getpid(), number)
+            signal.raise_signal(
+                number
+            )  # to this thread: to the process, another one may take it a little later
     assert capfd.readouterr().err == SHORTLY * 3

@@ -17,7 +17,14 @@ def test_the_questions_to_cubes_have_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in (
-        [str(ROOT / "scenarios" / "scaling.py"), "--engine", "closed", "--smoke"],
+        [
+            str(ROOT / "scenarios" / "scaling.py"),
+            "--engine",
+            "closed",
+            "--smoke",
+            "--end-devices",
+            "1,2,3,4,5,6,7,8",
+        ],
         ["-m", "hddnn", "run", "--engine", "closed"],
     ):
         subprocess.run(

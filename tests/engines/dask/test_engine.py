@@ -160,8 +160,8 @@ def test_a_device_slower_than_modelled_is_said_to_overrun(small_job: Job) -> Non
         record = engine.execute(make_plan("end-edge", system, small_job, engine.costs()))
     assert record.overrun.all()
     assert record.complete
-    # What took longer is shown as it was, not as it should have been.
-    assert (record.steps["end_done"] - record.steps["end_started"] > 20e-7).all()
+    # What took longer is shown as it was, not as it should have been; the end device had a head start.
+    assert (record.steps["upper_done"] - record.steps["upper_started"] > 20 * 1e-6).all()
 
 
 def test_coarse_answers_do_not_wait_for_fine_ones(small_job: Job) -> None:
