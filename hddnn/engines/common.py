@@ -28,6 +28,8 @@ GROUP_ALONE_S = 0.2
 GROUP_BATCHES = 32
 #: Batches in flight for each end device, at the least. Bounds the memory of client and devices.
 WINDOW = 8
+#: How long a job's beginning may wait for the true work of what lies on end devices with modelled times, wall s.
+HEAD_START_S = 2.0
 #: No job is predicted to take less than so many wall seconds: a machine has hiccups.
 LEAST_S = 2.0
 #: Wall seconds by which a step may be late without anything being wrong: a group's length, and a hiccup as long.

@@ -3,6 +3,7 @@
 A plan's course without faults, with the true work of each device besides its modelled time: those that work at the
 same time share the cores of their machine evenly. A device at its own speed takes as long as its work does. One
 with a modelled time works ahead, as an emulated one does, and overruns by what is not done when that has passed.
+Where all have one, what lies on the end devices at 0 is begun before, by the head start.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from math import inf
 import numpy as np
 
 from hddnn.engines.clocks import DeviceClock, LinkClock
-from hddnn.engines.common import WINDOW
+from hddnn.engines.common import HEAD_START_S, WINDOW
 from hddnn.planning.bounds import lower_bound_s
 from hddnn.planning.costs import CostTable
 from hddnn.planning.hosts import Host
@@ -58,13 +59,13 @@ class Outlook:
     slow: tuple[Slow, ...]
 
 
-def outlook(plan: Plan, costs: CostTable) -> Outlook:
+def outlook(plan: Plan, costs: CostTable, head_start_s: float = 0.0) -> Outlook:
     """Return what becomes of a plan whose batches are all there at the start, jitter counted as 0.
 
-    costs: with the machines on which its devices work; one that is on none keeps its time. Of a plan of more than
-    MOST_BATCHES the first ones are looked at.
+    costs: with the machines on which its devices work; one that is on none keeps its time. head_start_s: of what
+    lies on the end devices at 0. Of a plan of more than MOST_BATCHES the first ones are looked at.
     """
-    return _Run(_head(plan), costs).outlook()
+    return _Run(_head(plan), costs, head_start_s).outlook()
 
 
 def cannot_keep(plan: Plan, costs: CostTable, time_scale: float) -> str | None:
@@ -72,14 +73,15 @@ def cannot_keep(plan: Plan, costs: CostTable, time_scale: float) -> str | None:
 
     time_scale: wall seconds for a second of model time, in which the costs are.
     """
-    slow = outlook(plan, costs).slow
+    head_start_s = 0.0 if any(host.free for host in costs.hosts) else HEAD_START_S / time_scale
+    slow = outlook(plan, costs, head_start_s).slow
     if not slow:
         return None
     worst = max(slow, key=lambda one: one.factor)
     helps = ["--compute replay"]
     for factor in SCALES:
         hosts = tuple(host.in_model_time(factor) for host in costs.hosts)
-        if not outlook(plan, replace(costs, hosts=hosts)).slow:
+        if not outlook(plan, replace(costs, hosts=hosts), head_start_s / factor).slow:
             helps.append(f"--time-scale {time_scale * factor:g}")
             break
     return (
@@ -172,12 +174,12 @@ class _Worker:
 
 
 class _Run:
-    def __init__(self, plan: Plan, costs: CostTable) -> None:
+    def __init__(self, plan: Plan, costs: CostTable, head_start_s: float) -> None:
         self._plan, self._costs, self._sizes = plan, costs, plan.sizes.tolist()
         on = {name: host for host in costs.hosts for name in host.devices}
         self._workers = [_Worker(device, on.get(device.name)) for device in plan.topology.devices]
         self._rng = np.random.default_rng(0)
-        self._now_s = self._finish_s = 0.0
+        self._now_s, self._finish_s, self._head_start_s = -head_start_s, 0.0, head_start_s
         self._places = 0
         self._held: dict[int, deque[int]] = {}  # by end device: what is not released yet
         for batch, end in enumerate(plan.end.tolist()):
@@ -233,7 +235,9 @@ class _Run:
     def _look(self, worker: _Worker) -> None:
         """Have a device begin its next work, if it is time for it."""
         if worker.job is None and worker.line:
-            worker.due_s = worker.line[0].sent_s
+            first = worker.line[0]
+            laid_out = first.hop == 0 and first.sent_s == 0
+            worker.due_s = -self._head_start_s if laid_out else first.sent_s
             if worker.due_s <= self._now_s:
                 worker.job = heapq.heappop(worker.line)
                 # Who keeps to a modelled time begins while the link is still on its way.

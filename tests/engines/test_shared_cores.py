@@ -128,7 +128,7 @@ def test_where_it_does_not_fit_it_is_told(times: float, scheme: str) -> None:
     assert "end-0" in found.overrun_s
     slow = {one.device: one.factor for one in found.slow}
     assert slow["end-0"] == pytest.approx(times)
-    line = cannot_keep(plan, costs, 1.0)
+    line = cannot_keep(plan, costs, 1e3)  # so slow that a head start of 2 s is next to nothing
     assert line is not None
     assert line.startswith(f"{scheme}: this machine cannot keep the modelled times of end-0")
 
@@ -136,13 +136,26 @@ def test_where_it_does_not_fit_it_is_told(times: float, scheme: str) -> None:
 def test_what_helps_is_said_and_does_help() -> None:
     topology = tiers(8, 2, 1)
     plan, costs = planned("end", topology, 24), on_one(topology, 2, 1e-3)
-    line = cannot_keep(plan, costs, 0.5)
-    # 8 devices on 2 cores take 4 times as long, of what began at a time scale of a half.
+    line = cannot_keep(plan, costs, 500.0)
+    # 8 devices on 2 cores take 4 times as long.
     assert line is not None
     assert "takes up to 0.2 s for a batch that is modelled as 0.05 s (4.0x)" in line
-    assert "try --compute replay, --time-scale 2, or fewer devices" in line
+    assert "try --compute replay, --time-scale 2000, or fewer devices" in line
     helped = replace(costs, hosts=tuple(host.in_model_time(4) for host in costs.hosts))
-    assert cannot_keep(plan, helped, 2.0) is None
+    assert cannot_keep(plan, helped, 2000.0) is None
+
+
+def test_what_lies_there_at_the_start_is_begun_before() -> None:
+    # 2 devices with 3 batches each, all of which lie there: 0.1 s of a processor each, modelled as 0.05 s.
+    topology = tiers(2, 0, 0)
+    plan, costs = planned("end", topology, 6), on_one(topology, 1, 2e-3)
+    # In turn on one core, the last batches are done 0.6 s after the beginning, of which 0.15 s are modelled.
+    for head_start_s, overrun_s in ((0.0, 0.45), (0.4, 0.05), (0.46, 0.0)):
+        found = outlook(plan, costs, head_start_s)
+        assert max(found.overrun_s.values(), default=0.0) == pytest.approx(overrun_s)
+        assert found.finish_s == pytest.approx(0.15 + overrun_s)
+    assert cannot_keep(plan, costs, 1.0) is None
+    assert cannot_keep(plan, costs, 10.0) is not None  # at that scale 2 wall seconds are no more than 0.2
 
 
 def test_work_that_is_done_while_the_link_is_on_its_way_is_not_late() -> None:

@@ -24,6 +24,7 @@ from distributed import get_worker
 
 from hddnn._util.host import boot_id
 from hddnn.engines.clocks import Arrival, DeviceClock, LinkClock
+from hddnn.engines.common import HEAD_START_S
 from hddnn.engines.dask.device.faults import DeviceFaults
 from hddnn.engines.dask.device.packing import Packed, Packer
 from hddnn.engines.dask.device.true_work import Ahead, Done, InTurn, TrueWork
@@ -46,8 +47,6 @@ from hddnn.tasks.calibration import top1
 
 #: Name under which a worker holds its device.
 PLUGIN = "hddnn-device"
-#: How long a job's beginning may wait for the true work of what lies on an end device by then, wall seconds.
-HEAD_START_S = 2.0
 
 
 def run_end(order: EndOrder) -> list[Payload]:
