@@ -135,7 +135,7 @@ class Run:
         """Send a signal, if one is given, and return the exit code and what was said on standard error."""
         if number is not None:
             self._process.send_signal(number)
-        _, said = self._process.communicate(timeout=PATIENCE_S)
+        self.printed, said = self._process.communicate(timeout=PATIENCE_S)
         return self._process.returncode, said
 
     def answered(self) -> set[tuple[str, Stage, int]]:
@@ -174,7 +174,9 @@ def check_stops(moments: int, folder: Path) -> None:
             code, said = run.told(number)
         answered = run.answered()
         assert run.kept() == answered, (moment, said)
-        assert code == (0 if answered == whole else 1), (moment, said)
+        # One that comes when all is written and printed may find a process that is on its way out.
+        over = run.printed.rstrip().endswith("run.png") and code == -number
+        assert over or code == (0 if answered == whole else 1), (moment, said)
         assert said.count("\n") <= 3, (moment, said)
         for noise in ("Traceback", "Event loop", "never awaited", "Exception"):
             assert noise not in said, (moment, said)
