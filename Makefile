@@ -4,8 +4,8 @@
 # make paper  measure the paper's tables and figures again and write results/paper/report.html (half an hour)
 # SLOW=5 runs any of these as on a machine five times slower, after installing, where control groups are permitted
 PYTHON ?= python3
-# Half of the suite's time is waiting for emulated links: two test files at a time, whole files each.
-WORKERS ?= 2
+# A part of the suite's time is waiting for emulated links: one test file more at a time than there are cores here.
+WORKERS ?= 3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 METADATA := setup.cfg pyproject.toml
