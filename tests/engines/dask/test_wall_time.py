@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from hddnn.engines.dask.device import wall_time
@@ -29,8 +31,11 @@ class Machine:
         self._stopped_s = 0.0  # once
 
 
+Put = Callable[[Machine], Machine]
+
+
 @pytest.fixture
-def on(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def on(monkeypatch: pytest.MonkeyPatch) -> Put:
     def put(machine: Machine) -> Machine:
         monkeypatch.setattr(wall_time, "time", machine)
         monkeypatch.setattr(wall_time, "starved_s", machine.starved_s)
@@ -39,26 +44,26 @@ def on(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     return put
 
 
-def test_on_a_quiet_machine_it_is_over_in_time(on) -> None:  # type: ignore[no-untyped-def]
+def test_on_a_quiet_machine_it_is_over_in_time(on: Put) -> None:
     machine = on(Machine())
     assert WallTime().wait_until(0.23) == 0.23
     assert machine.naps == pytest.approx([NAP_S] * 4 + [0.03])
     assert machine.now_s == pytest.approx(0.23)
 
 
-def test_a_moment_that_has_passed_is_not_waited_for(on) -> None:  # type: ignore[no-untyped-def]
+def test_a_moment_that_has_passed_is_not_waited_for(on: Put) -> None:
     machine = on(Machine())
     assert WallTime().wait_until(-1.0) == -1.0
     assert not machine.naps
 
 
-def test_a_machine_that_is_busy_is_no_hang(on) -> None:  # type: ignore[no-untyped-def]
+def test_a_machine_that_is_busy_is_no_hang(on: Put) -> None:
     """However late each nap is: nothing is put off by it."""
     on(Machine(starved_s=3 * LATE_S))
     assert WallTime().wait_until(1.0) == 1.0
 
 
-def test_after_a_hang_the_rest_is_still_to_be_waited_for(on) -> None:  # type: ignore[no-untyped-def]
+def test_after_a_hang_the_rest_is_still_to_be_waited_for(on: Put) -> None:
     machine = on(Machine(starved_s=0.2, stopped_s=5.0))
     assert WallTime().wait_until(1.0) == pytest.approx(6.0)
     assert machine.now_s >= 6.0

@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
-    # Looks of the engine's at itself, that nobody here sees: 50 a second took 13 processes more than all the rest.
+    # Looks of the engine's at itself, which nobody here sees; by default 50 a second in each process.
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.diagnostics.nvml": False,
